@@ -1,0 +1,101 @@
+# `make` alone lists the targets. Everything is installed into ./.venv (and tests/node_modules), nothing elsewhere.
+
+PYTHON ?= python3
+UV     := uv==0.13.9
+PY     := .venv/bin/python
+PIP    := $(PY) -m pip --disable-pip-version-check --no-input -q
+
+.PHONY: help run test check bench faults pins clean
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: .venv/.run ## start Recado: database, WebSocket, REST, all in one process
+	@exec $(PY) -m recado
+
+test: .venv/.dev check wscat ## check, then every test with coverage (REQUIRE_ALL=1: a missing tool fails, not skips)
+	@rm -f .coverage .coverage.*
+	@$(PY) -m pytest -m "not faults" --cov --cov-report=term
+	@$(call fully_covered,messaging/delivery.py)
+
+check: .venv/.dev ## what must hold before every commit: ruff, mypy --strict, the house (seconds)
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m mypy --strict --no-error-summary
+	@$(PY) -m pytest -q --no-header tests/test_house.py
+
+faults: .venv/.dev ## the longer tests: crashes, dead buses, cut lines
+	@$(PY) -m pytest -m faults
+
+bench: .venv/.run ## measure throughput and latency on this machine
+	@exec $(PY) -m bench
+
+pins: .venv/.dev ## renew requirements*.txt from pyproject.toml (UPGRADE=1: take the newest of everything)
+	@$(PIP) install $(UV)
+	@$(PY) -m uv $(COMPILE) -o requirements.txt
+	@$(PY) -m uv $(COMPILE) --extra dev -c requirements.txt -o requirements-dev.txt
+
+clean: ## remove what was installed or made; ./data stays
+	@rm -rf .venv tests/node_modules htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- what the targets stand on ---------------------------------------------------------------------
+
+COMPILE = pip compile --quiet --universal --no-header --no-annotate $(if $(UPGRADE),--upgrade) pyproject.toml
+
+# Prints nothing unless a branch of the file was missed, so that pytest's closing line stays the last one.
+define fully_covered
+report=$$($(PY) -m coverage report --show-missing --include=$(1) --fail-under=100) || { echo "$$report"; exit 1; }
+endef
+
+# Made by a Python that has gone since: it is made again, from nothing.
+ifneq ($(shell test -x $(PY) || echo gone),)
+.PHONY: .venv/.made
+CLEAR := --clear
+endif
+.venv/.made:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "Python 3.11 or newer is needed, and there is no '$(PYTHON)' here." \
+	    "Install one, or name it: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." \
+	    "Name a newer one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(no_venv); }
+	@echo "Making .venv with $$($(PYTHON) -V) ..."
+	@$(PYTHON) -m venv $(CLEAR) .venv || { rm -rf .venv; $(no_venv); }
+	@touch $@
+
+define no_venv
+echo "'$(PYTHON) -m venv' does not work here: its ensurepip is missing."; \
+echo "On Debian and Ubuntu: apt install python3-venv   (as root, or with sudo); then again."; exit 1
+endef
+
+.venv/.run: requirements.txt .venv/.made
+	@echo "Installing pinned dependencies into .venv (about 20 s) ..."
+	@$(PIP) install -r requirements.txt
+	@touch $@
+
+# The pins for development include those for running: both stamps are set.
+.venv/.dev: requirements-dev.txt requirements.txt .venv/.made
+	@echo "Installing pinned dependencies and test tools into .venv (about 30 s) ..."
+	@$(PIP) install -r requirements-dev.txt
+	@touch .venv/.run $@
+
+# wscat proves that a client which knows nothing of Recado works. Without npm its tests are skipped.
+.PHONY: wscat
+ifneq ($(shell command -v npm 2>/dev/null),)
+wscat: tests/node_modules/.made
+else
+wscat:
+	@$(call without_wscat,there is no npm here)
+endif
+
+tests/node_modules/.made: tests/package.json
+	@echo "Installing wscat into tests/node_modules ..."
+	@if npm --prefix tests install --no-package-lock --no-audit --no-fund --loglevel=error </dev/null >/dev/null; \
+	  then touch $@; else $(call without_wscat,npm could not install it); fi
+
+define without_wscat
+echo "wscat is missing ($(1))$(if $(filter 1,$(REQUIRE_ALL)),.,: its tests are skipped.)"$(if $(filter 1,$(REQUIRE_ALL)),; exit 1)
+endef

@@ -1,0 +1,135 @@
+"""What all tests share: the event loop, the database, and tools that may be missing."""
+
+import asyncio
+import gc
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+import uvloop
+from pytest_asyncio import is_async_test
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
+TEMPLATE = "recado_template"
+
+_Loop = asyncio.AbstractEventLoop
+_errors: list[dict[str, Any]] = []
+_loops: list[_Loop] = []
+_numbers = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "faults: longer tests of crashes, dead buses, cut lines (make faults)")
+
+
+# --- tools that may be missing ---------------------------------------------------------------------
+
+
+def needs(tool: str) -> str:
+    """The path of a command line tool. Without it the test is skipped, or fails if REQUIRE_ALL=1."""
+    found = shutil.which(tool, path=f"{ROOT}/tests/node_modules/.bin{os.pathsep}{os.environ.get('PATH', '')}")
+    if found:
+        return found
+    reason = f"{tool} is not installed"
+    if REQUIRE_ALL:
+        pytest.fail(f"{reason}, and REQUIRE_ALL=1", pytrace=False)
+    pytest.skip(reason)
+
+
+# --- the event loop: uvloop unless RECADO_TEST_LOOP=asyncio; what nobody handles fails the test ----
+
+
+def _new_loop() -> _Loop:
+    stock = os.environ.get("RECADO_TEST_LOOP") == "asyncio"
+    loop = asyncio.new_event_loop() if stock else uvloop.new_event_loop()
+    _loops.append(loop)
+    return loop
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], _Loop]]:
+    return {"loop": _new_loop}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Only async tests get a loop; a plain one would tear down the session's, and the database with it."""
+    for item in items:
+        if "postgres_dsn" in getattr(item, "fixturenames", ()) and not is_async_test(item):
+            raise pytest.UsageError(f"{item.nodeid} uses the database: write it as async def")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was imported so far is not looked at again, which makes the collection after each test cheap."""
+    gc.collect()
+    gc.freeze()
+
+
+def _describe(context: dict[str, Any]) -> str:
+    whose = context.get("task") or context.get("future") or context.get("handle") or ""
+    return f"{context.get('message', '')}: {context.get('exception')!r} {whose}"
+
+
+@pytest.fixture(autouse=True)
+def loop_errors() -> Iterator[list[dict[str, Any]]]:
+    """Fails the test if an exception reached the event loop's handler. A test that means it clears this."""
+    for loop in _loops:
+        loop.set_exception_handler(lambda _, context: _errors.append(context))
+    yield _errors
+    gc.collect()
+    found = [_describe(context) for context in _errors]
+    _errors.clear()
+    if found:
+        pytest.fail("unhandled in the event loop:\n" + "\n".join(found), pytrace=False)
+
+
+# --- the database ----------------------------------------------------------------------------------
+
+
+def _with_name(dsn: str, name: str) -> str:
+    parts = urlsplit(dsn)
+    return f"{parts.scheme}://{parts.netloc}/{name}" + (f"?{parts.query}" if parts.query else "")
+
+
+@pytest.fixture(scope="session")
+async def postgres_dsn() -> AsyncIterator[str]:
+    """One PostgreSQL for all tests of a session."""
+    from recado.postgres import EmbeddedPostgres
+
+    root = Path(tempfile.mkdtemp(prefix="recado-test-"))
+    os.chmod(root, 0o711)  # noqa: PTH101 (as root, PostgreSQL runs as another user, who must get there)
+    postgres = EmbeddedPostgres(root / "data")
+    try:
+        yield await postgres.start()
+    finally:
+        await postgres.stop()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def _admin(postgres_dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to the server, which holds a template that was migrated once."""
+    from messaging.migrations import migrate
+
+    admin = await asyncpg.connect(postgres_dsn)
+    await admin.execute(f"CREATE DATABASE {TEMPLATE}")
+    await migrate(_with_name(postgres_dsn, TEMPLATE))  # the one place where tests meet the migrations
+    yield admin
+    await admin.close()
+
+
+@pytest.fixture
+async def database(postgres_dsn: str, _admin: asyncpg.Connection) -> AsyncIterator[str]:
+    """The DSN of a fresh, migrated database of this test's own."""
+    name = f"test_{next(_numbers)}"
+    await _admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield _with_name(postgres_dsn, name)
+    await _admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
