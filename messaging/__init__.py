@@ -1,0 +1,1 @@
+"""The domain: topics, members, messages, cursors. Knows no socket, no HTTP, no broker."""

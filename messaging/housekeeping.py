@@ -1,0 +1,85 @@
+"""Retention, lifetimes, purge: small batches, in nobody's way, no head taken.
+
+Every step deletes at most `BATCH` rows in a transaction of its own, on one node at a time. Inboxes whose cursors have
+just moved are purged first, from a hint in memory; a walk over all topics finds what a lost hint would have told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from messaging.model import MAX_LIFETIME
+from messaging.settings import Settings
+from messaging.store import DEVICE_KEPT, Store
+from messaging.store_pool import is_passing, pauses
+
+log = logging.getLogger(__name__)
+
+BATCH = 1000  # rows
+SLICE = 500  # topics of the walk at a time
+EVERY = 1.0  # seconds between rounds
+KEYS_KEPT = timedelta(hours=24)
+REVOCATIONS_KEPT = timedelta(seconds=MAX_LIFETIME)
+HINTS = 100_000  # inboxes; the walk finds what did not fit
+_LOCK = 0x5245_4341_444F + 1
+
+
+class Housekeeping:
+    """Deletes what nobody is owed any more."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._inboxes: set[int] = set()
+        self._walked = 0  # the walk goes on behind this topic id
+
+    def seen(self, topic_ids: set[int]) -> None:
+        """Cursors of these inboxes moved."""
+        self._inboxes |= topic_ids if len(self._inboxes) < HINTS else set()
+
+    async def run(self) -> None:
+        """A round every second, until cancelled."""
+        while True:
+            for pause in pauses():
+                try:
+                    await self.round()
+                    break
+                except Exception as exc:
+                    if not is_passing(exc):
+                        raise
+                    log.warning("housekeeping waits for the database: %s", exc)
+                await asyncio.sleep(pause)
+            await asyncio.sleep(EVERY)
+
+    async def round(self) -> None:
+        """Everything once: hinted inboxes, lifetimes, keys, deleted topics, and a slice of the walk."""
+        await self._purge_seen()
+        await self._purge("purge_expired", BATCH)
+        await self._purge("purge_keys", KEYS_KEPT, BATCH)
+        await self._purge("purge_revocations", REVOCATIONS_KEPT)
+        for topic_id in await self._store.deleted_topics(SLICE):
+            await self._purge("purge_topic_messages", topic_id, BATCH)
+            await self._purge("purge_topic_keys", topic_id, BATCH)
+            await self._purge("purge_topic", topic_id)
+        await self._walk()
+
+    async def _purge(self, name: str, *args: object) -> None:
+        """Repeat one purge until it finds less than a batch, or another node has the turn."""
+        while (await self._store.take_turn(name, *args, lock=_LOCK) or 0) >= BATCH:
+            pass
+
+    async def _purge_seen(self) -> None:
+        while self._inboxes:
+            some = set(list(self._inboxes)[:SLICE])
+            await self._purge("purge_seen", list(some), DEVICE_KEPT, BATCH)
+            self._inboxes -= some
+
+    async def _walk(self) -> None:
+        topics = await self._store.topics_slice(self._walked, SLICE, self._settings.retention)
+        inboxes = [topic_id for topic_id, kind, _ in topics if kind == "direct"]
+        others = [(topic_id, retention) for topic_id, kind, retention in topics if kind != "direct"]
+        await self._purge("purge_seen", inboxes, DEVICE_KEPT, BATCH)
+        await self._purge("purge_aged", [t for t, _ in others], [r for _, r in others], BATCH)
+        self._walked = topics[-1][0] if len(topics) == SLICE else 0

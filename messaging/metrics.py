@@ -1,0 +1,42 @@
+"""What is counted, for Prometheus. Made once per process by its composition root."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Metrics:
+    """The counters of one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._deliveries = Counter(
+            "recado_deliveries_total", "Messages written to live sessions", registry=self.registry
+        )
+        self._writes = Counter(
+            "recado_delivery_writes_total", "Writes that carried them", registry=self.registry
+        )
+        self.appended = Counter("recado_appended_total", "Messages stored", registry=self.registry)
+        self.append_seconds = Histogram(
+            "recado_append_seconds", "From taking a batch to its COMMIT", registry=self.registry,
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2, 10),
+        )  # fmt: skip
+        self.sessions = Gauge("recado_sessions", "Open WebSocket sessions", registry=self.registry)
+        self.chunks = Counter("recado_chunks_total", "Chunks sent to readers behind", registry=self.registry)
+        self.fell_behind = Counter(
+            "recado_fell_behind_total", "Live sessions that could not take more", registry=self.registry
+        )
+        self.swept = Counter(
+            "recado_swept_total", "Heads that a sweep found and no notice told", registry=self.registry
+        )
+
+    def delivered(self, messages: int, writes: int) -> None:
+        self._deliveries.inc(messages)
+        self._writes.inc(writes)
+
+    def text(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,70 @@
+"""One process's share of the domain, put together: the store, the one writer, the confirmations, what may be done.
+
+Every composition root (the doors' own, and the one command's) builds a node and hands its parts to the doors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from messaging.actions import Actions
+from messaging.appender import Appender
+from messaging.bus import Bus
+from messaging.cursors import Cursors
+from messaging.housekeeping import Housekeeping
+from messaging.metrics import Metrics
+from messaging.migrations import migrate
+from messaging.pending import Pending
+from messaging.settings import Settings
+from messaging.store import Store
+
+SETTLE_TIME = 10.0  # seconds that what is in flight has, at the end
+
+
+class Node:
+    """The domain of one process. `open`, then `run` beside the doors, then `settle` and `close`."""
+
+    def __init__(self, settings: Settings, dsn: str, bus: Bus) -> None:
+        self._settings = settings
+        self._dsn = dsn
+        self.bus = bus
+        self.metrics = Metrics()
+        self.store = Store(dsn)
+        self._side_log = self.store.another_log()
+        self.appender = Appender(self.store.log, self._side_log, bus.tell, self.metrics)
+        self._housekeeping = Housekeeping(self.store, settings)
+        self.cursors = Cursors(self.store, self._housekeeping.seen)
+        self.actions = Actions(self.store, self.appender, bus, settings)
+        self.pending = Pending(self.store, self.cursors)
+
+    async def open(self) -> None:
+        """Bring the database up to date and connect.
+
+        Raises:
+            Unavailable, MigrationError, NotDurable: each says what to do.
+        """
+        await migrate(self._dsn)
+        await self.store.open(unsafe=self._settings.unsafe_durability)
+
+    async def run(self, *, keeps_house: bool) -> None:
+        """Work until cancelled. Any failure that does not pass by itself ends it, and should end the process."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.appender.run(), name="appender")
+            tasks.create_task(self.cursors.run(), name="cursors")
+            tasks.create_task(self.bus.run(), name="bus")
+            if keeps_house:
+                tasks.create_task(self._housekeeping.run(), name="housekeeping")
+
+    async def settle(self) -> bool:
+        """Wait until nothing is in flight and every confirmation is stored; False where the time did not do."""
+        try:
+            async with asyncio.timeout(SETTLE_TIME):
+                await self.appender.drain()
+                await self.cursors.settle()
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        await self._side_log.close()
+        await self.store.close()

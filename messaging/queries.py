@@ -1,0 +1,24 @@
+"""The named statements of sql/queries.sql."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+
+_NAMED = re.compile(r"^-- name: (\w+)\n((?:--[^\n]*\n)+)(.*?)(?=^-- name: |\Z)", re.MULTILINE | re.DOTALL)
+
+
+def read_sql(path: str) -> str:
+    """The text of a file below sql/."""
+    return resources.files("sql").joinpath(path).read_text("utf-8")
+
+
+def migration_paths() -> list[str]:
+    """The files to apply to an empty database, in order."""
+    later = (entry.name for entry in resources.files("sql").joinpath("migrations").iterdir())
+    return ["schema.sql", *(f"migrations/{name}" for name in sorted(later) if name.endswith(".sql"))]
+
+
+def load_queries() -> dict[str, str]:
+    """Statements by name, without the semicolon that ends them."""
+    return {match[1]: match[3].strip().rstrip(";") for match in _NAMED.finditer(read_sql("queries.sql"))}

@@ -1,0 +1,184 @@
+"""Every setting, once, typed, from the environment."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LOOPBACK = "127.0.0.0/8,::1/128"
+SECRET_BYTES = 32  # RFC 7518, section 3.2: an HS256 key is at least as long as the hash
+
+
+class SettingsError(ValueError):
+    """A setting has a wrong value; the text names it and says what it may be."""
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _list(value: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in value.split(",") if item.strip())
+
+
+def _networks(value: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(item) for item in _list(value))
+
+
+def _port(value: str) -> int:
+    port = int(value)
+    if not 0 <= port <= 65535:
+        raise ValueError("a port is 0 … 65535")
+    return port
+
+
+def _frame_size(value: str) -> int:
+    size = int(value)
+    if not 1024 <= size <= 131072:
+        raise ValueError("bytes, 1024 … 131072")
+    return size
+
+
+def _positive(value: str) -> int:
+    number = int(value)
+    if number < 1:
+        raise ValueError("a whole number from 1 on")
+    return number
+
+
+def _seconds(value: str) -> int:
+    match = re.fullmatch(r"(\d+)([smhd]?)", value)
+    if match is None or int(match[1]) < 1:
+        raise ValueError("a time such as 90s, 15m, 12h or 30d")
+    return int(match[1]) * _UNITS[match[2] or "s"]
+
+
+def _rate(value: str) -> float:
+    match = re.fullmatch(r"(\d+)(?:/s)?", value)
+    if match is None:
+        raise ValueError("a rate such as 1000/s, or 0 for none")
+    return float(match[1])
+
+
+def _flag(value: str) -> bool:
+    if value not in ("0", "1"):
+        raise ValueError("0 or 1")
+    return value == "1"
+
+
+def _auth_mode(value: str) -> str:
+    if value not in ("open", "key"):
+        raise ValueError("open or key")
+    return value
+
+
+def _setting(name: str, default: Any, parse: Callable[[str], Any]) -> Any:
+    return field(default=default, metadata={"name": name, "parse": parse})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that an operator can choose. Times are in seconds, sizes in bytes."""
+
+    database_url: str = _setting("DATABASE_URL", "", _text)
+    data_dir: Path = _setting("DATA_DIR", Path("data"), Path)
+    ws_host: str = _setting("WS_HOST", "127.0.0.1", _text)
+    ws_port: int = _setting("WS_PORT", 5000, _port)
+    api_host: str = _setting("API_HOST", "127.0.0.1", _text)
+    api_port: int = _setting("API_PORT", 5001, _port)
+    public_ws_url: str = _setting("PUBLIC_WS_URL", "", _text)
+    public_api_url: str = _setting("PUBLIC_API_URL", "", _text)
+    trusted_proxies: tuple[Network, ...] = _setting("TRUSTED_PROXIES", (), _networks)
+    jwt_secret: str = _setting("JWT_SECRET", "", _text)
+    auth_mode: str = _setting("AUTH_MODE", "", _auth_mode)
+    api_key: str = _setting("API_KEY", "", _text)
+    open_nets: tuple[Network, ...] = _setting("OPEN_NETS", _networks(_LOOPBACK), _networks)
+    allowed_hosts: tuple[str, ...] = _setting("ALLOWED_HOSTS", ("127.0.0.1", "localhost", "[::1]"), _list)
+    allowed_origins: tuple[str, ...] = _setting("ALLOWED_ORIGINS", (), _list)
+    max_frame: int = _setting("MAX_FRAME", 65536, _frame_size)
+    rate_limit: float = _setting("RATE_LIMIT", 1000.0, _rate)
+    max_connections_per_user: int = _setting("MAX_CONNECTIONS_PER_USER", 64, _positive)
+    max_connections_per_address: int = _setting("MAX_CONNECTIONS_PER_ADDRESS", 5000, _positive)
+    inbox_ttl: int = _setting("INBOX_TTL", 30 * 86400, _seconds)
+    retention: int = _setting("RETENTION", 30 * 86400, _seconds)
+    unsafe_durability: bool = _setting("UNSAFE_DURABILITY", False, _flag)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Read every setting that is present and not empty.
+
+        Raises:
+            SettingsError: a value is wrong, or two do not go together; one line that names it.
+        """
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            name, text = item.metadata["name"], environ.get(item.metadata["name"], "").strip()
+            if text:
+                values[item.name] = _parsed(name, text, item.metadata["parse"])
+        settings = cls(**{**values, "auth_mode": values.get("auth_mode") or _default_mode(values)})
+        settings._check("OPEN_NETS" in environ)
+        return settings
+
+    def _check(self, nets_given: bool) -> None:
+        if self.jwt_secret and len(self.jwt_secret.encode()) < SECRET_BYTES:
+            raise SettingsError(
+                f"JWT_SECRET: it has fewer than {SECRET_BYTES} bytes; a good one is made by: openssl rand -hex 32"
+            )
+        if self.auth_mode == "key" and not self.api_key:
+            raise SettingsError("API_KEY: it is needed with AUTH_MODE=key; choose a long random one")
+        if self.auth_mode == "open" and not is_loopback(self.api_host) and not nets_given:
+            raise SettingsError(
+                "OPEN_NETS: AUTH_MODE=open lets anyone act as anyone; on an address that others reach, "
+                "say which networks may, or set AUTH_MODE=key and API_KEY"
+            )
+
+    @property
+    def ws_url(self) -> str:
+        """The WebSocket door as clients reach it, without a slash at the end."""
+        return self.public_ws_url.rstrip("/") or f"ws://{_reachable(self.ws_host)}:{self.ws_port}"
+
+    @property
+    def api_url(self) -> str:
+        """The HTTP door as clients reach it, without a slash at the end."""
+        return self.public_api_url.rstrip("/") or f"http://{_reachable(self.api_host)}:{self.api_port}"
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether a browser's page of this origin may ask: the API's own addresses and ALLOWED_ORIGINS may."""
+        own = {f"http://{host}:{self.api_port}" for host in ("127.0.0.1", "localhost", "[::1]")}
+        return origin in self.allowed_origins or origin == self.api_url or origin in own
+
+    @property
+    def burst(self) -> float:
+        return 2 * self.rate_limit
+
+
+def _parsed(name: str, text: str, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(text)
+    except ValueError as exc:
+        raise SettingsError(f"{name}: {text!r} is not a value that it takes: {exc}") from None
+
+
+def _default_mode(values: Mapping[str, Any]) -> str:
+    return "open" if is_loopback(values.get("api_host", "127.0.0.1")) else "key"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a door bound to ``host`` is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _reachable(host: str) -> str:
+    if host in ("", "0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

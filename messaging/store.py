@@ -1,0 +1,285 @@
+"""The store: what the rest of the domain asks of PostgreSQL. The statements are in sql/, by the names used here.
+
+Reads, and writes that are harmless to repeat, are tried again while a failure may pass; then they raise `Unavailable`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from messaging.delivery import fill
+from messaging.errors import Forbidden, UnknownTopic, UnknownUser
+from messaging.model import Kind, Membership, Message, Page, Role, Topic, User
+from messaging.store_append import Log
+from messaging.store_pool import Pool
+
+log = logging.getLogger(__name__)
+
+MAX_DEVICES = 16
+DEVICE_KEPT = timedelta(days=30)
+PAGE_ROWS = 512
+OLDEST_POSTGRES = 140000
+
+# Cursors may be lost by a crash: what they confirmed is then delivered again, which is what "at least once" allows.
+_QUICK = "SET LOCAL synchronous_commit = off"
+
+
+class NotDurable(Exception):
+    """The database may lose what it has committed; the text says which setting and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A topic, how far its log is, and what one user is in it."""
+
+    topic: Topic
+    head: int
+    membership: Membership | None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    name: str
+    role: Role
+    joined_seq: int
+    cursors: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A cursor's new position."""
+
+    topic_id: int
+    membership_id: int
+    device: str
+    seq: int
+
+
+class Store:
+    """The truth, behind typed methods. `open` first, `close` last."""
+
+    def __init__(self, dsn: str, pool_size: int = 8) -> None:
+        self._dsn = dsn
+        self._pool = Pool(dsn, pool_size)
+        self.log = self.another_log()
+
+    def another_log(self) -> Log:
+        """A writer with a connection of its own."""
+        return Log(self._dsn, self._pool)
+
+    async def open(self, *, unsafe: bool = False) -> None:
+        """Connect. Raises NotDurable where an answered COMMIT could be lost and ``unsafe`` does not allow it."""
+        await self._pool.open()
+        row = await self._pool.row("durability")
+        assert row is not None
+        if row["version"] < OLDEST_POSTGRES:
+            raise NotDurable(f"This PostgreSQL is too old ({row['version'] // 10000}); Recado needs 14 or newer.")
+        for name in ("fsync", "full_page_writes"):
+            if row[name] != "on" and not unsafe:
+                raise NotDurable(
+                    f"PostgreSQL runs with {name}={row[name]}: a crash may lose messages that were acknowledged."
+                    f" Set {name}=on there, or start with UNSAFE_DURABILITY=1 to accept that."
+                )
+
+    async def close(self) -> None:
+        await self.log.close()
+        await self.side_log.close()
+        await self._pool.close()
+
+    async def ping(self) -> None:
+        """Raises Unavailable where the database does not answer."""
+        await self._pool.fetch("ping")
+
+    async def shared_value(self, name: str, offer: str) -> str:
+        """The value that all services of this installation use: the first that any offered."""
+        return str(await self._pool.value("shared_value", name, offer))
+
+    # Users, devices, tokens
+
+    async def know(self, names: Sequence[str]) -> None:
+        """Make users known, each with an inbox."""
+        await self._pool.fetch("users_know", list(names))
+
+    async def find_user(self, name: str, jti: str = "", issued_at: float = 0.0) -> tuple[User, bool] | None:
+        """A known user, and whether its token (by id and time of issue, seconds since 1970) was revoked."""
+        row = await self._pool.row("user_by_name", name, jti, issued_at)
+        return None if row is None else (User(row["id"], row["name"], row["version"]), row["revoked"])
+
+    async def user(self, name: str) -> User:
+        """A known user. Raises UnknownUser."""
+        found = await self.find_user(name)
+        if found is None:
+            raise UnknownUser
+        return found[0]
+
+    async def users_page(self, after: str, limit: int) -> list[tuple[int, str]]:
+        return [(row["id"], row["name"]) for row in await self._pool.fetch("users_page", after, limit)]
+
+    async def see_device(self, user_id: int, device: str) -> None:
+        """A device connects: it counts from now on, and has its cursors. Raises Forbidden if there are too many."""
+        if not await self._pool.value("device_see", user_id, device, MAX_DEVICES, DEVICE_KEPT):
+            raise Forbidden(f"This user has {MAX_DEVICES} devices already. Use one of their names.")
+
+    async def revoke_user(self, name: str, until: float) -> int:
+        """Void the tokens of a user issued until then (seconds since 1970). Its id. Raises UnknownUser."""
+        user_id = await self._pool.value("user_revoke", name, until)
+        if user_id is None:
+            raise UnknownUser
+        return int(user_id)
+
+    async def revoke_token(self, jti: str) -> None:
+        await self._pool.fetch("token_revoke", jti)
+
+    async def versions(self, user_ids: Sequence[int]) -> dict[int, tuple[int, float]]:
+        """By user id: its version, and until when (seconds since 1970) tokens are void."""
+        rows = await self._pool.fetch("users_changed", user_ids)
+        return {row["id"]: (row["version"], row["revoked_before"]) for row in rows}
+
+    async def revoked(self, jtis: Sequence[str]) -> set[str]:
+        return {row["jti"] for row in await self._pool.fetch("tokens_revoked", jtis)}
+
+    # Topics and memberships
+
+    async def memberships(self, user_id: int) -> list[Membership]:
+        return [_membership(row) for row in await self._pool.fetch("memberships_of_user", user_id)]
+
+    async def positions(self, user_id: int, device: str) -> dict[int, tuple[int, int]]:
+        """By topic id: the head, and what this device has confirmed."""
+        rows = await self._pool.fetch("positions_of_user", user_id, device)
+        return {row["topic_id"]: (row["last_seq"], row["cursor"]) for row in rows}
+
+    async def standing(self, name: str, user_id: int | None = None) -> Standing | None:
+        """A topic by its name, as this user stands to it."""
+        row = await self._pool.row("topic_by_name", name, user_id)
+        if row is None:
+            return None
+        topic = _topic(row, row["id"])
+        if row["membership_id"] is None:
+            return Standing(topic, row["last_seq"], None)
+        member = Membership(row["membership_id"], topic, row["role"], row["joined_seq"], None)
+        return Standing(topic, row["last_seq"], member)
+
+    async def create_topic(
+        self, name: str, kind: Kind, owner: User, retention: int | None = None, lifetime: int | None = None
+    ) -> int | None:
+        """Its id, with its owner as first member; None where the name is taken."""
+        topic_id: int | None = await self._pool.value(
+            "topic_create", name, kind, owner.name, retention, lifetime, owner.id
+        )
+        return topic_id
+
+    async def change_topic(self, topic_id: int, kind: Kind, retention: int | None, lifetime: int | None) -> None:
+        await self._pool.fetch("topic_change", topic_id, kind, retention, lifetime)
+
+    async def delete_topic(self, topic_id: int) -> list[int]:
+        """The ids of the users who belonged to it. Raises UnknownTopic."""
+        gone: list[int] | None = await self._pool.value("topic_delete", topic_id)
+        if gone is None:
+            raise UnknownTopic
+        return gone
+
+    async def join(self, topic_id: int, user_id: int, role: Role, inviter: str | None) -> bool:
+        """Whether the membership is new. Raises UnknownTopic."""
+        joined: bool | None = await self._pool.value("topic_join", topic_id, user_id, role, inviter)
+        if joined is None:
+            raise UnknownTopic
+        return joined
+
+    async def leave(self, topic_id: int, user_id: int) -> bool:
+        """Whether there was a membership."""
+        return bool(await self._pool.value("topic_leave", topic_id, user_id))
+
+    async def members_page(self, topic_id: int, after: str, limit: int) -> list[Member]:
+        rows = await self._pool.fetch("members_page", topic_id, after, limit)
+        return [Member(r["name"], r["role"], r["joined_seq"], msgspec.json.decode(r["cursors"])) for r in rows]
+
+    async def member_names(self, topic_ids: Sequence[int], limit: int) -> dict[int, list[str]]:
+        """By topic id: the first ``limit`` members by name."""
+        rows = await self._pool.fetch("members_named", topic_ids, limit)
+        return {row["topic_id"]: row["names"] for row in rows}
+
+    async def receipts_page(self, topic_id: int, seq: int, after: str, limit: int) -> list[tuple[str, bool]]:
+        rows = await self._pool.fetch("receipts_page", topic_id, seq, after, limit)
+        return [(row["name"], row["has"]) for row in rows]
+
+    # The log
+
+    async def heads(self, topic_ids: Sequence[int]) -> dict[int, int]:
+        rows = await self._pool.fetch("heads_of", topic_ids)
+        return {row["topic_id"]: row["last_seq"] for row in rows}
+
+    async def page(
+        self, topic: Topic, after: int, budget: int, memberships: Sequence[int] = ()
+    ) -> tuple[Page, set[int]]:
+        """What lies beyond ``after``: at least one entry, then up to ``budget`` bytes, and which memberships hold.
+
+        Raises:
+            UnknownTopic: it has gone.
+        """
+        direct = topic.kind == "direct"
+        rows = await self._pool.fetch("page_read", topic.id, after, budget, memberships, direct, PAGE_ROWS)
+        if not rows:
+            raise UnknownTopic
+        first = rows[0]
+        messages = [_message(row) for row in rows if row["seq"] is not None]
+        scanned = first["scanned"] or 0
+        cut = len(messages) < scanned or scanned == PAGE_ROWS
+        return fill(messages, after, first["head"], cut, first["seen"] or 0), set(first["members"])
+
+    async def history(
+        self, topic_id: int, after: int, before: int, limit: int, membership: int | None, *, newest: bool
+    ) -> list[Message]:
+        """Messages with after < seq < before, ascending: the newest ``limit`` of them, or the oldest."""
+        name = "history_before" if newest else "history_after"
+        rows = await self._pool.fetch(name, topic_id, after, before, limit, membership)
+        return [_message(row) for row in (reversed(rows) if newest else rows)]
+
+    async def move_cursors(self, moves: Sequence[Move]) -> set[int]:
+        """Move cursors, only upwards. The ids of the inboxes among their topics.
+
+        Failures pass through as they are; moving again is harmless.
+        """
+        columns = zip(*((m.topic_id, m.membership_id, m.device, m.seq) for m in moves), strict=True)
+        async with self._pool.connection() as connection, connection.transaction():
+            await connection.execute(_QUICK)
+            rows = await connection.fetch(self._pool.text("cursors_move"), *map(list, columns))
+        return {row[0] for row in rows}
+
+    # Upkeep: small batches
+
+    async def take_turn(self, name: str, *args: Any, lock: int) -> int | None:
+        """Run one purge by its statement's name. The rows that it touched; None where another node has the turn."""
+        async with self._pool.connection() as connection, connection.transaction():
+            await connection.execute(_QUICK)
+            if not await connection.fetchval(self._pool.text("housekeeping_turn"), lock):
+                return None
+            status: str = await connection.execute(self._pool.text(name), *args)
+        return int(status.rsplit(" ", 1)[1])
+
+    async def deleted_topics(self, limit: int) -> list[int]:
+        return [row["id"] for row in await self._pool.fetch("topics_deleted", limit)]
+
+    async def topics_slice(self, after: int, limit: int, retention: int) -> list[tuple[int, Kind, int]]:
+        """The next topics by id: id, kind, retention in seconds."""
+        rows = await self._pool.fetch("topics_slice", after, limit, retention)
+        return [(row["id"], row["kind"], row["retention"]) for row in rows]
+
+
+def _topic(row: Any, topic_id: int) -> Topic:
+    return Topic(topic_id, row["name"], row["kind"], row["creator"], row["retention"], row["lifetime"])
+
+
+def _membership(row: Any) -> Membership:
+    return Membership(
+        row["id"], _topic(row, row["topic_id"]), row["role"], row["joined_seq"], row["invited_by"]
+    )
+
+
+def _message(row: Any) -> Message:
+    return Message(row["seq"], row["sender"], row["content"], row["sent_at"])

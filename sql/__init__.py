@@ -1,0 +1,1 @@
+"""The SQL of Recado: the schema, its migrations, the functions and the named queries."""

@@ -1,0 +1,219 @@
+-- What must happen in one transaction and in a given order. Applied again whenever this file changes.
+--
+-- All are VOLATILE PL/pgSQL: under READ COMMITTED every statement inside takes a snapshot of its own, so a statement
+-- that follows a lock sees what the lock's last holder committed. One CTE would see the world as it was before the wait.
+
+-- Append a batch: lock the heads, then (in a later snapshot) check, look up keys, number, raise and insert.
+-- The arrays are parallel, one element a message, in order. member: the user who must belong to the topic, or NULL.
+-- No (topic, sender, key) may stand in the batch twice: the appender has resolved such doubles.
+-- Returns one row a message, in no order: its place n (from 1), what became of it, its seq; sent_at is the batch's.
+CREATE OR REPLACE FUNCTION recado.append(
+    topic_ids bigint[], members bigint[], senders text[], keys text[], digests bytea[], contents text[], ttls integer[]
+) RETURNS TABLE (n bigint, outcome text, seq bigint, sent_at timestamptz)
+LANGUAGE plpgsql VOLATILE
+-- A plan made while messages and keys were empty would scan them sequentially for ever: every look-up here is by key.
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    stamp timestamptz;
+BEGIN
+    PERFORM FROM recado.heads AS h WHERE h.topic_id = ANY (topic_ids) ORDER BY h.topic_id FOR NO KEY UPDATE;
+    stamp := clock_timestamp();  -- after the locks: sent_at rises with seq
+
+    RETURN QUERY
+    WITH batch AS MATERIALIZED (
+        SELECT b.*, h.last_seq, k.seq AS known_seq, k.digest AS known_digest,
+               b.member IS NULL OR EXISTS (
+                   SELECT FROM recado.memberships AS m WHERE m.topic_id = b.topic_id AND m.user_id = b.member
+               ) AS allowed
+        FROM unnest(topic_ids, members, senders, keys, digests, contents, ttls) WITH ORDINALITY
+             AS b (topic_id, member, sender, key, digest, content, ttl, n)
+        LEFT JOIN recado.heads AS h ON h.topic_id = b.topic_id
+        LEFT JOIN recado.keys AS k ON k.topic_id = b.topic_id AND k.sender = b.sender AND k.key = b.key
+    ),
+    judged AS MATERIALIZED (
+        SELECT b.*,
+               CASE WHEN b.last_seq IS NULL THEN 'unknown_topic'
+                    WHEN NOT b.allowed THEN 'not_a_member'
+                    WHEN b.known_digest = b.digest THEN 'repeated'
+                    WHEN b.known_digest IS NOT NULL THEN 'conflict'
+                    ELSE 'stored' END AS outcome
+        FROM batch AS b
+    ),
+    numbered AS MATERIALIZED (
+        SELECT j.*, CASE WHEN j.outcome = 'stored' THEN j.last_seq + count(*) FILTER (WHERE j.outcome = 'stored')
+                             OVER (PARTITION BY j.topic_id ORDER BY j.n)
+                         ELSE j.known_seq END AS new_seq
+        FROM judged AS j
+    ),
+    raised AS (
+        UPDATE recado.heads AS h SET last_seq = top.seq
+        FROM (SELECT topic_id, max(new_seq) AS seq FROM numbered WHERE outcome = 'stored' GROUP BY topic_id) AS top
+        WHERE h.topic_id = top.topic_id
+    ),
+    stored AS (
+        INSERT INTO recado.messages (topic_id, seq, sender, content, sent_at, expires_at)
+        SELECT topic_id, new_seq, sender, content, stamp, stamp + make_interval(secs => ttl)
+        FROM numbered WHERE outcome = 'stored'
+    ),
+    keyed AS (
+        INSERT INTO recado.keys (topic_id, sender, key, seq, digest, used_at)
+        SELECT topic_id, sender, key, new_seq, digest, stamp
+        FROM numbered WHERE outcome = 'stored' AND key IS NOT NULL
+    )
+    SELECT numbered.n, numbered.outcome, numbered.new_seq, stamp FROM numbered;
+END $$;
+
+-- Make users known, each with an inbox of which it is the owner. Harmless for those already known.
+-- Concurrent calls with the same new names wait for each other in one order.
+CREATE OR REPLACE FUNCTION recado.know(names text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    WITH made AS (
+        INSERT INTO recado.users (name) SELECT DISTINCT unnest(names) ORDER BY 1 ON CONFLICT DO NOTHING RETURNING id, name
+    ), inbox AS (
+        INSERT INTO recado.topics (name, kind, creator) SELECT '@' || name, 'direct', name FROM made RETURNING id, creator
+    ), head AS (
+        INSERT INTO recado.heads (topic_id) SELECT id FROM inbox
+    )
+    INSERT INTO recado.memberships (topic_id, user_id, role, joined_seq)
+    SELECT inbox.id, made.id, 'owner', 0 FROM made JOIN inbox ON inbox.creator = made.name;
+END $$;
+
+-- A new topic, with the owner (the id of a user, or NULL) as its first member. NULL where the name is taken.
+CREATE OR REPLACE FUNCTION recado.create_topic(
+    topic_name text, topic_kind text, maker text, keep integer, live integer, owner bigint
+) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    made bigint;
+BEGIN
+    INSERT INTO recado.topics (name, kind, creator, retention, lifetime)
+    VALUES (topic_name, topic_kind, maker, keep, live) ON CONFLICT DO NOTHING RETURNING id INTO made;
+    IF made IS NOT NULL THEN
+        INSERT INTO recado.heads (topic_id) VALUES (made);
+        IF owner IS NOT NULL THEN
+            PERFORM recado.join_topic(made, owner, 'owner', NULL);
+        END IF;
+    END IF;
+    RETURN made;
+END $$;
+
+-- Belong to a topic. Returns NULL where it has gone, else whether the membership is new.
+CREATE OR REPLACE FUNCTION recado.join_topic(topic bigint, member bigint, as_role text, inviter text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    head bigint;
+    made bigint;
+BEGIN
+    SELECT last_seq INTO head FROM recado.heads WHERE topic_id = topic FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO recado.memberships (topic_id, user_id, role, joined_seq, invited_by)
+    VALUES (topic, member, as_role, head, inviter) ON CONFLICT DO NOTHING RETURNING id INTO made;
+    IF made IS NULL THEN
+        RETURN false;
+    END IF;
+    -- The user's row is what a device's first connect holds too: whichever comes second sees the other's rows.
+    UPDATE recado.users SET version = version + 1 WHERE id = member;
+    INSERT INTO recado.cursors (topic_id, membership_id, device, seq)
+    SELECT topic, made, name, head FROM recado.devices WHERE user_id = member;
+    RETURN true;
+END $$;
+
+-- Leave a topic, or be removed from it. Returns whether there was a membership.
+CREATE OR REPLACE FUNCTION recado.leave_topic(topic bigint, member bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    ended bigint;
+BEGIN
+    PERFORM FROM recado.heads WHERE topic_id = topic FOR NO KEY UPDATE;
+    DELETE FROM recado.memberships WHERE topic_id = topic AND user_id = member RETURNING id INTO ended;
+    IF ended IS NULL THEN
+        RETURN false;
+    END IF;
+    UPDATE recado.users SET version = version + 1 WHERE id = member;
+    DELETE FROM recado.cursors WHERE topic_id = topic AND membership_id = ended;
+    RETURN true;
+END $$;
+
+-- Delete a topic: its name is free and nobody belongs to it from here on; its messages go with housekeeping.
+-- Returns the ids of those who belonged to it, or NULL where there is no such topic.
+CREATE OR REPLACE FUNCTION recado.delete_topic(topic bigint) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    gone bigint[];
+BEGIN
+    DELETE FROM recado.heads WHERE topic_id = topic;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    WITH ended AS (DELETE FROM recado.memberships WHERE topic_id = topic RETURNING user_id)
+    SELECT coalesce(array_agg(user_id), '{}') INTO gone FROM ended;
+    PERFORM FROM recado.users WHERE id = ANY (gone) ORDER BY id FOR NO KEY UPDATE;
+    UPDATE recado.users SET version = version + 1 WHERE id = ANY (gone);
+    DELETE FROM recado.cursors WHERE topic_id = topic;
+    UPDATE recado.topics SET name = NULL, deleted_at = now() WHERE id = topic;
+    RETURN gone;
+END $$;
+
+-- A device connects. At its first connect it gets its cursors: at the member's highest one, joined_seq if none.
+-- Returns false, and makes nothing, where the user has most_devices of them already. A device unseen for as long as
+-- the limit of days gives its place to a new one.
+CREATE OR REPLACE FUNCTION recado.see_device(member bigint, device_name text, most_devices integer, keep interval)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    UPDATE recado.devices SET seen_at = now() WHERE user_id = member AND name = device_name;
+    IF FOUND THEN
+        RETURN true;
+    END IF;
+    PERFORM FROM recado.users WHERE id = member FOR NO KEY UPDATE;  -- see join_topic
+    IF (SELECT count(*) FROM recado.devices WHERE user_id = member AND name <> device_name) >= most_devices THEN
+        WITH oldest AS (
+            DELETE FROM recado.devices WHERE (user_id, name) = (
+                SELECT user_id, name FROM recado.devices
+                WHERE user_id = member AND seen_at < now() - keep ORDER BY seen_at LIMIT 1
+            ) RETURNING name
+        )
+        DELETE FROM recado.cursors AS c USING oldest, recado.memberships AS m
+        WHERE m.user_id = member AND c.topic_id = m.topic_id AND c.membership_id = m.id AND c.device = oldest.name;
+        IF (SELECT count(*) FROM recado.devices WHERE user_id = member) >= most_devices THEN
+            RETURN false;
+        END IF;
+    END IF;
+    INSERT INTO recado.devices (user_id, name) VALUES (member, device_name) ON CONFLICT DO NOTHING;
+    INSERT INTO recado.cursors (topic_id, membership_id, device, seq)
+    SELECT m.topic_id, m.id, device_name,
+           coalesce((SELECT max(c.seq) FROM recado.cursors AS c
+                     WHERE c.topic_id = m.topic_id AND c.membership_id = m.id), m.joined_seq)
+    FROM recado.memberships AS m WHERE m.user_id = member
+    ON CONFLICT DO NOTHING;
+    RETURN true;
+END $$;
+
+-- Move cursors, only upwards. Parallel arrays. Returns the inboxes among the topics: what all have seen may go.
+CREATE OR REPLACE FUNCTION recado.move_cursors(
+    topic_ids bigint[], membership_ids bigint[], device_names text[], seqs bigint[]
+) RETURNS SETOF bigint
+LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $$
+BEGIN
+    PERFORM FROM recado.cursors AS c
+    JOIN unnest(topic_ids, membership_ids, device_names) AS v (topic_id, membership_id, device)
+      ON c.topic_id = v.topic_id AND c.membership_id = v.membership_id AND c.device = v.device
+    ORDER BY c.membership_id, c.device FOR NO KEY UPDATE OF c;
+
+    RETURN QUERY
+    WITH moved AS (
+        UPDATE recado.cursors AS c SET seq = greatest(c.seq, v.seq)
+        FROM unnest(topic_ids, membership_ids, device_names, seqs) AS v (topic_id, membership_id, device, seq)
+        WHERE c.topic_id = v.topic_id AND c.membership_id = v.membership_id AND c.device = v.device
+        RETURNING c.topic_id
+    )
+    SELECT DISTINCT t.id FROM moved JOIN recado.topics AS t ON t.id = moved.topic_id WHERE t.kind = 'direct';
+END $$;

@@ -1,0 +1,275 @@
+-- Every statement that Recado sends, by name. Loaded by messaging/queries.py; used by messaging/store*.py alone.
+
+-- name: migration_lock
+-- One migration at a time in a database, until its transaction ends.
+SELECT pg_advisory_xact_lock($1);
+
+-- name: migration_schema
+-- All of Recado is in a schema of its own: the database may be shared with an application.
+CREATE SCHEMA IF NOT EXISTS recado;
+
+-- name: migration_table
+-- What was applied.
+CREATE TABLE IF NOT EXISTS recado.migrations (
+    name       text PRIMARY KEY,
+    checksum   text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- name: migrations_applied
+-- The files that were applied, as they were then.
+SELECT name, checksum FROM recado.migrations;
+
+-- name: migration_done
+-- A file was applied, or the functions once more.
+INSERT INTO recado.migrations (name, checksum) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
+
+-- name: append_batch
+-- Append a batch to the logs; the id of the transaction is for asking what became of its COMMIT.
+SELECT n, outcome, seq, sent_at, pg_current_xact_id()::text AS xid
+FROM recado.append($1, $2, $3, $4, $5, $6, $7);
+
+-- name: append_outcome
+-- What became of a transaction whose COMMIT was not answered: committed, aborted, in progress, or NULL (too long ago).
+SELECT pg_xact_status($1::text::xid8);
+
+-- name: heads_free
+-- Those of the topics whose head is not held by anybody now.
+SELECT topic_id FROM recado.heads WHERE topic_id = ANY ($1) ORDER BY topic_id FOR NO KEY UPDATE SKIP LOCKED;
+
+-- name: heads_of
+-- The sweep: how far these logs are.
+SELECT topic_id, last_seq FROM recado.heads WHERE topic_id = ANY ($1);
+
+-- name: users_know
+-- Make users known, with their inboxes.
+SELECT recado.know($1);
+
+-- name: user_by_name
+-- A user, and whether a token of it (its id, when it was issued) has been revoked.
+SELECT id, name, version,
+       to_timestamp($3) <= revoked_before OR EXISTS (SELECT FROM recado.revocations WHERE jti = $2) AS revoked
+FROM recado.users WHERE name = $1;
+
+-- name: user_revoke
+-- Void all tokens of a user that were issued until now.
+UPDATE recado.users SET revoked_before = to_timestamp($2), version = version + 1 WHERE name = $1 RETURNING id;
+
+-- name: token_revoke
+-- Void one token.
+INSERT INTO recado.revocations (jti) VALUES ($1) ON CONFLICT DO NOTHING;
+
+-- name: users_changed
+-- The sweep: versions and revocations of connected users.
+SELECT id, version, extract(epoch FROM revoked_before)::float8 AS revoked_before FROM recado.users WHERE id = ANY ($1);
+
+-- name: tokens_revoked
+-- The sweep: which of these tokens are void.
+SELECT jti FROM recado.revocations WHERE jti = ANY ($1);
+
+-- name: users_page
+-- Known users by name.
+SELECT id, name FROM recado.users WHERE name > $1 ORDER BY name LIMIT $2;
+
+-- name: device_see
+-- A device connects; false where its user has too many.
+SELECT recado.see_device($1, $2, $3, $4);
+
+-- name: memberships_of_user
+-- What a user belongs to.
+SELECT t.id AS topic_id, t.name, t.kind, t.creator, t.retention, t.lifetime, m.id, m.role, m.joined_seq, m.invited_by
+FROM recado.memberships AS m JOIN recado.topics AS t ON t.id = m.topic_id
+WHERE m.user_id = $1 ORDER BY m.topic_id;
+
+-- name: positions_of_user
+-- How far each log of a user is, and how far this device of it has confirmed. Read after attaching to the logs.
+SELECT m.topic_id, h.last_seq, coalesce(c.seq, m.joined_seq) AS cursor
+FROM recado.memberships AS m
+JOIN recado.heads AS h ON h.topic_id = m.topic_id
+LEFT JOIN recado.cursors AS c ON c.topic_id = m.topic_id AND c.membership_id = m.id AND c.device = $2
+WHERE m.user_id = $1;
+
+-- name: topic_by_name
+-- A topic, how far it is, and what a user ($2, or none) is in it.
+SELECT t.id, t.name, t.kind, t.creator, t.retention, t.lifetime, h.last_seq, m.id AS membership_id, m.role, m.joined_seq
+FROM recado.topics AS t
+JOIN recado.heads AS h ON h.topic_id = t.id
+LEFT JOIN recado.memberships AS m ON m.topic_id = t.id AND m.user_id = $2
+WHERE t.name = $1;
+
+-- name: topic_create
+-- A new topic with its head and its owner ($6, or none); NULL where the name is taken.
+SELECT recado.create_topic($1, $2, $3, $4, $5, $6);
+
+-- name: topic_change
+-- Another kind, retention or lifetime.
+UPDATE recado.topics SET kind = $2, retention = $3, lifetime = $4 WHERE id = $1 AND deleted_at IS NULL;
+
+-- name: topic_delete
+-- The topic goes; who belonged to it.
+SELECT recado.delete_topic($1);
+
+-- name: topic_join
+-- A user joins; NULL: no such topic, false: it was a member.
+SELECT recado.join_topic($1, $2, $3, $4);
+
+-- name: topic_leave
+-- A user leaves, or is removed.
+SELECT recado.leave_topic($1, $2);
+
+-- name: members_named
+-- The first members of these topics by name.
+SELECT t.id AS topic_id,
+       ARRAY (SELECT u.name FROM recado.memberships AS m JOIN recado.users AS u ON u.id = m.user_id
+              WHERE m.topic_id = t.id ORDER BY u.name LIMIT $2) AS names
+FROM unnest($1::bigint[]) AS t (id);
+
+-- name: members_page
+-- The members of a topic by name, with their cursors as one JSON object by device.
+SELECT u.name, m.role, m.joined_seq,
+       (SELECT coalesce(json_object_agg(c.device, c.seq), '{}')::text FROM recado.cursors AS c
+        WHERE c.topic_id = m.topic_id AND c.membership_id = m.id) AS cursors
+FROM recado.memberships AS m JOIN recado.users AS u ON u.id = m.user_id
+WHERE m.topic_id = $1 AND u.name > $2 ORDER BY u.name LIMIT $3;
+
+-- name: receipts_page
+-- Who, of those that a message was for, has it on any device.
+SELECT u.name,
+       EXISTS (SELECT FROM recado.cursors AS c
+               WHERE c.topic_id = m.topic_id AND c.membership_id = m.id AND c.seq >= $2) AS has
+FROM recado.memberships AS m JOIN recado.users AS u ON u.id = m.user_id
+WHERE m.topic_id = $1 AND m.joined_seq < $2 AND u.name > $3 ORDER BY u.name LIMIT $4;
+
+-- name: page_read
+-- One page beyond a position and the head, in one statement, and which of the asking memberships are still there.
+-- At least one row; then as many as fit in $3 bytes. "scanned" is how many rows there were before that limit.
+-- In an inbox ($5) "seen" is the highest cursor: what is missing up to it was seen.
+SELECT h.last_seq AS head, page.seq, page.sender, page.content, page.sent_at,
+       ARRAY (SELECT id FROM recado.memberships WHERE topic_id = $1 AND id = ANY ($4)) AS members,
+       CASE WHEN $5 THEN (SELECT max(c.seq) FROM recado.cursors AS c WHERE c.topic_id = $1) END AS seen,
+       page.scanned
+FROM recado.heads AS h
+LEFT JOIN LATERAL (
+    SELECT m.*, sum(octet_length(m.content) + 160) OVER (ORDER BY m.seq) - octet_length(m.content) - 160 AS before,
+           count(*) OVER () AS scanned
+    FROM (
+        SELECT seq, sender, content, sent_at FROM recado.messages
+        WHERE topic_id = $1 AND seq > $2 AND (expires_at IS NULL OR expires_at > now())
+        ORDER BY seq LIMIT $6
+    ) AS m
+) AS page ON page.before < $3
+WHERE h.topic_id = $1 ORDER BY page.seq;
+
+-- name: history_before
+-- The newest messages with $2 < seq < $3, newest first; a private topic's only for a member.
+SELECT seq, sender, content, sent_at FROM recado.messages
+WHERE topic_id = $1 AND seq > $2 AND seq < $3 AND (expires_at IS NULL OR expires_at > now())
+  AND ($5::bigint IS NULL OR EXISTS (SELECT FROM recado.memberships WHERE topic_id = $1 AND id = $5))
+ORDER BY seq DESC LIMIT $4;
+
+-- name: history_after
+-- The oldest messages with $2 < seq < $3, oldest first; a private topic's only for a member.
+SELECT seq, sender, content, sent_at FROM recado.messages
+WHERE topic_id = $1 AND seq > $2 AND seq < $3 AND (expires_at IS NULL OR expires_at > now())
+  AND ($5::bigint IS NULL OR EXISTS (SELECT FROM recado.memberships WHERE topic_id = $1 AND id = $5))
+ORDER BY seq LIMIT $4;
+
+-- name: cursors_move
+-- Move cursors upwards; the inboxes among their topics.
+SELECT recado.move_cursors($1, $2, $3, $4);
+
+-- name: purge_seen
+-- Inbox messages that every counting cursor has passed (a device unseen for $2 does not count).
+WITH seen AS MATERIALIZED (
+    SELECT c.topic_id, min(c.seq) AS seq
+    FROM recado.cursors AS c
+    JOIN recado.memberships AS m ON m.topic_id = c.topic_id AND m.id = c.membership_id
+    JOIN recado.devices AS d ON d.user_id = m.user_id AND d.name = c.device
+    WHERE c.topic_id = ANY ($1) AND d.seen_at > now() - $2::interval
+    GROUP BY c.topic_id
+)
+DELETE FROM recado.messages AS m USING (
+    SELECT old.topic_id, old.seq FROM seen, LATERAL (
+        SELECT topic_id, seq FROM recado.messages
+        WHERE topic_id = seen.topic_id AND seq <= seen.seq ORDER BY seq LIMIT $3
+    ) AS old LIMIT $3
+) AS gone
+WHERE m.topic_id = gone.topic_id AND m.seq = gone.seq;
+
+-- name: purge_expired
+-- Messages whose lifetime is over.
+DELETE FROM recado.messages AS m USING (
+    SELECT topic_id, seq FROM recado.messages WHERE expires_at <= now() ORDER BY expires_at LIMIT $1
+) AS gone
+WHERE m.topic_id = gone.topic_id AND m.seq = gone.seq;
+
+-- name: purge_keys
+-- Idempotency keys whose time is over.
+DELETE FROM recado.keys AS k USING (
+    SELECT topic_id, sender, key FROM recado.keys WHERE used_at < now() - $1::interval LIMIT $2
+) AS gone
+WHERE k.topic_id = gone.topic_id AND k.sender = gone.sender AND k.key = gone.key;
+
+-- name: purge_revocations
+-- Revocations of tokens that have expired since, as no token lives longer than $1.
+DELETE FROM recado.revocations WHERE revoked_at < now() - $1::interval;
+
+-- name: topics_deleted
+-- Topics that are deleted but not yet gone.
+SELECT id FROM recado.topics WHERE deleted_at IS NOT NULL ORDER BY id LIMIT $1;
+
+-- name: purge_topic_messages
+-- Messages of a deleted topic.
+DELETE FROM recado.messages WHERE topic_id = $1 AND seq IN (
+    SELECT seq FROM recado.messages WHERE topic_id = $1 ORDER BY seq LIMIT $2
+);
+
+-- name: purge_topic_keys
+-- Keys of a deleted topic.
+DELETE FROM recado.keys WHERE topic_id = $1 AND (sender, key) IN (
+    SELECT sender, key FROM recado.keys WHERE topic_id = $1 LIMIT $2
+);
+
+-- name: purge_topic
+-- A deleted topic of which nothing is left.
+DELETE FROM recado.topics WHERE id = $1 AND deleted_at IS NOT NULL;
+
+-- name: topics_slice
+-- The next topics by id, for a walk over all of them.
+SELECT id, kind, coalesce(retention, $3) AS retention FROM recado.topics
+WHERE id > $1 AND deleted_at IS NULL ORDER BY id LIMIT $2;
+
+-- name: purge_aged
+-- The oldest messages of these topics, where they are older than the retention beside each, in seconds.
+DELETE FROM recado.messages AS m USING (
+    SELECT old.topic_id, old.seq
+    FROM unnest($1::bigint[], $2::integer[]) AS t (id, retention),
+    LATERAL (SELECT sent_at FROM recado.messages WHERE topic_id = t.id ORDER BY seq LIMIT 1) AS first,
+    LATERAL (SELECT topic_id, seq, sent_at FROM recado.messages WHERE topic_id = t.id ORDER BY seq LIMIT $3) AS old
+    WHERE first.sent_at < now() - make_interval(secs => t.retention)
+      AND old.sent_at < now() - make_interval(secs => t.retention)
+    LIMIT $3
+) AS gone
+WHERE m.topic_id = gone.topic_id AND m.seq = gone.seq;
+
+-- name: housekeeping_turn
+-- One node at a time keeps house.
+SELECT pg_try_advisory_xact_lock($1);
+
+-- name: shared_value
+-- What the services of an installation agree on: the first value that any of them offered.
+WITH made AS (
+    INSERT INTO recado.shared (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING value
+)
+SELECT coalesce((SELECT value FROM made), (SELECT value FROM recado.shared WHERE name = $1));
+
+-- name: durability
+-- What decides whether an answered COMMIT survives a crash.
+SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
+       current_setting('synchronous_commit') AS synchronous_commit,
+       current_setting('server_version_num')::integer AS version;
+
+-- name: ping
+-- Whether the database answers.
+SELECT 1;
