@@ -1,0 +1,97 @@
+"""The opening handshake, decided: where a token may stand, what a client wishes, what a refusal looks like. Pure."""
+
+from __future__ import annotations
+
+import http
+import ipaddress
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+import msgspec
+from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
+from websockets.http11 import Response
+from websockets.typing import Subprotocol
+
+from messaging.errors import BadRequest, RecadoError, Unauthorized
+from messaging.model import is_name
+from messaging.settings import Network
+
+BEARER = Subprotocol("bearer")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the query of the address asks for."""
+
+    device: str  # '' unless the connection names one
+    explicit: bool  # acks move cursors, pongs do not
+    heartbeat: bool  # a JSON heartbeat every 30 s
+
+
+def wishes(query: str) -> Wishes:
+    """Raises BadRequest for a device whose name is outside the rule."""
+    values = {name: given[0] for name, given in parse_qs(query).items()}
+    device = values.get("device", "")
+    if device and not is_name(device):
+        raise BadRequest("device: this is not a name that a device may have.")
+    return Wishes(device, values.get("ack") == "explicit", values.get("heartbeat") == "1")
+
+
+def token_of(path: str, headers: Headers) -> str:
+    """The token, from the path, else the Authorization header, else the subprotocols. Raises Unauthorized."""
+    if len(path) > 1:
+        return path[1:]
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return token.strip()
+    offered = [item.strip() for line in headers.get_all("Sec-WebSocket-Protocol") for item in line.split(",")]
+    if offered[:1] == [BEARER] and len(offered) > 1:
+        return offered[1]
+    raise Unauthorized("A token is needed: in the path, as Authorization: Bearer, or as subprotocols bearer, <token>.")
+
+
+def choose_subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """Only ``bearer`` is ever echoed: a token offered beside it does not come back."""
+    return BEARER if BEARER in offered else None
+
+
+def client_address(peer: str, headers: Mapping[str, str], proxies: Sequence[Network]) -> str:
+    """Who connects: the peer, or whom a trusted proxy names last."""
+    forwarded = headers.get("X-Forwarded-For", "").rsplit(",", 1)[-1].strip()
+    try:
+        trusted = any(ipaddress.ip_address(peer) in network for network in proxies)
+    except ValueError:
+        return peer
+    return forwarded if trusted and forwarded else peer
+
+
+def refused(error: RecadoError) -> Response:
+    """An answer to a handshake that is not let in."""
+    body = msgspec.json.encode({"code": error.code, "message": error.message})
+    response = answer(error.status, body)
+    if error.retryable:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def answer(status: int, body: bytes, content_type: str = "application/json") -> Response:
+    headers = Headers({"Content-Type": content_type, "Content-Length": str(len(body)), "Connection": "close"})
+    return Response(status, http.HTTPStatus(status).phrase, headers, body)
+
+
+def quiet_logger() -> logging.Logger:
+    """The library's logger, without what could show a token: request lines, at DEBUG and in failed handshakes."""
+    logger = logging.getLogger("recado.ws")
+    logger.setLevel(max(logger.getEffectiveLevel(), logging.WARNING))
+    logger.addFilter(_hide_requests)
+    return logger
+
+
+def _hide_requests(record: logging.LogRecord) -> bool:
+    if record.getMessage() == "opening handshake failed":
+        record.exc_info = None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return True

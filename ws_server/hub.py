@@ -1,0 +1,116 @@
+"""Who reads what in this process: feeds by topic, sessions by user; and the fan-out, which never awaits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from messaging.delivery import Feed, Place, Step
+from messaging.metrics import Metrics
+from messaging.model import Appended, Changed, Membership, Notice, Voided
+from ws_server.protocol import entry_frames, pieces
+from ws_server.session import BUFFER_BYTES, Session
+
+SessionFeed = Feed[Session]
+
+
+class Hub:
+    """Feeds and sessions of this process. Everything here happens in one synchronous step."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        wants_page: Callable[[SessionFeed], None],
+        fell_behind: Callable[[Session], None],
+        changed: Callable[[int], None],
+        voided: Callable[[Session], None],
+    ) -> None:
+        """Hear, by callback, what needs more than a synchronous step.
+
+        ``wants_page``: a feed is below what it heard of. ``fell_behind``: a session could not take a piece.
+        ``changed``: a connected user's memberships or revocations may have changed. ``voided``: a token was revoked.
+        """
+        self.feeds: dict[int, SessionFeed] = {}
+        self.users: dict[int, set[Session]] = {}
+        self.moved: set[SessionFeed] = set()  # written to since the ticker last asked
+        self._metrics = metrics
+        self._wants_page = wants_page
+        self._fell_behind = fell_behind
+        self._changed = changed
+        self._voided = voided
+
+    def add(self, session: Session) -> None:
+        self.users.setdefault(session.user.id, set()).add(session)
+
+    def remove(self, session: Session) -> None:
+        """Forget a session altogether."""
+        for place in list(session.places.values()):
+            self.detach(session, place)
+        sessions = self.users.get(session.user.id, set())
+        sessions.discard(session)
+        if not sessions:
+            self.users.pop(session.user.id, None)
+
+    def sessions(self) -> Iterable[Session]:
+        return (session for sessions in self.users.values() for session in sessions)
+
+    def attach(self, session: Session, membership: Membership) -> Place[Session]:
+        """Begin to hear of a topic for a session. Its head is read after this, never before."""
+        topic = membership.topic
+        feed = self.feeds.get(topic.id)
+        if feed is None:
+            feed = self.feeds[topic.id] = Feed(topic)
+        place = Place(feed, membership.id, membership.joined_seq)
+        feed.attach(session, place)
+        session.enter(place, topic)
+        return place
+
+    def detach(self, session: Session, place: Place[Session]) -> None:
+        feed = place.feed
+        feed.detach(session)
+        session.leave(place)
+        if not feed.live and not feed.behind and self.feeds.get(feed.topic.id) is feed:
+            del self.feeds[feed.topic.id]
+            self.moved.discard(feed)
+
+    def receive(self, notice: Notice) -> None:
+        """A notice, from this process or another."""
+        match notice:
+            case Appended():
+                self._appended(notice)
+            case Changed(user_id):
+                if user_id in self.users:
+                    self._changed(user_id)
+            case Voided(jti):
+                for session in [session for session in self.sessions() if session.claims.jti == jti]:
+                    self._voided(session)
+
+    def _appended(self, notice: Appended) -> None:
+        feed = self.feeds.get(notice.topic_id)
+        if feed is None:
+            return
+        step = feed.offer(notice.first, notice.last, notice.messages is not None)
+        if step is Step.DELIVER and notice.messages is not None:
+            self.deliver(feed, entry_frames(feed.topic.name, notice.messages))
+        elif step is Step.READ:
+            self._wants_page(feed)
+
+    def deliver(self, feed: SessionFeed, frames: list[tuple[int, bytes]]) -> None:
+        """Write frames to every live session: one check and one write of each piece. Never awaits."""
+        for group in pieces(frames):
+            piece = b"".join(frame for _, frame in group)
+            room = BUFFER_BYTES - len(piece)
+            full = []
+            for session in feed.live:
+                if session.transport.get_write_buffer_size() <= room:
+                    session.transport.write(piece)
+                else:
+                    full.append(session)
+            self._metrics.delivered(len(group) * (len(feed.live) - len(full)), len(feed.live) - len(full))
+            for session in full:
+                feed.drop_behind(session, feed.position or 0)
+                self._fell_behind(session)
+            if feed.position is None:  # nobody is live any more
+                return
+            feed.advance(group, group[-1][0])
+        self.moved.add(feed)

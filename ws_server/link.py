@@ -1,0 +1,101 @@
+"""A connection of the library, with frames handled where they are parsed: in `data_received`, without a task.
+
+That bypasses the library's queue and with it its flow control; `Session.stop_reading` takes its place. Server frames
+are never fragmented (a ping may then stand between any two), and the library's keep-alive is not used.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from websockets.asyncio.server import ServerConnection
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import OPEN, Event
+
+from ws_server.session import BUFFER_BYTES, Session
+
+
+class Reader(Protocol):
+    """Who is told what the peer sends."""
+
+    session: Session
+
+    def text(self, data: bytes) -> None: ...
+
+    def pong(self, payload: bytes) -> None: ...
+
+    def gone(self) -> None: ...
+
+
+class Link(ServerConnection):
+    """One WebSocket. `reader` is set before the handshake is answered, so that it misses no frame."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.reader: Reader | None = None
+        self._parts: list[bytes] = []
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        # Above the bound of the fan-out: reached by replies alone, whose asker then is no longer read.
+        transport.set_write_buffer_limits(BUFFER_BYTES, BUFFER_BYTES // 2)
+
+    def process_event(self, event: Event) -> None:
+        if self.reader is None or not isinstance(event, Frame):
+            super().process_event(event)
+        elif event.opcode is Opcode.PONG:
+            self.reader.pong(bytes(event.data))
+        elif event.opcode is Opcode.BINARY:
+            self.refuse(CloseCode.UNSUPPORTED_DATA, "text frames only")
+        elif event.opcode is Opcode.TEXT or event.opcode is Opcode.CONT:
+            self._text(event)
+
+    def _text(self, frame: Frame) -> None:
+        data = bytes(frame.data)
+        if not frame.fin or self._parts:
+            self._parts.append(data)
+            if not frame.fin:
+                return
+            data = b"".join(self._parts)
+            self._parts.clear()
+        if self.reader is None or self.protocol.state is not OPEN:
+            return  # the close frame has gone out: RFC 6455, 5.5.1, nothing may follow it
+        if not data.isascii():
+            try:
+                data.decode()
+            except UnicodeDecodeError:
+                self.refuse(CloseCode.INVALID_DATA, "not UTF-8")
+                return
+        self.reader.text(data)
+
+    def refuse(self, code: CloseCode, reason: str) -> None:
+        """Fail the connection (RFC 6455, 7.1.7)."""
+        self.protocol.fail(code, reason)
+        self.send_data()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._check()
+
+    def eof_received(self) -> None:
+        super().eof_received()
+        self._check()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._check()
+
+    def _check(self) -> None:
+        # From here on a write would follow a close frame, or a half-closed socket.
+        if self.reader is not None and self.protocol.state is not OPEN and self.request is not None and self.response:
+            self.reader.gone()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.reader is not None:
+            self.reader.session.stop_reading("replies")
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.reader is not None:
+            self.reader.session.resume_reading("replies")

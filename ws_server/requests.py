@@ -1,0 +1,300 @@
+"""What one client asks for. Publishes and acks to topics at hand are done in the step that reads them; whatever needs
+the database waits its turn, in order, in one task that lives as long as there is something to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from messaging.actions import Actions, Aim
+from messaging.content import check_content
+from messaging.errors import BadRequest, RateLimited, RecadoError, UnknownTopic
+from messaging.settings import Settings
+from messaging.store_append import Verdict
+from ws_server.hub import Hub
+from ws_server.protocol import (
+    Ack,
+    AnyCommand,
+    Disconnect,
+    Done,
+    History,
+    HistoryMessage,
+    HistoryPage,
+    Invite,
+    Publish,
+    Refusal,
+    Subscribe,
+    TopicList,
+    Topics,
+    TopicState,
+    Unsubscribe,
+    decode,
+    encode,
+    error_frame,
+    history_message,
+)
+from ws_server.session import Session
+from ws_server.ticker import Ticker
+
+FLIGHT_COUNT = 256  # publishes of a session not yet committed
+FLIGHT_BYTES = 1024 * 1024
+WAITING_MOST = 64  # requests that wait their turn
+HISTORY_BYTES = 128 * 1024
+
+Closer = Callable[[Session, int, str], None]
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
+
+
+class Requests:
+    """The requests of one session, and the origin of its publishes."""
+
+    def __init__(
+        self, session: Session, actions: Actions, hub: Hub, ticker: Ticker, settings: Settings,
+        *, spawn: Spawn, close: Closer, gone: Callable[[Session], None],
+    ) -> None:  # fmt: skip
+        self.session = session
+        self._actions = actions
+        self._hub = hub
+        self._ticker = ticker
+        self._settings = settings
+        self._spawn = spawn
+        self._close = close
+        self._gone = gone
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[AnyCommand] = deque()
+        self._working = False
+        self._receipts: list[bytes] = []
+        self._flight_count = 0
+        self._flight_bytes = 0
+        self._landed: asyncio.Future[None] | None = None
+        self._tokens = settings.burst
+        self._filled_at = self._loop.time()
+        self._refused = 0
+
+    # What the connection tells
+
+    def text(self, data: bytes) -> None:
+        if not self._within_rate():
+            return
+        command = decode(data)
+        if isinstance(command, Refusal):
+            self._answer_error(command.error, command.topic_name, command.id, command.ref)
+        elif self._waiting or not self.session.opened or not self._do_now(command):
+            self._wait_turn(command)
+
+    def pong(self, payload: bytes) -> None:
+        if self.session.pong(payload, self._loop.time()):
+            self._ticker.ponged(self.session)
+
+    def gone(self) -> None:
+        self._gone(self.session)
+
+    def opened(self) -> None:
+        """The session is open: what came before has its turn now."""
+        self._start_work()
+
+    # Publishes
+
+    def _publish(self, command: Publish, aim: Aim) -> None:
+        content = check_content(command.content, self._settings.max_frame)
+        self._actions.publish(aim, self.session.user.name, content, command.id, command.ttl, self, command)
+        self._flight_count += 1
+        self._flight_bytes += len(content)
+        if self._flight_count >= FLIGHT_COUNT or self._flight_bytes >= FLIGHT_BYTES:
+            self.session.stop_reading("flight")
+
+    def settled(self, context: Publish, outcome: Verdict | RecadoError) -> None:
+        self._flight_count -= 1
+        self._flight_bytes -= len(bytes(context.content).decode())
+        if isinstance(outcome, RecadoError):
+            self._receipts.append(error_frame(outcome, context.topic_name, context.id, context.ref))
+        elif context.id is not None:
+            self._receipts.append(
+                encode(
+                    Done(
+                        action="message", topic_name=context.topic_name, result="ok",
+                        id=context.id, seq=outcome.seq, ref=context.ref,
+                    )
+                )
+            )  # fmt: skip
+
+    def settle_end(self) -> None:
+        if self._receipts:
+            self.session.write(b"".join(self._receipts))
+            self._receipts.clear()
+        if self._flight_count < FLIGHT_COUNT // 2 and self._flight_bytes < FLIGHT_BYTES // 2:
+            self.session.resume_reading("flight")
+        if self._flight_count == 0 and self._landed is not None and not self._landed.done():
+            self._landed.set_result(None)
+
+    # Requests
+
+    def _do_now(self, command: AnyCommand) -> bool:
+        """Do what needs no database, in this very step."""
+        aim = self.session.aims.get(command.topic_name) if isinstance(command, Publish | Ack) else None
+        if aim is None:
+            return False
+        try:
+            if isinstance(command, Publish):
+                self._publish(command, aim)
+                return True
+            return isinstance(command, Ack) and self._ack(command, aim)
+        except RecadoError as exc:
+            self._refuse(command, exc)
+            return True
+
+    def _ack(self, command: Ack, aim: Aim) -> bool:
+        """Acknowledge what this connection was sent; False: only the store knows whether the topic goes that far."""
+        place = self.session.places[aim.topic.id]
+        if command.seq > place.at:
+            return False
+        if self.session.ledger.ack(place, command.seq):
+            self.session.confirm(place, command.seq)
+        return True
+
+    def _wait_turn(self, command: AnyCommand) -> None:
+        self._waiting.append(command)
+        if len(self._waiting) >= WAITING_MOST:
+            self.session.stop_reading("requests")
+        if self.session.opened:
+            self._start_work()
+
+    def _start_work(self) -> None:
+        if self._waiting and not self._working:
+            self._working = True
+            self._spawn(self._work())
+
+    async def _work(self) -> None:
+        while self._waiting:
+            command = self._waiting[0]  # stays in front until it is done: later ones wait behind it
+            try:
+                await self._do(command)
+            except RecadoError as exc:
+                self._refuse(command, exc)
+            self._waiting.popleft()
+            if len(self._waiting) < WAITING_MOST // 2:
+                self.session.resume_reading("requests")
+        self._working = False
+
+    async def _do(self, command: AnyCommand) -> None:
+        actions, session = self._actions, self.session
+        match command:
+            case Publish():
+                aim = session.aims.get(command.topic_name)
+                self._publish(command, aim or await actions.aim(session.caller, command.topic_name))
+            case Ack():
+                await self._ack_ahead(command)
+            case Subscribe():
+                await actions.subscribe(session.caller, session.user, command.topic_name)
+                self._done("subscribe", command)
+            case Unsubscribe():
+                await self._unsubscribe(command)
+            case Invite():
+                await actions.invite(session.caller, command.topic_name, command.username)
+                self._done("invite", command)
+            case History():
+                await self._history(command)
+            case Topics():
+                await self._topics(command)
+            case Disconnect():
+                await self._disconnect()
+
+    async def _ack_ahead(self, command: Ack) -> None:
+        aim = self.session.aims.get(command.topic_name)
+        if aim is None:
+            raise UnknownTopic
+        if not self._ack(command, aim):
+            if not await self._actions.reached(aim.topic, command.seq):
+                raise BadRequest(f"The topic has no message {command.seq} yet: nothing is acknowledged.")
+            place = self.session.places.get(aim.topic.id)
+            if place is not None and self.session.ledger.ack(place, command.seq):
+                self.session.confirm(place, command.seq)
+
+    async def _unsubscribe(self, command: Unsubscribe) -> None:
+        await self._actions.unsubscribe(self.session.caller, self.session.user, command.topic_name)
+        aim = self.session.aims.get(command.topic_name)
+        if aim is not None:
+            self._hub.detach(self.session, self.session.places[aim.topic.id])
+        self._done("unsubscribe", command)
+
+    async def _history(self, command: History) -> None:
+        messages, more = await self._actions.history(
+            self.session.caller, command.topic_name, command.before, command.after, command.limit
+        )
+        page = [history_message(message) for message in messages]
+        kept = fit(page, HISTORY_BYTES, newest=command.after is None)
+        self.session.send(
+            HistoryPage(
+                topic_name=command.topic_name, messages=kept, more=more or len(kept) < len(page), ref=command.ref
+            )
+        )
+
+    async def _topics(self, command: Topics) -> None:
+        states = [
+            TopicState(m.topic.name, m.topic.kind, m.role, head, cursor, max(0, head - max(cursor, m.joined_seq)))
+            for m, head, cursor in await self._actions.topics(self.session.user, self.session.device)
+        ]
+        self.session.send(TopicList(topics=states, ref=command.ref))
+
+    async def _disconnect(self) -> None:
+        if self._flight_count:
+            self._landed = self._loop.create_future()
+            await self._landed
+        self._close(self.session, 1000, "")
+
+    # Answers
+
+    def _done(self, action: Any, command: Subscribe | Unsubscribe | Invite) -> None:
+        self.session.send(Done(action=action, topic_name=command.topic_name, result="ok", ref=command.ref))
+
+    def _refuse(self, command: AnyCommand, error: RecadoError) -> None:
+        action = {Unsubscribe: "unsubscribe", Invite: "invite"}.get(type(command))
+        if isinstance(command, Subscribe):
+            action = "subscribe"
+        topic_name = getattr(command, "topic_name", None)
+        if action is None or topic_name is None:
+            self._answer_error(error, topic_name, getattr(command, "id", None), command.ref)
+            return
+        done: Any = action
+        self.session.send(
+            Done(
+                action=done, topic_name=topic_name, result="error",
+                code=error.code, message=error.message, ref=command.ref,
+            )
+        )  # fmt: skip
+
+    def _answer_error(self, error: RecadoError, topic_name: str | None, key: str | None, ref: str | None) -> None:
+        self.session.write(error_frame(error, topic_name, key, ref))
+
+    def _within_rate(self) -> bool:
+        """A token bucket. Who goes on in spite of errors for another burst is sent away for a while."""
+        rate = self._settings.rate_limit
+        if not rate:
+            return True
+        now = self._loop.time()
+        self._tokens = min(self._settings.burst, self._tokens + (now - self._filled_at) * rate) - 1
+        self._filled_at = now
+        if self._tokens >= 0:
+            self._refused = 0
+            return True
+        self._tokens = 0
+        self._refused += 1
+        if self._refused > self._settings.burst:
+            self._close(self.session, 4029, "too fast")
+        else:
+            self._answer_error(RateLimited(), None, None, None)
+        return False
+
+
+def fit(messages: list[HistoryMessage], budget: int, *, newest: bool) -> list[HistoryMessage]:
+    """As many messages, from the newest or the oldest on, as stay within ``budget`` bytes; one at least."""
+    size, count = 0, 0
+    for message in reversed(messages) if newest else messages:
+        size += len(bytes(message.content))
+        if count and size > budget:
+            break
+        count += 1
+    return messages[len(messages) - count :] if newest else messages[:count]

@@ -1,0 +1,297 @@
+"""The door for people: who may come in, how many, and how they are shown out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request, Response
+from websockets.protocol import CONNECTING
+
+from messaging.actions import Actions
+from messaging.bus import Bus
+from messaging.cursors import Cursors
+from messaging.errors import Forbidden, RecadoError, Unauthorized, Unavailable
+from messaging.metrics import CONTENT_TYPE, Metrics
+from messaging.model import User
+from messaging.settings import Settings
+from messaging.store import Store
+from messaging.store_pool import is_passing
+from messaging.tokens import Claims, Tokens
+from ws_server.catchup import CatchUp
+from ws_server.handshake import (
+    Wishes,
+    answer,
+    choose_subprotocol,
+    client_address,
+    quiet_logger,
+    refused,
+    token_of,
+    wishes,
+)
+from ws_server.hub import Hub, SessionFeed
+from ws_server.link import Link
+from ws_server.protocol import Closing, Heartbeat
+from ws_server.requests import Requests
+from ws_server.roster import Roster
+from ws_server.session import Session
+from ws_server.ticker import Ticker
+
+K = TypeVar("K")
+
+log = logging.getLogger(__name__)
+
+OPENING_MOST = 64  # sessions that read their memberships at once
+OPENING_QUEUE = 4000  # handshakes that wait for that; beyond it a client is asked to come later
+HEARTBEAT = 30.0  # seconds
+CLOSE_TIMEOUT = 5.0
+BACKLOG = 4096
+DRAIN_BATCH = 200  # sessions shown out at a time
+DRAIN_PAUSE = 0.1  # seconds
+
+
+class Door:
+    """The WebSocket server of one process, with all that it needs built in its constructor."""
+
+    def __init__(
+        self, settings: Settings, store: Store, actions: Actions, tokens: Tokens, cursors: Cursors, bus: Bus,
+        metrics: Metrics,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._store = store
+        self._actions = actions
+        self._tokens = tokens
+        self._cursors = cursors
+        self._metrics = metrics
+        self._catch_up = CatchUp(
+            store, metrics, deliver=lambda feed, frames: self.hub.deliver(feed, frames),
+            written=lambda session: self._ticker.ping_soon(session),
+            stale=lambda session: self._roster.look_again(session.user.id), restored=self._restored,
+        )  # fmt: skip
+        self.hub = Hub(
+            metrics, wants_page=self._catch_up.want_feed, fell_behind=self._fell_behind,
+            changed=lambda user_id: self._roster.look_again(user_id), voided=self._revoked,
+        )  # fmt: skip
+        self._ticker = Ticker(self.hub, stuck=lambda session: self._close(session, 4008, "no progress for 30 s"))
+        self._roster = Roster(
+            store, self.hub, self._catch_up, metrics, revoked=self._revoked, restored=self._restored
+        )
+        self._per_user: Counter[int] = Counter()
+        self._per_address: Counter[str] = Counter()
+        self._opening = asyncio.Semaphore(OPENING_MOST)
+        self._opening_waits = 0
+        self._tasks = asyncio.TaskGroup()
+        self._server: Server | None = None
+        self._listening = asyncio.Event()
+        self._draining = False
+        bus.attach(self.hub.receive, self._roster.sweep_all)
+
+    async def run(self) -> None:
+        """Serve until cancelled; `drain` first."""
+        async with self._tasks, self._serve() as self._server, asyncio.TaskGroup() as works:
+            self._listening.set()
+            for work in (self._catch_up.run(), self._ticker.run(), self._roster.run()):
+                works.create_task(work)
+
+    async def listening(self) -> int:
+        """Wait until the port is open. Its number."""
+        await self._listening.wait()
+        assert self._server is not None
+        return int(next(iter(self._server.sockets)).getsockname()[1])
+
+    async def drain(self) -> None:
+        """Let nobody in any more and show everybody out, a few at a time, so that they do not come back all at once."""
+        self._draining = True
+        if self._server is not None:
+            self._server.close(close_connections=False)
+        sessions = list(self.hub.sessions())
+        for start in range(0, len(sessions), DRAIN_BATCH):
+            batch = sessions[start : start + DRAIN_BATCH]
+            await asyncio.gather(*(self._shut(session, 4012, "the server restarts", 1) for session in batch))
+            await asyncio.sleep(DRAIN_PAUSE if len(sessions) > start + DRAIN_BATCH else 0)
+
+    def _serve(self) -> AbstractAsyncContextManager[Server]:
+        return serve(
+            self._handle, self._settings.ws_host, self._settings.ws_port,
+            create_connection=Link, process_request=self._admit, select_subprotocol=choose_subprotocol,
+            compression=None, ping_interval=None, max_size=self._settings.max_frame, max_queue=4,
+            close_timeout=CLOSE_TIMEOUT, server_header=None, backlog=BACKLOG, logger=quiet_logger(),
+        )  # fmt: skip
+
+    # Coming in
+
+    async def _admit(self, link: ServerConnection, request: Request) -> Response | None:
+        """The answer to a handshake that is not let in, or None."""
+        url = urlsplit(request.path)
+        if url.path in ("/healthz", "/readyz", "/metrics"):
+            return await self._health(url.path)
+        try:
+            if self._draining or self._opening_waits > OPENING_QUEUE:
+                raise Unavailable("The server takes no new connections now. Come back in a moment.")
+            self._check_origin(request)
+            wished = wishes(url.query)
+            claims = self._tokens.verify(token_of(url.path, request.headers))
+            user = await self._user(claims)
+        except RecadoError as exc:
+            return refused(exc)
+        self._let_in(link, request, user, claims, wished)
+        return None
+
+    def _check_origin(self, request: Request) -> None:
+        origin = request.headers.get("Origin")
+        if origin is not None and not self._settings.allows_origin(origin):
+            raise Forbidden("Pages of this origin may not connect. Add it to ALLOWED_ORIGINS.")
+
+    async def _user(self, claims: Claims) -> User:
+        for _ in range(2):
+            found = await self._store.find_user(claims.user, claims.jti, claims.issued_at)
+            if found is not None:
+                if found[1]:
+                    raise Unauthorized("The token was revoked. Ask for a new one.")
+                return found[0]
+            await self._store.know([claims.user])
+        raise Unavailable
+
+    def _let_in(
+        self, link: ServerConnection, request: Request, user: User, claims: Claims, wished: Wishes
+    ) -> None:
+        assert isinstance(link, Link)
+        peer = str((link.remote_address or ("",))[0])
+        address = client_address(peer, request.headers, self._settings.trusted_proxies)
+        session = Session(link, user, claims, wished, address, cursors=self._cursors, ready=self._catch_up.want)
+        link.reader = Requests(
+            session, self._actions, self.hub, self._ticker, self._settings,
+            spawn=self._tasks.create_task, close=self._close, gone=self._gone,
+        )  # fmt: skip
+        self._per_user[user.id] += 1
+        self._per_address[address] += 1
+        self._metrics.sessions.inc()
+        if link.protocol.state is not CONNECTING:  # it left while the store was asked
+            self._gone(session)
+
+    async def _handle(self, link: ServerConnection) -> None:
+        """The library's task for a connection: opens the session, then waits for its end."""
+        assert isinstance(link, Link) and isinstance(link.reader, Requests)
+        session = link.reader.session
+        if self._too_many(session):
+            await self._shut(session, 4529, "too many connections")
+            return
+        try:
+            await self._open(session, link.reader)
+        except RecadoError as exc:
+            code = 4012 if exc.retryable else 4503
+            await self._shut(session, code, exc.message[:100])
+        await link.wait_closed()
+
+    def _too_many(self, session: Session) -> bool:
+        return (
+            self._per_user[session.user.id] > self._settings.max_connections_per_user
+            or self._per_address[session.address] > self._settings.max_connections_per_address
+        )
+
+    async def _open(self, session: Session, requests: Requests) -> None:
+        self._opening_waits += 1
+        try:
+            async with self._opening:
+                await self._cursors.settle()
+                await self._roster.open(session)
+        finally:
+            self._opening_waits -= 1
+        if not session.gone:
+            self._ticker.add(session)
+            self._set_timers(session)
+            requests.opened()
+
+    def _set_timers(self, session: Session) -> None:
+        loop = asyncio.get_running_loop()
+        left = max(0.0, session.claims.expires_at - time.time())
+        session.timers.append(loop.call_later(left, self._close, session, 4001, "the token expired"))
+        if session.wishes.heartbeat:
+            self._beat(session)
+
+    def _beat(self, session: Session) -> None:
+        session.send(Heartbeat())
+        session.timers[1:] = [asyncio.get_running_loop().call_later(HEARTBEAT, self._beat, session)]
+
+    # Going out
+
+    def _close(self, session: Session, code: int, reason: str) -> None:
+        self._tasks.create_task(self._shut(session, code, reason))
+
+    async def _shut(self, session: Session, code: int, reason: str, retry_after: int | None = None) -> None:
+        """Close one session: confirmations first, then the close frame. Returns when it is closed."""
+        if session.closing or session.gone:
+            return
+        session.closing = True
+        self._detach(session)
+        if code >= 4000:
+            session.send(Closing(code=code, reason=reason, reconnect=code < 4500, retry_after=retry_after))
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._cursors.flush()
+        except Exception as exc:
+            if not is_passing(exc):
+                raise
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await session.link.close(code, reason)
+        except TimeoutError:
+            session.transport.abort()
+
+    def _detach(self, session: Session) -> None:
+        self.hub.remove(session)
+        self._ticker.remove(session)
+        self._roster.forget(session.user.id)
+        for timer in session.timers:
+            timer.cancel()
+
+    def _gone(self, session: Session) -> None:
+        """The connection takes and gives nothing any more. What it published goes on."""
+        if session.gone:
+            return
+        session.gone = True
+        self._detach(session)
+        self._metrics.sessions.dec()
+        _decrease(self._per_user, session.user.id)
+        _decrease(self._per_address, session.address)
+
+    def _fell_behind(self, session: Session) -> None:
+        self._metrics.fell_behind.inc()
+        session.fell_behind()
+        self._ticker.ping_soon(session)
+
+    def _revoked(self, session: Session) -> None:
+        self._close(session, 4501, "the token was revoked")
+
+    def _restored(self, feed: SessionFeed) -> None:
+        """The log ends before what was delivered: another database than before. Its readers start anew."""
+        log.error("topic %d is shorter than it was: was the database restored?", feed.topic.id)
+        for session in [*feed.live, *feed.behind]:
+            self._close(session, 4012, "the server was restored")
+        self.hub.feeds.pop(feed.topic.id, None)
+
+    async def _health(self, path: str) -> Response:
+        if path == "/metrics":
+            return answer(200, self._metrics.text(), CONTENT_TYPE)
+        try:
+            if path == "/readyz":
+                if self._draining:
+                    raise Unavailable("draining")
+                async with asyncio.timeout(2):
+                    await self._store.ping()
+        except (RecadoError, TimeoutError) as exc:
+            return answer(503, msgspec.json.encode({"status": "unavailable", "message": str(exc)}))
+        return answer(200, b'{"status":"ok"}')
+
+
+def _decrease(counter: Counter[K], key: K) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]

@@ -1,0 +1,190 @@
+"""One connection of one user: what it is sent, and what it confirms."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import secrets
+import struct
+import termios
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from messaging.actions import Aim, Caller
+from messaging.cursors import Cursors
+from messaging.delivery import CHUNK_MIN, Ledger, Place, next_chunk
+from messaging.model import Topic, User
+from messaging.tokens import Claims
+from ws_server.handshake import Wishes
+from ws_server.protocol import encode, ping_frame
+
+if TYPE_CHECKING:
+    from ws_server.link import Link
+
+BUFFER_BYTES = 256 * 1024  # of a session, in this process; beyond it the session is served from the store
+PING_BYTES = 8
+
+
+class Flow(Enum):
+    """Where a session is in catching up. Of the states only WAITING ends by what the client does."""
+
+    STEADY = auto()  # live everywhere
+    QUEUED = auto()  # a chunk is being read for it, or will be
+    WAITING = auto()  # a chunk was written: its pong asks for the next
+
+
+class Session:
+    """One connection. Writes are synchronous; nothing here awaits."""
+
+    def __init__(
+        self,
+        link: Link,
+        user: User,
+        claims: Claims,
+        wished: Wishes,
+        address: str,
+        *,
+        cursors: Cursors,
+        ready: Callable[[Session], None],
+    ) -> None:
+        """``ready`` is called when a chunk was confirmed and more is pending."""
+        self.link = link
+        self.transport: asyncio.Transport = link.transport
+        self.user = user
+        self.caller = Caller(user)
+        self.claims = claims
+        self.wishes = wished
+        self.address = address
+        self.device = wished.device
+        self.places: dict[int, Place[Session]] = {}
+        self.aims: dict[str, Aim] = {}  # where a publish to one of this session's topics goes
+        self.behind: deque[Place[Session]] = deque()
+        self.ledger: Ledger[Session] = Ledger(wished.explicit)
+        self.flow = Flow.STEADY
+        self.chunk = CHUNK_MIN  # bytes
+        self.pinged_at = 0.0  # by the loop's clock
+        self.opened = False  # its memberships have been read
+        self.missed_change = False  # while they were being read, they changed
+        self.closing = False
+        self.gone = False
+        self.timers: list[asyncio.TimerHandle] = []  # when its token expires; then its next heartbeat
+        self._cursors = cursors
+        self._chunk_written = False
+        self._chunk_pinged = False
+        self._unread = 0  # bytes not taken by the peer when the last ping went out
+        self._deaf: set[str] = set()  # why nothing is read from the peer
+        self._ready = ready
+
+    # What it is sent
+
+    def send(self, thing: msgspec.Struct) -> None:
+        """Write a reply or a push."""
+        self.write(encode(thing))
+
+    def write(self, frames: bytes) -> bool:
+        """Write whole frames, if the connection still takes any."""
+        if self.gone:
+            return False
+        self.transport.write(frames)
+        return True
+
+    def takes(self, size: int) -> bool:
+        """Whether ``size`` more bytes stay within the bound."""
+        return self.transport.get_write_buffer_size() + size <= BUFFER_BYTES
+
+    def enter(self, place: Place[Session], topic: Topic) -> None:
+        self.places[topic.id] = place
+        self.aims[topic.name] = Aim(topic, None if topic.kind == "direct" else self.user.id)
+        self.behind.append(place)
+
+    def leave(self, place: Place[Session]) -> None:
+        topic = place.feed.topic
+        if self.places.get(topic.id) is place:
+            del self.places[topic.id]
+            self.aims.pop(topic.name, None)
+        if place in self.behind:
+            self.behind.remove(place)
+
+    def written(self, place: Place[Session]) -> None:
+        """Frames of this topic were written from a page: the chunk that waits for its pong."""
+        self.ledger.sent.add(place)
+        self._chunk_written = True
+
+    def fell_behind(self) -> None:
+        """A piece did not fit: what is buffered counts as the chunk under way."""
+        for place in self.places.values():
+            if not place.live and place not in self.behind:
+                self.behind.append(place)
+                self.ledger.sent.add(place)
+        if self.flow is Flow.STEADY:
+            self.await_pong()
+
+    def await_pong(self) -> None:
+        self._chunk_written = True
+        self.flow = Flow.WAITING
+
+    # What it confirms
+
+    @property
+    def due(self) -> bool:
+        """Whether something was written that no ping covers yet."""
+        return bool(self.ledger.sent) or self._chunk_written
+
+    def ping(self, now: float) -> None:
+        """Ping, with the record of this very moment; nothing is written between the two."""
+        payload = secrets.token_bytes(PING_BYTES)
+        self.ledger.ping(payload)
+        self._chunk_pinged, self._chunk_written = self._chunk_written, False
+        self.pinged_at = now
+        self._unread = self.unread()
+        self.write(ping_frame(payload))
+
+    def pong(self, payload: bytes, now: float) -> bool:
+        """Whether this pong answered our ping. Its record is confirmed; the next chunk may come."""
+        moves = self.ledger.pong(payload)
+        if moves is None:
+            return False
+        for place, seq in moves:
+            self.confirm(place, seq)
+        if self._chunk_pinged:
+            self._chunk_pinged = False
+            self.chunk = next_chunk(self.chunk, now - self.pinged_at)
+            self.flow = Flow.STEADY
+            if self.behind:
+                self._ready(self)
+        return True
+
+    def confirm(self, place: Place[Session], seq: int) -> None:
+        self._cursors.move(place.feed.topic.id, place.membership_id, self.device, seq)
+
+    # Flow and liveness
+
+    def unread(self) -> int:
+        """Bytes that the peer has not taken: in this process, and in the kernel (Linux and macOS: SIOCOUTQ)."""
+        size = self.transport.get_write_buffer_size()
+        sock = self.transport.get_extra_info("socket")
+        try:
+            return size + int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0])
+        except (OSError, ValueError):
+            return size
+
+    def progressed(self) -> bool:
+        """Whether the peer took anything since this was last asked, or could not: we were not reading its pongs."""
+        before, self._unread = self._unread, self.unread()
+        return bool(self._deaf) or self._unread < before
+
+    def stop_reading(self, reason: str) -> None:
+        """Let the peer wait: it has too much in flight, or does not take its replies."""
+        if not self._deaf and not self.gone:
+            self.transport.pause_reading()
+        self._deaf.add(reason)
+
+    def resume_reading(self, reason: str) -> None:
+        if reason in self._deaf:
+            self._deaf.remove(reason)
+            if not self._deaf and not self.gone:
+                self.transport.resume_reading()
