@@ -1,0 +1,1 @@
+"""The one command: embedded PostgreSQL and every door in one process."""

@@ -1,0 +1,112 @@
+"""Every door in one command, from the database up; and down again in the order that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from api.app import make_app
+from api.serving import serve
+from messaging.buses.choose import make_bus
+from messaging.node import Node
+from messaging.process import stop_signal
+from messaging.settings import Settings
+from messaging.tokens import Tokens
+from recado.errors import PostgresError
+from recado.postgres import EmbeddedPostgres
+from recado.secret import kept_secret, new_secret
+from recado.welcome import welcome
+from ws_server.server import Door
+from ws_server.workers import Workers
+
+log = logging.getLogger(__name__)
+
+
+async def up(settings: Settings) -> None:
+    """Start everything, say so, and run until SIGINT, SIGTERM, or something that can't be mended.
+
+    Raises:
+        PostgresError, Unavailable, MigrationError, NotDurable, OSError: the start failed; the text says what to do.
+    """
+    stop = stop_signal()
+    async with _database(settings) as (dsn, lost):
+        bus_url = settings.bus_url or ("local:" if settings.workers == 1 else "postgres:")
+        node = Node(settings, dsn, make_bus(bus_url, dsn))
+        try:
+            await node.open()
+            secret = await _secret(settings, node)
+            await _serve(replace(settings, database_url=dsn, bus_url=bus_url, jwt_secret=secret), node, stop, lost)
+        finally:
+            await node.close()
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[tuple[str, asyncio.Future[int]]]:
+    """The database's address, and what ends if the one that we started dies."""
+    if settings.database_url:
+        yield settings.database_url, asyncio.get_running_loop().create_future()
+        return
+    print(f"Starting PostgreSQL in {settings.data_dir} …", flush=True)
+    postgres = EmbeddedPostgres(settings.data_dir)
+    dsn = await postgres.start()
+    lost = asyncio.ensure_future(postgres.wait())
+    try:
+        yield dsn, lost
+    finally:
+        lost.cancel()
+        await postgres.stop()
+
+
+async def _secret(settings: Settings, node: Node) -> str:
+    if settings.jwt_secret:
+        return settings.jwt_secret
+    if settings.database_url:  # several services may share it
+        return await node.store.shared_value("jwt_secret", new_secret())
+    return kept_secret(settings.data_dir / "secret")
+
+
+def _door(settings: Settings, node: Node, tokens: Tokens) -> Door | Workers:
+    """The WebSocket door: in this process, or in several beside it."""
+    if settings.workers == 1:
+        return Door(settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics)
+    shared = {
+        "DATABASE_URL": settings.database_url,
+        "JWT_SECRET": settings.jwt_secret,
+        "BUS_URL": settings.bus_url,
+    }
+    return Workers(settings, shared)
+
+
+async def _serve(settings: Settings, node: Node, stop: asyncio.Event, lost: asyncio.Future[int]) -> None:
+    tokens = Tokens(settings.jwt_secret)
+    door = _door(settings, node, tokens)
+    app = make_app(node.actions, node.pending, tokens, node.store, settings, node.metrics.registry)
+    async with asyncio.TaskGroup() as tasks:
+        works = [tasks.create_task(node.run(keeps_house=True)), tasks.create_task(door.run())]
+        runner = await serve(app, settings.api_host, settings.api_port)
+        ports = replace(settings, ws_port=await door.listening(), api_port=runner.addresses[0][1])
+        print(await welcome(ports, node.actions, tokens), flush=True)
+        print("ready", flush=True)
+        died = await _until(stop, lost)
+        print("Stopping: no new connections, finishing what is in flight …", flush=True)
+        await door.drain()
+        await runner.cleanup()
+        if not died and not await node.settle():
+            log.warning("stopped before everything in flight was stored; its senders have had no answer")
+        for work in works:
+            work.cancel()
+    if died:
+        raise PostgresError("PostgreSQL ended by itself. Its log is postgres.log in DATA_DIR; start again.")
+
+
+async def _until(stop: asyncio.Event, lost: asyncio.Future[int]) -> bool:
+    """Wait for the end. Whether it is the database that ended."""
+    asked = asyncio.ensure_future(stop.wait())
+    ends: set[asyncio.Future[Any]] = {asked, lost}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    return lost.done()
