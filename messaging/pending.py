@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -105,8 +106,8 @@ class Pending:
         """
         found: list[tuple[str, Message]] = []
         for behind in await self._behind(user):
-            topic = behind.membership.topic
-            if not await self._walk(behind, lambda entries, name=topic.name: _gather(found, name, entries)):
+            gather = partial(_gather, found, behind.membership.topic.name)
+            if not await self._walk(behind, gather):
                 break
         return found
 

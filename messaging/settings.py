@@ -79,6 +79,12 @@ def _auth_mode(value: str) -> str:
     return value
 
 
+def _bus(value: str) -> str:
+    if not re.match(r"local:$|postgres(ql)?:|nats://.", value):
+        raise ValueError("local:, postgres:, postgresql://… or nats://HOST:PORT[,…]")
+    return value
+
+
 def _setting(name: str, default: Any, parse: Callable[[str], Any]) -> Any:
     return field(default=default, metadata={"name": name, "parse": parse})
 
@@ -102,6 +108,8 @@ class Settings:
     open_nets: tuple[Network, ...] = _setting("OPEN_NETS", _networks(_LOOPBACK), _networks)
     allowed_hosts: tuple[str, ...] = _setting("ALLOWED_HOSTS", ("127.0.0.1", "localhost", "[::1]"), _list)
     allowed_origins: tuple[str, ...] = _setting("ALLOWED_ORIGINS", (), _list)
+    bus_url: str = _setting("BUS_URL", "", _bus)
+    workers: int = _setting("WORKERS", 1, _positive)
     max_frame: int = _setting("MAX_FRAME", 65536, _frame_size)
     rate_limit: float = _setting("RATE_LIMIT", 1000.0, _rate)
     max_connections_per_user: int = _setting("MAX_CONNECTIONS_PER_USER", 64, _positive)
@@ -127,6 +135,8 @@ class Settings:
         return settings
 
     def _check(self, nets_given: bool) -> None:
+        if self.bus_url == "local:" and self.workers > 1:
+            raise SettingsError("BUS_URL: local: joins nobody; with WORKERS above 1 it is postgres: or nats://HOST:PORT")
         if self.jwt_secret and len(self.jwt_secret.encode()) < SECRET_BYTES:
             raise SettingsError(
                 f"JWT_SECRET: it has fewer than {SECRET_BYTES} bytes; a good one is made by: openssl rand -hex 32"

@@ -89,7 +89,6 @@ class Store:
 
     async def close(self) -> None:
         await self.log.close()
-        await self.side_log.close()
         await self._pool.close()
 
     async def ping(self) -> None:

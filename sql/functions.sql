@@ -217,3 +217,11 @@ BEGIN
     )
     SELECT DISTINCT t.id FROM moved JOIN recado.topics AS t ON t.id = moved.topic_id WHERE t.kind = 'direct';
 END $$;
+
+-- A notice for the other nodes, in a transaction of its own that waits for no disk: it may be lost.
+CREATE OR REPLACE FUNCTION recado.notify(channel text, payload text) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM pg_notify(channel, payload);
+END $$;

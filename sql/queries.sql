@@ -253,6 +253,10 @@ DELETE FROM recado.messages AS m USING (
 ) AS gone
 WHERE m.topic_id = gone.topic_id AND m.seq = gone.seq;
 
+-- name: notify
+-- A parcel of the bus.
+SELECT recado.notify($1, $2);
+
 -- name: housekeeping_turn
 -- One node at a time keeps house.
 SELECT pg_try_advisory_xact_lock($1);

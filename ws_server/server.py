@@ -62,9 +62,10 @@ class Door:
 
     def __init__(
         self, settings: Settings, store: Store, actions: Actions, tokens: Tokens, cursors: Cursors, bus: Bus,
-        metrics: Metrics,
+        metrics: Metrics, *, reuse_port: bool = False,
     ) -> None:  # fmt: skip
         self._settings = settings
+        self._reuse_port = reuse_port
         self._store = store
         self._actions = actions
         self._tokens = tokens
@@ -122,7 +123,8 @@ class Door:
             self._handle, self._settings.ws_host, self._settings.ws_port,
             create_connection=Link, process_request=self._admit, select_subprotocol=choose_subprotocol,
             compression=None, ping_interval=None, max_size=self._settings.max_frame, max_queue=4,
-            close_timeout=CLOSE_TIMEOUT, server_header=None, backlog=BACKLOG, logger=quiet_logger(),
+            close_timeout=CLOSE_TIMEOUT, server_header=None, backlog=BACKLOG, reuse_port=self._reuse_port or None,
+            logger=quiet_logger(),
         )  # fmt: skip
 
     # Coming in

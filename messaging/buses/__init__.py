@@ -1,0 +1,1 @@
+"""Buses between processes, one module each; the contract is `messaging.bus.Bus`."""

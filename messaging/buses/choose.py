@@ -1,0 +1,27 @@
+"""The bus that BUS_URL names."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from messaging.bus import Bus, LocalBus
+from messaging.buses.postgres import PostgresBus
+
+NATS_SUBJECT = "recado.notices"
+
+
+def make_bus(url: str, dsn: str) -> Bus:
+    """``local:``, ``postgres:`` (over ``dsn``, or an address of its own) or ``nats://HOST:PORT[,…][/SUBJECT]``.
+
+    A bus over the database needs a direct connection; behind a pooler it gets an address of its own.
+    """
+    scheme = url.partition(":")[0]
+    if scheme == "local":
+        return LocalBus()
+    if scheme == "nats":
+        # Only who uses NATS needs its client installed.
+        from messaging.buses.nats import NatsBus
+
+        hosts, _, subject = url.removeprefix("nats://").partition("/")
+        return NatsBus([f"nats://{host}" for host in hosts.split(",")], subject or NATS_SUBJECT)
+    return PostgresBus(url if urlsplit(url).netloc else dsn)

@@ -1,0 +1,65 @@
+"""The bus over PostgreSQL's LISTEN and NOTIFY.
+
+NOTIFY takes a lock of the whole cluster at COMMIT, so it is never part of an append: notices are gathered for a few
+milliseconds and sent in a transaction of their own, on a connection of its own. LISTEN needs a direct connection (no
+pooler in transaction mode) and says nothing when it dies, so a heartbeat must come back through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from messaging.buses.exchange import HEARTBEAT_SECONDS, SILENCE_SECONDS, Exchange
+from messaging.queries import load_queries
+from messaging.store_pool import Connection, connect, is_passing, pauses
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "recado"
+PAYLOAD_MOST = 7_999  # bytes: https://www.postgresql.org/docs/current/sql-notify.html
+GATHER_SECONDS = 0.005
+
+
+class PostgresBus(Exchange):
+    """Notices by NOTIFY."""
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__()
+        self._dsn = dsn
+        self._queries = load_queries()
+
+    async def run(self) -> None:
+        """Keep both lines up until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._forever(self._listen), name="bus: listen")
+            tasks.create_task(self._forever(self._send), name="bus: send")
+
+    async def _forever(self, work: Callable[[Connection], Awaitable[None]]) -> None:
+        """Do ``work`` with a connection; after a failure that passes, again with a new one."""
+        for pause in pauses():
+            try:
+                connection = await connect(self._dsn)
+                try:
+                    await work(connection)
+                finally:
+                    connection.terminate()
+            except Exception as exc:
+                if not is_passing(exc):
+                    raise
+                log.warning("the bus has lost its line to PostgreSQL, trying again: %s", exc)
+            await asyncio.sleep(pause)
+
+    async def _listen(self, connection: Connection) -> None:
+        # The callback is synchronous: asyncpg makes a task of a coroutine, and tasks have no order.
+        await connection.add_listener(CHANNEL, lambda _, pid, channel, payload: self.arrived(str(payload).encode()))
+        self.line_up()
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS / 2)
+            await connection.fetch(self._queries["ping"], timeout=SILENCE_SECONDS / 2)
+            self.check_line()
+
+    async def _send(self, connection: Connection) -> None:
+        async for parcel in self.departures(GATHER_SECONDS, lambda: PAYLOAD_MOST):
+            await connection.execute(self._queries["notify"], CHANNEL, parcel.decode())

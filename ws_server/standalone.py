@@ -1,0 +1,41 @@
+"""The WebSocket door as a process of its own: a node, a door, and their end in the right order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from messaging.buses.choose import make_bus
+from messaging.node import Node
+from messaging.settings import Settings
+from messaging.tokens import Tokens
+from ws_server.server import Door
+
+log = logging.getLogger(__name__)
+
+
+async def serve(settings: Settings, stop: asyncio.Event, *, reuse_port: bool = False) -> None:
+    """Serve until ``stop``; says ``ready`` once the port is open.
+
+    Raises:
+        Unavailable, MigrationError, NotDurable, OSError: the start failed.
+    """
+    node = Node(settings, settings.database_url, make_bus(settings.bus_url or "postgres:", settings.database_url))
+    try:
+        await node.open()
+        async with asyncio.TaskGroup() as tasks:
+            door = Door(
+                settings, node.store, node.actions, Tokens(settings.jwt_secret), node.cursors, node.bus, node.metrics,
+                reuse_port=reuse_port,
+            )  # fmt: skip
+            works = [tasks.create_task(node.run(keeps_house=True)), tasks.create_task(door.run())]
+            await door.listening()
+            print("ready", flush=True)
+            await stop.wait()
+            await door.drain()
+            if not await node.settle():
+                log.warning("stopped before everything in flight was stored; its senders have had no answer")
+            for work in works:
+                work.cancel()
+    finally:
+        await node.close()
