@@ -59,6 +59,7 @@ class Housekeeping:
         await self._purge("purge_expired", BATCH)
         await self._purge("purge_keys", KEYS_KEPT, BATCH)
         await self._purge("purge_revocations", REVOCATIONS_KEPT)
+        await self._purge("purge_tickets")
         for topic_id in await self._store.deleted_topics(SLICE):
             await self._purge("purge_topic_messages", topic_id, BATCH)
             await self._purge("purge_topic_keys", topic_id, BATCH)

@@ -17,6 +17,7 @@ from messaging.migrations import migrate
 from messaging.pending import Pending
 from messaging.settings import Settings
 from messaging.store import Store
+from messaging.tickets import Tickets
 
 SETTLE_TIME = 10.0  # seconds that what is in flight has, at the end
 
@@ -35,6 +36,7 @@ class Node:
         self._housekeeping = Housekeeping(self.store, settings)
         self.cursors = Cursors(self.store, self._housekeeping.seen)
         self.actions = Actions(self.store, self.appender, bus, settings)
+        self.tickets = Tickets(self.store)
         self.pending = Pending(self.store, self.cursors)
 
     async def open(self) -> None:

@@ -143,6 +143,14 @@ class Store:
     async def revoked(self, jtis: Sequence[str]) -> set[str]:
         return {row["jti"] for row in await self._pool.fetch("tokens_revoked", jtis)}
 
+    async def keep_ticket(self, digest: bytes, claims: str, seconds: float) -> None:
+        await self._pool.fetch("ticket_keep", digest, claims, seconds)
+
+    async def take_ticket(self, digest: bytes) -> str | None:
+        """The claims of a ticket, for the first who asks."""
+        claims: str | None = await self._pool.value("ticket_take", digest)
+        return claims
+
     # Topics and memberships
 
     async def memberships(self, user_id: int) -> list[Membership]:

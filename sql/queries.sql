@@ -60,6 +60,15 @@ UPDATE recado.users SET revoked_before = to_timestamp($2), version = version + 1
 -- Void one token.
 INSERT INTO recado.revocations (jti) VALUES ($1) ON CONFLICT DO NOTHING;
 
+-- name: ticket_keep
+-- A ticket, by its digest, for $3 seconds.
+INSERT INTO recado.tickets (digest, claims, expires_at) VALUES ($1, $2, now() + make_interval(secs => $3))
+ON CONFLICT DO NOTHING;
+
+-- name: ticket_take
+-- Use a ticket up.
+DELETE FROM recado.tickets WHERE digest = $1 AND expires_at > now() RETURNING claims;
+
 -- name: users_changed
 -- The sweep: versions and revocations of connected users.
 SELECT id, version, extract(epoch FROM revoked_before)::float8 AS revoked_before FROM recado.users WHERE id = ANY ($1);
@@ -214,6 +223,10 @@ WHERE k.topic_id = gone.topic_id AND k.sender = gone.sender AND k.key = gone.key
 -- name: purge_revocations
 -- Revocations of tokens that have expired since, as no token lives longer than $1.
 DELETE FROM recado.revocations WHERE revoked_at < now() - $1::interval;
+
+-- name: purge_tickets
+-- Tickets that nobody used.
+DELETE FROM recado.tickets WHERE expires_at <= now();
 
 -- name: topics_deleted
 -- Topics that are deleted but not yet gone.

@@ -8,9 +8,7 @@ import time
 from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
-from urllib.parse import urlsplit
 
-import msgspec
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.protocol import CONNECTING
@@ -18,24 +16,15 @@ from websockets.protocol import CONNECTING
 from messaging.actions import Actions
 from messaging.bus import Bus
 from messaging.cursors import Cursors
-from messaging.errors import Forbidden, RecadoError, Unauthorized, Unavailable
-from messaging.metrics import CONTENT_TYPE, Metrics
-from messaging.model import User
+from messaging.errors import RecadoError
+from messaging.metrics import Metrics
 from messaging.settings import Settings
 from messaging.store import Store
 from messaging.store_pool import is_passing
-from messaging.tokens import Claims, Tokens
+from messaging.tokens import Tokens
 from ws_server.catchup import CatchUp
-from ws_server.handshake import (
-    Wishes,
-    answer,
-    choose_subprotocol,
-    client_address,
-    quiet_logger,
-    refused,
-    token_of,
-    wishes,
-)
+from ws_server.gate import Gate, Guest
+from ws_server.handshake import choose_subprotocol, client_address, quiet_logger
 from ws_server.hub import Hub, SessionFeed
 from ws_server.link import Link
 from ws_server.protocol import Closing, Heartbeat
@@ -66,9 +55,8 @@ class Door:
     ) -> None:  # fmt: skip
         self._settings = settings
         self._reuse_port = reuse_port
-        self._store = store
         self._actions = actions
-        self._tokens = tokens
+        self._gate = Gate(settings, store, tokens, metrics)
         self._cursors = cursors
         self._metrics = metrics
         self._catch_up = CatchUp(
@@ -131,48 +119,24 @@ class Door:
 
     async def _admit(self, link: ServerConnection, request: Request) -> Response | None:
         """The answer to a handshake that is not let in, or None."""
-        url = urlsplit(request.path)
-        if url.path in ("/healthz", "/readyz", "/metrics"):
-            return await self._health(url.path)
-        try:
-            if self._draining or self._opening_waits > OPENING_QUEUE:
-                raise Unavailable("The server takes no new connections now. Come back in a moment.")
-            self._check_origin(request)
-            wished = wishes(url.query)
-            claims = self._tokens.verify(token_of(url.path, request.headers))
-            user = await self._user(claims)
-        except RecadoError as exc:
-            return refused(exc)
-        self._let_in(link, request, user, claims, wished)
+        admitted = await self._gate.admit(request, shut=self._draining or self._opening_waits > OPENING_QUEUE)
+        if isinstance(admitted, Response):
+            return admitted
+        self._let_in(link, request, admitted)
         return None
 
-    def _check_origin(self, request: Request) -> None:
-        origin = request.headers.get("Origin")
-        if origin is not None and not self._settings.allows_origin(origin):
-            raise Forbidden("Pages of this origin may not connect. Add it to ALLOWED_ORIGINS.")
-
-    async def _user(self, claims: Claims) -> User:
-        for _ in range(2):
-            found = await self._store.find_user(claims.user, claims.jti, claims.issued_at)
-            if found is not None:
-                if found[1]:
-                    raise Unauthorized("The token was revoked. Ask for a new one.")
-                return found[0]
-            await self._store.know([claims.user])
-        raise Unavailable
-
-    def _let_in(
-        self, link: ServerConnection, request: Request, user: User, claims: Claims, wished: Wishes
-    ) -> None:
+    def _let_in(self, link: ServerConnection, request: Request, guest: Guest) -> None:
         assert isinstance(link, Link)
         peer = str((link.remote_address or ("",))[0])
         address = client_address(peer, request.headers, self._settings.trusted_proxies)
-        session = Session(link, user, claims, wished, address, cursors=self._cursors, ready=self._catch_up.want)
+        session = Session(
+            link, guest.user, guest.claims, guest.wishes, address, cursors=self._cursors, ready=self._catch_up.want
+        )
         link.reader = Requests(
             session, self._actions, self.hub, self._ticker, self._settings,
             spawn=self._tasks.create_task, close=self._close, gone=self._gone,
         )  # fmt: skip
-        self._per_user[user.id] += 1
+        self._per_user[guest.user.id] += 1
         self._per_address[address] += 1
         self._metrics.sessions.inc()
         if link.protocol.state is not CONNECTING:  # it left while the store was asked
@@ -278,19 +242,6 @@ class Door:
         for session in [*feed.live, *feed.behind]:
             self._close(session, 4012, "the server was restored")
         self.hub.feeds.pop(feed.topic.id, None)
-
-    async def _health(self, path: str) -> Response:
-        if path == "/metrics":
-            return answer(200, self._metrics.text(), CONTENT_TYPE)
-        try:
-            if path == "/readyz":
-                if self._draining:
-                    raise Unavailable("draining")
-                async with asyncio.timeout(2):
-                    await self._store.ping()
-        except (RecadoError, TimeoutError) as exc:
-            return answer(503, msgspec.json.encode({"status": "unavailable", "message": str(exc)}))
-        return answer(200, b'{"status":"ok"}')
 
 
 def _decrease(counter: Counter[K], key: K) -> None:

@@ -1,0 +1,43 @@
+"""One-use tickets: what a page or a link carries where a token must not stand."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+import msgspec
+
+from messaging.errors import Unauthorized
+from messaging.store import Store
+from messaging.tokens import Claims
+
+TICKET_SECONDS = 60
+PREFIX = "t."  # a token never begins like this: it is three parts in base64
+
+
+class Tickets:
+    """Issues and redeems tickets."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def issue(self, claims: Claims) -> str:
+        """A ticket that stands in, once and within a minute, for the token with these claims."""
+        ticket = PREFIX + secrets.token_urlsafe(24)
+        await self._store.keep_ticket(_digest(ticket), msgspec.json.encode(claims).decode(), TICKET_SECONDS)
+        return ticket
+
+    async def redeem(self, ticket: str) -> Claims:
+        """The claims behind a ticket, which is then used up. Whether they were revoked is not looked at here.
+
+        Raises:
+            Unauthorized: it is no ticket, was used, or is too old.
+        """
+        claims = await self._store.take_ticket(_digest(ticket))
+        if claims is None:
+            raise Unauthorized("The ticket was used already, or is more than a minute old. Ask for a new one.")
+        return msgspec.json.decode(claims, type=Claims)
+
+
+def _digest(ticket: str) -> bytes:
+    return hashlib.sha256(ticket.encode()).digest()

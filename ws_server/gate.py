@@ -1,0 +1,89 @@
+"""Who may come in: the answer to a handshake, from its token, its origin and the state of the house."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import msgspec
+from websockets.http11 import Request, Response
+
+from messaging.errors import Forbidden, RecadoError, Unauthorized, Unavailable
+from messaging.metrics import CONTENT_TYPE, Metrics
+from messaging.model import User
+from messaging.settings import Settings
+from messaging.store import Store
+from messaging.tickets import PREFIX, Tickets
+from messaging.tokens import Claims, Tokens
+from ws_server.handshake import Wishes, answer, refused, token_of, wishes
+
+READY_SECONDS = 2.0  # that the database has to answer
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Who is let in, with what."""
+
+    user: User
+    claims: Claims
+    wishes: Wishes
+
+
+class Gate:
+    """Lets in, or says why not. Questions about health are answered at the gate, too."""
+
+    def __init__(self, settings: Settings, store: Store, tokens: Tokens, metrics: Metrics) -> None:
+        self._settings = settings
+        self._store = store
+        self._tokens = tokens
+        self._tickets = Tickets(store)
+        self._metrics = metrics
+
+    async def admit(self, request: Request, *, shut: bool) -> Guest | Response:
+        """A guest, or the answer to a request that is not let in. ``shut``: nobody is let in now."""
+        url = urlsplit(request.path)
+        if url.path == "/metrics":
+            return answer(200, self._metrics.text(), CONTENT_TYPE)
+        if url.path in ("/healthz", "/readyz"):
+            return await self._health(ready=url.path == "/readyz", shut=shut)
+        try:
+            if shut:
+                raise Unavailable("The server takes no new connections now. Come back in a moment.")
+            self._check_origin(request)
+            wished = wishes(url.query)
+            claims = await self._claims(token_of(url.path, request.headers))
+            return Guest(await self._user(claims), claims, wished)
+        except RecadoError as exc:
+            return refused(exc)
+
+    def _check_origin(self, request: Request) -> None:
+        origin = request.headers.get("Origin")
+        if origin is not None and not self._settings.allows_origin(origin):
+            raise Forbidden("Pages of this origin may not connect. Add it to ALLOWED_ORIGINS.")
+
+    async def _claims(self, token: str) -> Claims:
+        if token.startswith(PREFIX):
+            return await self._tickets.redeem(token)
+        return self._tokens.verify(token)
+
+    async def _user(self, claims: Claims) -> User:
+        for _ in range(2):
+            found = await self._store.find_user(claims.user, claims.jti, claims.issued_at)
+            if found is not None:
+                if found[1]:
+                    raise Unauthorized("The token was revoked. Ask for a new one.")
+                return found[0]
+            await self._store.know([claims.user])
+        raise Unavailable
+
+    async def _health(self, *, ready: bool, shut: bool) -> Response:
+        try:
+            if ready:
+                if shut:
+                    raise Unavailable("The server is stopping.")
+                async with asyncio.timeout(READY_SECONDS):
+                    await self._store.ping()
+        except (RecadoError, TimeoutError) as exc:
+            return answer(503, msgspec.json.encode({"status": "unavailable", "message": str(exc)}))
+        return answer(200, b'{"status":"ok"}')
