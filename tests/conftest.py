@@ -5,6 +5,7 @@ import gc
 import itertools
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
@@ -35,7 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def needs(tool: str) -> str:
     """The path of a command line tool. Without it the test is skipped, or fails if REQUIRE_ALL=1."""
-    found = shutil.which(tool, path=f"{ROOT}/tests/node_modules/.bin{os.pathsep}{os.environ.get('PATH', '')}")
+    places = (f"{ROOT}/tests/node_modules/.bin", str(Path(sys.executable).parent), os.environ.get("PATH", ""))
+    found = shutil.which(tool, path=os.pathsep.join(places))
     if found:
         return found
     reason = f"{tool} is not installed"

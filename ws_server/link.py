@@ -58,8 +58,13 @@ class Link(ServerConnection):
                 return
             data = b"".join(self._parts)
             self._parts.clear()
-        if self.reader is None or self.protocol.state is not OPEN:
-            return  # the close frame has gone out: RFC 6455, 5.5.1, nothing may follow it
+        if self.reader is None:
+            return
+        if self.protocol.state is not OPEN:
+            if not self.protocol.close_rcvd_then_sent:
+                return  # our close frame has gone out
+            # It came before the peer's close frame, in one piece with it: it counts, but nothing may be answered.
+            self.reader.session.mute = True
         if not data.isascii():
             try:
                 data.decode()

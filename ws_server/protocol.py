@@ -8,161 +8,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 
 from messaging.errors import BadJson, BadRequest, RecadoError, UnknownAction
-from messaging.model import MAX_LIFETIME, MAX_NAME, MAX_SEQ, NAME_PATTERN, NAME_RULE, Entry, Message
+from messaging.model import MAX_NAME, NAME_RULE, Entry, Message
+from ws_server.vocabulary import AnyCommand, ErrorPush, GapPush, HistoryMessage
 
 PIECE_BYTES = 64 * 1024
-
-Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN, max_length=MAX_NAME)]
-Target = Annotated[str, msgspec.Meta(max_length=MAX_NAME + 1)]  # a name, or "@" and a name
-Ref = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
-Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
-Lifetime = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIFETIME)]
-
-
-class Command(msgspec.Struct, frozen=True, tag_field="action", kw_only=True):
-    """What every request may carry: its replies carry ``ref`` back."""
-
-    ref: Ref | None = None
-
-
-class Subscribe(Command, frozen=True, tag="subscribe"):
-    topic_name: Target
-
-
-class Suscribe(Subscribe, frozen=True, tag="suscribe"):
-    """As older clients spell it."""
-
-
-class Unsubscribe(Command, frozen=True, tag="unsubscribe"):
-    topic_name: Target
-
-
-class Invite(Command, frozen=True, tag="invite"):
-    topic_name: Target
-    username: Target
-
-
-class Publish(Command, frozen=True, tag="message"):
-    topic_name: Target
-    content: msgspec.Raw
-    id: Name | None = None
-    ttl: Lifetime | None = None
-
-
-class Ack(Command, frozen=True, tag="ack"):
-    topic_name: Target
-    seq: Seq
-
-
-class History(Command, frozen=True, tag="history"):
-    topic_name: Target
-    before: Seq | None = None
-    after: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] | None = None
-    limit: Seq = 50
-
-
-class Topics(Command, frozen=True, tag="topics"):
-    pass
-
-
-class Disconnect(Command, frozen=True, tag="disconnect"):
-    pass
-
-
-AnyCommand = Subscribe | Suscribe | Unsubscribe | Invite | Publish | Ack | History | Topics | Disconnect
-
-
-class Push(msgspec.Struct, frozen=True, tag_field="action", omit_defaults=True, kw_only=True):
-    """What the server sends."""
-
-
-class Done(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The reply to subscribe, unsubscribe and invite, and to a message with an id."""
-
-    action: Literal["subscribe", "unsubscribe", "invite", "message"]
-    topic_name: str
-    result: Literal["ok", "error"]
-    id: str | None = None
-    seq: int | None = None
-    code: str | None = None
-    message: str | None = None
-    ref: str | None = None
-
-
-class Connected(Push, frozen=True, tag="connected"):
-    username: str
-    topics: int
-    pending: int
-
-
-class GapPush(Push, frozen=True, tag="gap"):
-    topic_name: str
-    first: int = msgspec.field(name="from")
-    last: int = msgspec.field(name="to")
-    reason: Literal["expired", "seen"]
-
-
-class Invited(Push, frozen=True, tag="invited"):
-    topic_name: str
-    user_source: str
-
-
-class Removed(Push, frozen=True, tag="removed"):
-    topic_name: str
-
-
-class Heartbeat(Push, frozen=True, tag="heartbeat"):
-    pass
-
-
-class ErrorPush(Push, frozen=True, tag="error"):
-    topic: Literal["error"]
-    code: str
-    message: str
-    topic_name: str | None = None
-    id: str | None = None
-    ref: str | None = None
-
-
-class Closing(Push, frozen=True, tag="closing"):
-    code: int
-    reason: str
-    reconnect: bool
-    retry_after: int | None = None
-
-
-class TopicState(msgspec.Struct, frozen=True):
-    topic_name: str
-    kind: str
-    role: str
-    last_seq: int
-    cursor: int
-    pending: int
-
-
-class TopicList(Push, frozen=True, tag="topics"):
-    topics: list[TopicState]
-    ref: str | None = None
-
-
-class HistoryMessage(msgspec.Struct, frozen=True):
-    content: msgspec.Raw
-    user_source: str
-    seq: int
-    sent_at: str
-
-
-class HistoryPage(Push, frozen=True, tag="history"):
-    topic_name: str
-    messages: list[HistoryMessage]
-    more: bool
-    ref: str | None = None
-
 
 class Refusal(msgspec.Struct, frozen=True):
     """A frame that is no command, with what of it an answer may carry back."""
@@ -254,6 +108,17 @@ def _message_frame(head: bytes, message: Message) -> bytes:
 def history_message(message: Message) -> HistoryMessage:
     sent_at = _json(message.sent_at).decode().strip('"')
     return HistoryMessage(msgspec.Raw(message.content.encode()), message.sender, message.seq, sent_at)
+
+
+def fit(messages: list[HistoryMessage], budget: int, *, newest: bool) -> list[HistoryMessage]:
+    """As many messages, from the newest or the oldest on, as stay within ``budget`` bytes; one at least."""
+    size, count = 0, 0
+    for message in reversed(messages) if newest else messages:
+        size += len(bytes(message.content))
+        if count and size > budget:
+            break
+        count += 1
+    return messages[len(messages) - count :] if newest else messages[:count]
 
 
 def pieces(frames: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:

@@ -15,29 +15,24 @@ from messaging.errors import BadRequest, RateLimited, RecadoError, UnknownTopic
 from messaging.settings import Settings
 from messaging.store_append import Verdict
 from ws_server.hub import Hub
-from ws_server.protocol import (
+from ws_server.protocol import Refusal, decode, encode, error_frame, fit, history_message
+from ws_server.session import Session
+from ws_server.ticker import Ticker
+from ws_server.vocabulary import (
     Ack,
     AnyCommand,
     Disconnect,
     Done,
     History,
-    HistoryMessage,
     HistoryPage,
     Invite,
     Publish,
-    Refusal,
     Subscribe,
     TopicList,
     Topics,
     TopicState,
     Unsubscribe,
-    decode,
-    encode,
-    error_frame,
-    history_message,
 )
-from ws_server.session import Session
-from ws_server.ticker import Ticker
 
 FLIGHT_COUNT = 256  # publishes of a session not yet committed
 FLIGHT_BYTES = 1024 * 1024
@@ -82,7 +77,7 @@ class Requests:
         command = decode(data)
         if isinstance(command, Refusal):
             self._answer_error(command.error, command.topic_name, command.id, command.ref)
-        elif self._waiting or not self.session.opened or not self._do_now(command):
+        elif not self._at_once(command):
             self._wait_turn(command)
 
     def pong(self, payload: bytes) -> None:
@@ -93,7 +88,7 @@ class Requests:
         self._gone(self.session)
 
     def opened(self) -> None:
-        """The session is open: what came before has its turn now."""
+        """The session is open, or has gone meanwhile: what came before has its turn now."""
         self._start_work()
 
     # Publishes
@@ -131,6 +126,13 @@ class Requests:
             self._landed.set_result(None)
 
     # Requests
+
+    def _at_once(self, command: AnyCommand) -> bool:
+        """Do what has not to wait; whether it is done."""
+        ack = isinstance(command, Ack)
+        if ack:  # from here on pongs move no cursors, though this ack itself may have to wait
+            self.session.ledger.explicit = True
+        return self.session.opened and (ack or not self._waiting) and self._do_now(command)
 
     def _do_now(self, command: AnyCommand) -> bool:
         """Do what needs no database, in this very step."""
@@ -287,14 +289,3 @@ class Requests:
         else:
             self._answer_error(RateLimited(), None, None, None)
         return False
-
-
-def fit(messages: list[HistoryMessage], budget: int, *, newest: bool) -> list[HistoryMessage]:
-    """As many messages, from the newest or the oldest on, as stay within ``budget`` bytes; one at least."""
-    size, count = 0, 0
-    for message in reversed(messages) if newest else messages:
-        size += len(bytes(message.content))
-        if count and size > budget:
-            break
-        count += 1
-    return messages[len(messages) - count :] if newest else messages[:count]

@@ -17,8 +17,8 @@ from messaging.store import Store
 from messaging.store_pool import backoff
 from ws_server.catchup import CatchUp
 from ws_server.hub import Hub, SessionFeed
-from ws_server.protocol import Connected, Invited, Removed
 from ws_server.session import Session
+from ws_server.vocabulary import Connected, Invited, Removed
 
 SWEEP_EVERY = 1.0  # seconds
 SLICES = 4

@@ -27,11 +27,11 @@ from ws_server.gate import Gate, Guest
 from ws_server.handshake import choose_subprotocol, client_address, quiet_logger
 from ws_server.hub import Hub, SessionFeed
 from ws_server.link import Link
-from ws_server.protocol import Closing, Heartbeat
 from ws_server.requests import Requests
 from ws_server.roster import Roster
 from ws_server.session import Session
 from ws_server.ticker import Ticker
+from ws_server.vocabulary import Closing, Heartbeat
 
 K = TypeVar("K")
 
@@ -173,7 +173,7 @@ class Door:
         if not session.gone:
             self._ticker.add(session)
             self._set_timers(session)
-            requests.opened()
+        requests.opened()
 
     def _set_timers(self, session: Session) -> None:
         loop = asyncio.get_running_loop()

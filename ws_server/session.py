@@ -70,6 +70,7 @@ class Session:
         self.opened = False  # its memberships have been read
         self.missed_change = False  # while they were being read, they changed
         self.closing = False
+        self.mute = False  # a close frame has gone out: nothing may follow it (RFC 6455, 5.5.1)
         self.gone = False
         self.timers: list[asyncio.TimerHandle] = []  # when its token expires; then its next heartbeat
         self._cursors = cursors
@@ -87,7 +88,7 @@ class Session:
 
     def write(self, frames: bytes) -> bool:
         """Write whole frames, if the connection still takes any."""
-        if self.gone:
+        if self.gone or self.mute:
             return False
         self.transport.write(frames)
         return True

@@ -62,4 +62,4 @@ class PostgresBus(Exchange):
 
     async def _send(self, connection: Connection) -> None:
         async for parcel in self.departures(GATHER_SECONDS, lambda: PAYLOAD_MOST):
-            await connection.execute(self._queries["notify"], CHANNEL, parcel.decode())
+            await connection.execute(self._queries["notify"], CHANNEL, parcel.decode(), timeout=SILENCE_SECONDS / 2)

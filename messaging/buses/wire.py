@@ -142,9 +142,9 @@ class Inbox:
             return [], False, False
         if parcel.sender == self._me:
             return [], False, True
-        before = self._numbers.get(parcel.sender)
-        if before is None and len(self._numbers) >= PEERS_MOST:
+        before = self._numbers.get(parcel.sender, 0)  # of a peer not heard of before, all may have been missed
+        if not before and len(self._numbers) >= PEERS_MOST:
             self._numbers.clear()
-        self._numbers[parcel.sender] = max(parcel.number, before or 0)
-        missed = before is not None and parcel.number > before + 1
+        self._numbers[parcel.sender] = max(parcel.number, before)
+        missed = parcel.number > before + 1
         return [_from_wire(wire) for wire in parcel.notices], missed, False

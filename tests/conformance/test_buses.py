@@ -1,0 +1,227 @@
+"""Every bus keeps the one contract: what it promises, and what nothing may rely on."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from lines import Line
+
+from conftest import needs
+from messaging.bus import Bus, LocalBus
+from messaging.buses import exchange
+from messaging.buses.nats import NatsBus
+from messaging.buses.postgres import PostgresBus
+from messaging.model import Appended, Changed, Message, Notice, Voided
+
+TIME = 15
+NOW = datetime.now(UTC)
+
+
+@dataclass
+class Ear:
+    """A receiver that can be waited for."""
+
+    heard: list[Notice] = field(default_factory=list)
+    resyncs: int = 0
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def receive(self, notice: Notice) -> None:
+        self.heard.append(notice)
+        self._news.set()
+
+    def resync(self) -> None:
+        self.resyncs += 1
+        self._news.set()
+
+    async def until(self, condition: Callable[[Ear], bool]) -> None:
+        async with asyncio.timeout(TIME):
+            while not condition(self):
+                self._news.clear()
+                await self._news.wait()
+
+
+def message(seq: int, content: str = '"hola"') -> Message:
+    return Message(seq, "omar", content, NOW)
+
+
+def appended(topic_id: int, *messages: Message) -> Appended:
+    return Appended(topic_id, messages[0].seq, messages[-1].seq, messages)
+
+
+@asynccontextmanager
+async def nats_server(*options: str) -> AsyncIterator[int]:
+    """A real server on a free port."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    binary = needs("nats-server")
+    process = await asyncio.create_subprocess_exec(
+        binary, "-a", "127.0.0.1", "-p", str(port), *options, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stderr is not None
+        async for line in process.stderr:
+            if b"Server is ready" in line:
+                break
+        reading = asyncio.ensure_future(process.stderr.read())
+        yield port
+        process.kill()
+        await reading
+    finally:
+        await process.wait()
+
+
+def tcp_dsn(dsn: str, port: int) -> str:
+    """A DSN over the line: asyncpg has no TLS to negotiate on it."""
+    parts = urlsplit(dsn)
+    return f"postgresql://{parts.username}@127.0.0.1:{port}{parts.path}?sslmode=disable"
+
+
+def socket_of(dsn: str) -> str:
+    query = parse_qs(urlsplit(dsn).query)
+    return str(Path(query["host"][0]) / f".s.PGSQL.{query.get('port', ['5432'])[0]}")
+
+
+@dataclass
+class Buses:
+    """Makes nodes' ends of one bus, over a line that the test holds."""
+
+    make: Callable[[], Bus]
+    line: Line | None
+
+
+@pytest.fixture(params=["local", "postgres", "nats"])
+async def buses(request: pytest.FixtureRequest, database: str) -> AsyncIterator[Buses]:
+    if request.param == "local":
+        bus = LocalBus()
+        yield Buses(lambda: bus, None)
+        return
+    if request.param == "postgres":
+        line = Line(socket_of(database))
+        await line.open()
+        yield Buses(lambda: PostgresBus(tcp_dsn(database, line.port)), line)
+        await line.close()
+        return
+    async with nats_server() as port:
+        line = Line(port)
+        await line.open()
+        yield Buses(lambda: NatsBus([f"nats://127.0.0.1:{line.port}"], "recado.test"), line)
+        await line.close()
+
+
+@asynccontextmanager
+async def ends(buses: Buses, count: int = 2) -> AsyncIterator[tuple[list[Bus], list[Ear]]]:
+    """Some nodes' ends, all of whose lines are up."""
+    made = [buses.make() for _ in range(count)]
+    ears = [Ear() for _ in made]
+    async with asyncio.TaskGroup() as tasks:
+        works = []
+        for bus, ear in zip(made, ears, strict=True):
+            bus.attach(ear.receive, ear.resync)
+            works.append(tasks.create_task(bus.run()))
+        if buses.line is not None:
+            for ear in ears:
+                await ear.until(lambda ear: ear.resyncs > 0)
+        yield made, ears
+        for work in works:
+            work.cancel()
+
+
+async def test_what_is_told_is_heard_here_at_once_and_there_soon(buses: Buses) -> None:
+    notices: list[Notice] = [appended(7, message(1), message(2)), Changed(3), Voided("jti-1")]
+    async with ends(buses) as (made, ears):
+        for notice in notices:
+            made[0].tell(notice)
+
+        assert notices == ears[0].heard[: len(notices)]
+        await ears[1].until(lambda ear: len(ear.heard) >= 3)
+        assert notices == ears[1].heard
+
+
+async def test_one_tells_many_in_order(buses: Buses) -> None:
+    async with ends(buses, 3) as (made, ears):
+        for seq in range(1, 501):
+            made[0].tell(appended(1, message(seq)))
+        for ear in ears[1:]:
+            await ear.until(lambda ear: len(ear.heard) >= 500)
+            assert list(range(1, 501)) == [notice.first for notice in ear.heard if isinstance(notice, Appended)]
+
+
+async def test_what_does_not_fit_comes_without_its_messages(buses: Buses) -> None:
+    big = appended(1, *(message(seq, f'"{"x" * 60_000}"') for seq in range(1, 31)))
+    async with ends(buses) as (made, ears):
+        made[0].tell(big)
+        made[0].tell(appended(1, message(31)))
+        await ears[1].until(lambda ear: len(ear.heard) >= 2)
+
+        first, second = ears[1].heard[:2]
+        assert isinstance(first, Appended)
+        assert (1, 30) == (first.first, first.last)
+        assert first.messages is None or buses.line is None
+        assert appended(1, message(31)) == second
+
+
+async def test_after_a_cut_the_line_comes_back_and_asks_for_a_resync(buses: Buses) -> None:
+    if buses.line is None:
+        return  # the local bus has no line
+    async with ends(buses) as (made, ears):
+        before = ears[1].resyncs
+        buses.line.cut()
+        await ears[1].until(lambda ear: ear.resyncs > before)
+        await ears[0].until(lambda ear: ear.resyncs > 1)
+
+        before = ears[1].resyncs
+        made[0].tell(Changed(9))  # it may be lost with the old line: then a resync says so
+        await ears[1].until(lambda ear: Changed(9) in ear.heard or ear.resyncs > before)
+
+
+async def test_a_silent_line_is_noticed_and_made_anew(buses: Buses, monkeypatch: pytest.MonkeyPatch) -> None:
+    if buses.line is None:
+        return
+    monkeypatch.setattr(exchange, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(exchange, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr("messaging.buses.postgres.HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr("messaging.buses.postgres.SILENCE_SECONDS", 1.0)
+    async with ends(buses) as (made, ears):
+        before = ears[1].resyncs
+        buses.line.silence()
+        made[0].tell(Changed(1))  # is lost
+        await ears[1].until(lambda ear: ear.resyncs > before)
+        made[0].tell(Changed(2))
+        await ears[1].until(lambda ear: Changed(2) in ear.heard)
+
+
+async def test_telling_never_waits_nor_fails_while_the_line_is_down(buses: Buses) -> None:
+    async with ends(buses) as (made, ears):
+        if buses.line is not None:
+            await buses.line.close()
+        for number in range(20_000):
+            made[0].tell(Changed(number))
+        assert 20_000 == len(ears[0].heard)
+        if buses.line is not None:
+            before = ears[1].resyncs
+            await buses.line.open()
+            await ears[1].until(lambda ear: ear.resyncs > before)
+
+
+async def test_a_missed_parcel_is_noticed(buses: Buses) -> None:
+    if buses.line is None:
+        return
+    async with ends(buses) as (made, ears):
+        sender: Any = made[0]
+        sender.tell(Changed(1))
+        await ears[1].until(lambda ear: Changed(1) in ear.heard)
+        before = ears[1].resyncs
+        sender._outbox.heartbeat()  # a parcel that never leaves
+        sender.tell(Changed(2))
+        await ears[1].until(lambda ear: ear.resyncs > before)

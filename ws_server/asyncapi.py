@@ -1,0 +1,125 @@
+"""The AsyncAPI 3 description of the WebSocket door, made from the types of `vocabulary`.
+
+``python -m ws_server.asyncapi`` prints it; the API serves the printed file (`make asyncapi`), and a test compares them.
+Operations are seen from the application that connects: it sends commands and receives the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+import msgspec
+
+from messaging.settings import Settings
+from ws_server import vocabulary
+from ws_server.vocabulary import AnyCommand
+
+REPLIES: tuple[type[msgspec.Struct], ...] = (vocabulary.Done, vocabulary.HistoryPage, vocabulary.TopicList)
+PUSHES: tuple[type[msgspec.Struct], ...] = (
+    vocabulary.Connected, vocabulary.MessagePush, vocabulary.GapPush, vocabulary.Invited, vocabulary.Removed,
+    vocabulary.Heartbeat, vocabulary.ErrorPush, vocabulary.Closing,
+)  # fmt: skip
+ANSWERS: dict[str, type[msgspec.Struct]] = {
+    "Subscribe": vocabulary.Done,
+    "Suscribe": vocabulary.Done,
+    "Unsubscribe": vocabulary.Done,
+    "Invite": vocabulary.Done,
+    "Publish": vocabulary.Done,
+    "History": vocabulary.HistoryPage,
+    "Topics": vocabulary.TopicList,
+}
+CLOSE_CODES = {
+    "1000": "asked for by disconnect",
+    "1003": "a binary frame",
+    "1007": "not UTF-8",
+    "1009": "over MAX_FRAME",
+    "4001": "the token expired: come back with a new one",
+    "4008": "no progress for 30 seconds: come back",
+    "4012": "draining: come back",
+    "4029": "too fast: come back more slowly",
+    "4501": "revoked: stay away",
+    "4503": "forbidden: stay away",
+    "4529": "too many connections: stay away",
+}
+
+
+def document() -> dict[str, Any]:
+    """The description as plain data."""
+    commands: tuple[type[msgspec.Struct], ...] = get_args(AnyCommand)
+    everything = (*commands, *REPLIES, *PUSHES)
+    _, schemas = msgspec.json.schema_components(everything, ref_template="#/components/schemas/{name}")
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Recado over WebSocket",
+            "version": "1",
+            "description": "Every frame is one JSON object as text. A request's `ref` comes back in its replies.",
+        },
+        "servers": {"recado": {"host": f"127.0.0.1:{Settings().ws_port}", "protocol": "ws"}},
+        "channels": {"session": _channel(everything)},
+        "operations": {
+            **{f"send{command.__name__}": _sends(command) for command in commands},
+            **{f"receive{push.__name__}": _receives(push) for push in PUSHES},
+        },
+        "components": {"schemas": schemas, "messages": {kind.__name__: _message(kind) for kind in everything}},
+    }
+
+
+def _channel(kinds: tuple[type[msgspec.Struct], ...]) -> dict[str, Any]:
+    return {
+        "address": "/{token}",
+        "parameters": {"token": {"description": "A token, or a one-use ticket."}},
+        "messages": {kind.__name__: {"$ref": f"#/components/messages/{kind.__name__}"} for kind in kinds},
+        "bindings": {
+            "ws": {
+                "method": "GET",
+                "query": {
+                    "type": "object",
+                    "properties": {
+                        "device": {"type": "string", "description": "A cursor of its own."},
+                        "ack": {"const": "explicit", "description": "Acks move cursors, pongs do not."},
+                        "heartbeat": {"const": "1", "description": "A JSON heartbeat every 30 s."},
+                    },
+                },
+            }
+        },
+        "x-close-codes": CLOSE_CODES,
+    }
+
+
+def _message(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {
+        "name": kind.__name__,
+        "summary": (kind.__doc__ or "").strip().split("\n")[0],
+        "contentType": "application/json",
+        "payload": {"$ref": f"#/components/schemas/{kind.__name__}"},
+    }
+
+
+def _in_session(kind: type[msgspec.Struct]) -> dict[str, str]:
+    return {"$ref": f"#/channels/session/messages/{kind.__name__}"}
+
+
+def _sends(command: type[msgspec.Struct]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "action": "send",
+        "channel": {"$ref": "#/channels/session"},
+        "messages": [_in_session(command)],
+    }
+    answer = ANSWERS.get(command.__name__)
+    if answer is not None:
+        operation["reply"] = {"channel": {"$ref": "#/channels/session"}, "messages": [_in_session(answer)]}
+    return operation
+
+
+def _receives(push: type[msgspec.Struct]) -> dict[str, Any]:
+    return {"action": "receive", "channel": {"$ref": "#/channels/session"}, "messages": [_in_session(push)]}
+
+
+def main() -> None:
+    print(json.dumps(document(), indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

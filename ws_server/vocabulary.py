@@ -1,0 +1,197 @@
+"""What clients and server say to each other, as types: commands, replies, pushes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from messaging.model import MAX_LIFETIME, MAX_NAME, MAX_SEQ, NAME_PATTERN
+
+Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN, max_length=MAX_NAME)]
+Target = Annotated[str, msgspec.Meta(max_length=MAX_NAME + 1)]  # a name, or "@" and a name
+Ref = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
+Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
+Lifetime = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIFETIME)]
+
+
+class Command(msgspec.Struct, frozen=True, tag_field="action", kw_only=True):
+    """What every request may carry: its replies carry ``ref`` back."""
+
+    ref: Ref | None = None
+
+
+class Subscribe(Command, frozen=True, tag="subscribe"):
+    """Become a member of a topic."""
+
+    topic_name: Target
+
+
+class Suscribe(Subscribe, frozen=True, tag="suscribe"):
+    """As older clients spell it."""
+
+
+class Unsubscribe(Command, frozen=True, tag="unsubscribe"):
+    """Leave a topic; what is pending there is given up."""
+
+    topic_name: Target
+
+
+class Invite(Command, frozen=True, tag="invite"):
+    """Make a known user a member of a topic; any member may."""
+
+    topic_name: Target
+    username: Target
+
+
+class Publish(Command, frozen=True, tag="message"):
+    """Send a message to a topic, or to the inbox of a user. With ``id`` it is answered, and a retry harmless."""
+
+    topic_name: Target
+    content: msgspec.Raw
+    id: Name | None = None
+    ttl: Lifetime | None = None
+
+
+class Ack(Command, frozen=True, tag="ack"):
+    """Confirm everything up to ``seq``. From the first one on, pongs confirm nothing on this connection."""
+
+    topic_name: Target
+    seq: Seq
+
+
+class History(Command, frozen=True, tag="history"):
+    """Ask for earlier messages: those before ``before``, or from behind ``after`` on."""
+
+    topic_name: Target
+    before: Seq | None = None
+    after: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] | None = None
+    limit: Seq = 50
+
+
+class Topics(Command, frozen=True, tag="topics"):
+    """Ask for the topics that one belongs to."""
+
+
+class Disconnect(Command, frozen=True, tag="disconnect"):
+    """Ask for a close frame, behind what is in flight."""
+
+
+AnyCommand = Subscribe | Suscribe | Unsubscribe | Invite | Publish | Ack | History | Topics | Disconnect
+
+
+class Push(msgspec.Struct, frozen=True, tag_field="action", omit_defaults=True, kw_only=True):
+    """What the server sends."""
+
+
+class Done(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The reply to subscribe, unsubscribe and invite, and to a message with an id."""
+
+    action: Literal["subscribe", "unsubscribe", "invite", "message"]
+    topic_name: str
+    result: Literal["ok", "error"]
+    id: str | None = None
+    seq: int | None = None
+    code: str | None = None
+    message: str | None = None
+    ref: str | None = None
+
+
+class Connected(Push, frozen=True, tag="connected"):
+    """The first frame of a session."""
+
+    username: str
+    topics: int
+    pending: int
+
+
+class MessagePush(Push, frozen=True, tag="message"):
+    """A message of a topic. Written by `entry_frames`, which keeps the content byte for byte; read by clients."""
+
+    topic_name: str
+    content: msgspec.Raw
+    user_source: str
+    seq: int
+    sent_at: str
+
+
+class GapPush(Push, frozen=True, tag="gap"):
+    """Messages that were removed before this reader got them."""
+
+    topic_name: str
+    first: int = msgspec.field(name="from")
+    last: int = msgspec.field(name="to")
+    reason: Literal["expired", "seen"]
+
+
+class Invited(Push, frozen=True, tag="invited"):
+    """Somebody made this user a member; what follows comes from here on."""
+
+    topic_name: str
+    user_source: str
+
+
+class Removed(Push, frozen=True, tag="removed"):
+    """This user is no longer a member, or the topic has gone."""
+
+    topic_name: str
+
+
+class Heartbeat(Push, frozen=True, tag="heartbeat"):
+    """Every 30 seconds, where the address asks for it."""
+
+
+class ErrorPush(Push, frozen=True, tag="error"):
+    """A request was refused; the connection stays open."""
+
+    topic: Literal["error"]
+    code: str
+    message: str
+    topic_name: str | None = None
+    id: str | None = None
+    ref: str | None = None
+
+
+class Closing(Push, frozen=True, tag="closing"):
+    """The close frame follows. 4000 to 4499: come back; from 4500 on: stay away."""
+
+    code: int
+    reason: str
+    reconnect: bool
+    retry_after: int | None = None
+
+
+class TopicState(msgspec.Struct, frozen=True):
+    """One topic, and how far this device has confirmed it."""
+
+    topic_name: str
+    kind: str
+    role: str
+    last_seq: int
+    cursor: int
+    pending: int
+
+
+class TopicList(Push, frozen=True, tag="topics"):
+    """What the user belongs to."""
+
+    topics: list[TopicState]
+    ref: str | None = None
+
+
+class HistoryMessage(msgspec.Struct, frozen=True):
+    """A message of a history page."""
+
+    content: msgspec.Raw
+    user_source: str
+    seq: int
+    sent_at: str
+
+
+class HistoryPage(Push, frozen=True, tag="history"):
+    """Earlier messages, ascending."""
+
+    topic_name: str
+    messages: list[HistoryMessage]
+    more: bool
+    ref: str | None = None
