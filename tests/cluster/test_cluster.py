@@ -1,0 +1,134 @@
+"""Two nodes of two workers each, on each bus: everybody hears everybody, and no crash loses anything."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from lines import Line
+from nodes import Cluster, Talker, backend, cluster, crowd, make_topic
+from test_buses import nats_server, socket_of, tcp_dsn
+
+from messaging.actions import BACKEND, Caller
+from recado.client import Invited, Removed, SentAway, TokenRefused
+
+WITHIN = 20  # seconds: 10 promised, and a busy machine's slack
+RATE = 500  # messages per second
+
+
+@pytest.fixture(params=["postgres", "nats"])
+async def bus_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    if request.param == "postgres":
+        yield "postgres:"
+    else:
+        async with nats_server() as port:
+            yield f"nats://127.0.0.1:{port}"
+
+
+def complete(got: list[int], last: int) -> bool:
+    return got == list(range(1, last + 1))
+
+
+async def test_a_message_to_one_node_reaches_members_on_all(database: str, bus_url: str) -> None:
+    members = [f"member-{number}" for number in range(8)]
+    async with backend(database) as node, cluster(database, bus_url) as both, crowd() as people:
+        await make_topic(node, "noticias", *members)
+        for number, member in enumerate(members):  # enough that every worker has some
+            await people.join(member, both.client(member, both.urls[number % 2]))
+        async with both.client("omar", both.urls[0]) as here, both.client("omar", both.urls[1]) as there:
+            for number in range(1, 21):
+                await (here, there)[number % 2].publish("noticias", number)
+        await people.until_all_have(20)
+
+        assert all(complete(got, 20) for got in people.got.values())
+
+
+async def test_a_node_killed_under_load_loses_nothing(database: str, bus_url: str) -> None:
+    async with backend(database) as node, cluster(database, bus_url) as both, crowd() as people:
+        await make_topic(node, "noticias", "diego", "satoshi")
+        stays, dies = list(both.running)
+        await people.join("diego", both.client("diego", both.urls[0]))
+        await people.join("satoshi", both.client("satoshi", both.urls[1]))
+        async with both.client("omar", both.urls[0]) as here, both.client("memoor", both.urls[1]) as there:
+            await there.subscribe("noticias")
+            talkers = [Talker(here, RATE / 2), Talker(there, RATE / 2)]
+            for _ in range(2):
+                said = len(talkers[0].acknowledged)
+                await talkers[0].has_said(said + 200)
+                await both.end(dies, signal.SIGKILL)
+                await talkers[0].has_said(said + 400)
+                await both.start(dies)
+            last = max([await talker.stop() for talker in talkers])
+        await people.until_all_have(last)
+
+        assert complete(sorted(seq for talker in talkers for seq in talker.acknowledged), last)
+        assert all(complete(got, last) for got in people.got.values())
+        assert stays in both.running
+
+
+async def test_a_rolling_restart_loses_nothing(database: str, bus_url: str) -> None:
+    async with backend(database) as node, cluster(database, bus_url) as both, crowd() as people:
+        await make_topic(node, "noticias", "diego", "satoshi")
+        await people.join("diego", both.client("diego", both.urls[0]))
+        await people.join("satoshi", both.client("satoshi", both.urls[1]))
+        async with both.client("omar", both.urls[0]) as omar:
+            talker = Talker(omar, RATE)
+            for port in list(both.running):
+                await talker.has_said(len(talker.acknowledged) + 300)
+                await both.end(port)
+                await both.start(port)
+            last = await talker.stop()
+        await people.until_all_have(last)
+
+        assert complete(sorted(talker.acknowledged), last)
+        assert all(complete(got, last) for got in people.got.values())
+
+
+@asynccontextmanager
+async def dead_bus(database: str, kind: str) -> AsyncIterator[tuple[Cluster, Line]]:
+    """A cluster whose bus goes over a line that the test holds."""
+    if kind == "postgres":
+        line = Line(socket_of(database))
+        await line.open()
+        async with cluster(database, tcp_dsn(database, line.port), workers=1) as both:
+            yield both, line
+            await line.close()
+    else:
+        async with nats_server() as port:
+            line = Line(port)
+            await line.open()
+            async with cluster(database, f"nats://127.0.0.1:{line.port}", workers=1) as both:
+                yield both, line
+                await line.close()
+
+
+@pytest.mark.parametrize("kind", ["postgres", "nats"])
+async def test_with_the_bus_dead_everything_takes_ten_seconds_at_most(database: str, kind: str) -> None:
+    async with backend(database) as node, dead_bus(database, kind) as (both, line), crowd() as people:
+        await make_topic(node, "noticias", "diego")
+        await people.join("diego", both.client("diego", both.urls[1]))
+        async with both.client("omar", both.urls[0]) as omar, both.client("satoshi", both.urls[1]) as satoshi:
+            await omar.publish("noticias", "while the bus lives")
+            await people.until_all_have(1)
+            await satoshi.topics()
+
+            await line.close()  # no line, and no new one: a minute would be no different
+            for number in range(2, 12):
+                await omar.publish("noticias", number)
+            await people.until_all_have(11, WITHIN)
+
+            async with asyncio.timeout(WITHIN):
+                await node.actions.invite(Caller(await node.actions.user("omar")), "noticias", "satoshi")
+                assert Invited("noticias", "omar") == await satoshi.next()
+            async with asyncio.timeout(WITHIN):
+                await node.actions.unsubscribe(BACKEND, await node.actions.user("satoshi"), "noticias")
+                while not isinstance(await satoshi.next(), Removed):
+                    pass
+            async with asyncio.timeout(WITHIN):
+                await node.actions.revoke_user("satoshi")
+                with pytest.raises((SentAway, TokenRefused)):
+                    await satoshi.next()
+        assert complete(people.got["diego"], 11)
