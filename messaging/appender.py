@@ -44,10 +44,7 @@ class Waiting:
     draft: Draft
     origin: Origin
     context: Any
-
-    @property
-    def size(self) -> int:
-        return len(self.draft.content) + OVERHEAD
+    size: int  # bytes
 
     @property
     def identity(self) -> tuple[int, str, str] | None:
@@ -138,7 +135,7 @@ class Appender:
         Raises:
             Unavailable: this node has too much in flight.
         """
-        waiting = Waiting(draft, origin, context)
+        waiting = Waiting(draft, origin, context, len(draft.content) + OVERHEAD)
         if self.waiting_bytes + waiting.size > WAITING_BYTES:
             raise Unavailable("The server has too many messages in flight. Try again with the same id.")
         self.waiting_bytes += waiting.size

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Literal
 
 import asyncpg
 
 from messaging.store_pool import Connection, Pool, connect, is_passing, pauses
 
+Witness = tuple[int, int, datetime]  # of a message: its topic's id, its seq, its sent_at
 Outcome = Literal["stored", "repeated", "conflict", "not_a_member", "unknown_topic"]
 
 LOCK_TIMEOUT = 2  # seconds
@@ -35,7 +37,7 @@ class Draft:
     ttl: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Verdict:
     """What became of a draft; ``seq`` where it is in the log, now or since an earlier try."""
 
@@ -85,11 +87,8 @@ class Log:
         """
         try:
             connection = await self._connected()
-            # Never below "on": a stronger setting of the database (remote_apply) stays.
             await connection.execute(
-                "BEGIN; SELECT set_config('synchronous_commit', 'on', true)"
-                " WHERE current_setting('synchronous_commit') <> 'remote_apply';"
-                f" SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'"
+                f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'"
             )
             rows = await connection.fetch(self._pool.text("append_batch"), *_columns(drafts))
         except asyncpg.LockNotAvailableError as exc:
@@ -100,14 +99,14 @@ class Log:
             if not is_passing(exc):
                 raise Refused(str(exc)) from exc
             raise Passing(str(exc)) from exc
-        await self._commit(connection, rows[0]["xid"])
-        verdicts: list[Verdict | None] = [None] * len(drafts)
-        for n, outcome, seq, sent_at, _ in rows:
-            verdicts[n - 1] = Verdict(outcome, seq, sent_at)
-        return [verdict for verdict in verdicts if verdict is not None]
+        rows.sort(key=itemgetter(0))
+        _, _, _, sent_at, xid = rows[0]
+        verdicts = [Verdict(outcome, seq, sent_at) for _, outcome, seq, _, _ in rows]
+        await self._commit(connection, xid, _witness(drafts, verdicts))
+        return verdicts
 
     async def free_heads(self, topic_ids: Sequence[int]) -> set[int]:
-        """Which of these heads nobody holds now. Raises Passing."""
+        """Which of these topics nobody holds now, or have gone. Raises Passing."""
         try:
             async with self._pool.connection() as connection:
                 rows = await connection.fetch(self._pool.text("heads_free"), topic_ids)
@@ -130,15 +129,15 @@ class Log:
         except Exception:  # whatever is wrong with it, a connection that can't roll back is given up
             await self.close()
 
-    async def _commit(self, connection: Connection, xid: str) -> None:
+    async def _commit(self, connection: Connection, xid: str, witness: Witness | None) -> None:
         try:
             await connection.execute("COMMIT")
         except Exception as exc:
             await self.close()
-            if not await self._was_committed(xid):
+            if not await self._was_committed(xid, witness):
                 raise Passing(f"the COMMIT failed: {exc}") from exc
 
-    async def _was_committed(self, xid: str) -> bool:
+    async def _was_committed(self, xid: str, witness: Witness | None) -> bool:
         """Ask for the outcome of a COMMIT that was not answered.
 
         A crash or a lost connection ends every transaction under way, so "in progress" passes.
@@ -146,22 +145,41 @@ class Log:
         for pause in pauses():
             try:
                 async with asyncio.timeout(ASK_FOR):
-                    status = await self._ask(xid)
+                    status = await self._ask(xid, witness)
             except Exception as exc:
                 if not is_passing(exc):
                     raise OutcomeUnknown(str(exc)) from exc
                 status = "in progress"
             if status is None:
-                raise OutcomeUnknown(f"transaction {xid} is too long ago")
+                raise OutcomeUnknown(f"transaction {xid} is too long ago, or a crash gave its id to another")
             if status != "in progress":
                 return bool(status == "committed")
             await asyncio.sleep(pause)
         raise AssertionError("unreachable")
 
-    async def _ask(self, xid: str) -> str | None:
+    async def _ask(self, xid: str, witness: Witness | None) -> str | None:
+        """What became of a transaction; None where nobody can tell.
+
+        A crash forgets ids whose log never reached the disk, and the server gives them again: "committed" is believed
+        only where the witness is there, and an id that is not given yet is one that was forgotten.
+        """
         async with self._pool.connection() as connection:
-            status: str | None = await connection.fetchval(self._pool.text("append_outcome"), xid)
+            try:
+                status: str | None = await connection.fetchval(self._pool.text("append_outcome"), xid)
+            except asyncpg.InvalidParameterValueError:
+                return "aborted"
+            if status == "committed" and witness is not None:
+                kept = await connection.fetchval(self._pool.text("append_kept"), *witness)
+                return status if kept else None
         return status
+
+
+def _witness(drafts: Sequence[Draft], verdicts: Sequence[Verdict]) -> Witness | None:
+    """One of the messages that an append has stored; None where it stored none, and a wrong belief harms nobody."""
+    for draft, verdict in zip(drafts, verdicts, strict=True):
+        if verdict.outcome == "stored" and verdict.seq is not None:
+            return draft.topic_id, verdict.seq, verdict.sent_at
+    return None
 
 
 def _columns(drafts: Sequence[Draft]) -> tuple[list[object], ...]:

@@ -19,32 +19,33 @@ AS $$
 DECLARE
     stamp timestamptz;
 BEGIN
+    -- Acknowledged means durable, whatever the default is; a stronger setting stays. It holds until the COMMIT.
+    IF current_setting('synchronous_commit') <> 'remote_apply' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
     PERFORM FROM recado.heads AS h WHERE h.topic_id = ANY (topic_ids) ORDER BY h.topic_id FOR NO KEY UPDATE;
     stamp := clock_timestamp();  -- after the locks: sent_at rises with seq
 
     RETURN QUERY
-    WITH batch AS MATERIALIZED (
-        SELECT b.*, h.last_seq, k.seq AS known_seq, k.digest AS known_digest,
-               b.member IS NULL OR EXISTS (
-                   SELECT FROM recado.memberships AS m WHERE m.topic_id = b.topic_id AND m.user_id = b.member
-               ) AS allowed
+    WITH judged AS (
+        SELECT b.*, h.last_seq, k.seq AS known_seq,
+               CASE WHEN h.last_seq IS NULL THEN 'unknown_topic'
+                    -- Not EXISTS: that may be planned as a hash of all memberships, read anew for every batch.
+                    WHEN b.member IS NOT NULL AND (
+                        SELECT m.id FROM recado.memberships AS m WHERE m.topic_id = b.topic_id AND m.user_id = b.member
+                    ) IS NULL THEN 'not_a_member'
+                    WHEN k.digest = b.digest THEN 'repeated'
+                    WHEN k.digest IS NOT NULL THEN 'conflict'
+                    ELSE 'stored' END AS outcome
         FROM unnest(topic_ids, members, senders, keys, digests, contents, ttls) WITH ORDINALITY
              AS b (topic_id, member, sender, key, digest, content, ttl, n)
         LEFT JOIN recado.heads AS h ON h.topic_id = b.topic_id
         LEFT JOIN recado.keys AS k ON k.topic_id = b.topic_id AND k.sender = b.sender AND k.key = b.key
-    ),
-    judged AS MATERIALIZED (
-        SELECT b.*,
-               CASE WHEN b.last_seq IS NULL THEN 'unknown_topic'
-                    WHEN NOT b.allowed THEN 'not_a_member'
-                    WHEN b.known_digest = b.digest THEN 'repeated'
-                    WHEN b.known_digest IS NOT NULL THEN 'conflict'
-                    ELSE 'stored' END AS outcome
-        FROM batch AS b
+        OFFSET 0  -- judged once, not at every mention of its outcome below
     ),
     numbered AS MATERIALIZED (
         SELECT j.*, CASE WHEN j.outcome = 'stored' THEN j.last_seq + count(*) FILTER (WHERE j.outcome = 'stored')
-                             OVER (PARTITION BY j.topic_id ORDER BY j.n)
+                             OVER (PARTITION BY j.topic_id ORDER BY j.n ROWS UNBOUNDED PRECEDING)
                          ELSE j.known_seq END AS new_seq
         FROM judged AS j
     ),

@@ -27,16 +27,24 @@ ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now(
 
 -- name: append_batch
 -- Append a batch to the logs; the id of the transaction is for asking what became of its COMMIT.
-SELECT n, outcome, seq, sent_at, pg_current_xact_id()::text AS xid
+-- What is the same for the whole batch stands in the row of its first message alone: to read it costs as much as all else.
+SELECT n, outcome, seq, CASE WHEN n = 1 THEN sent_at END AS sent_at,
+       CASE WHEN n = 1 THEN pg_current_xact_id()::text END AS xid
 FROM recado.append($1, $2, $3, $4, $5, $6, $7);
 
 -- name: append_outcome
 -- What became of a transaction whose COMMIT was not answered: committed, aborted, in progress, or NULL (too long ago).
 SELECT pg_xact_status($1::text::xid8);
 
+-- name: append_kept
+-- Whether the log has just this message.
+SELECT EXISTS (SELECT FROM recado.messages WHERE topic_id = $1 AND seq = $2 AND sent_at = $3);
+
 -- name: heads_free
--- Those of the topics whose head is not held by anybody now.
-SELECT topic_id FROM recado.heads WHERE topic_id = ANY ($1) ORDER BY topic_id FOR NO KEY UPDATE SKIP LOCKED;
+-- Those of the topics whose head is not held by anybody now; also those that have none any more.
+SELECT t.id AS topic_id FROM unnest($1::bigint[]) AS t (id)
+WHERE NOT EXISTS (SELECT FROM recado.heads AS h WHERE h.topic_id = t.id)
+   OR EXISTS (SELECT FROM recado.heads AS h WHERE h.topic_id = t.id FOR NO KEY UPDATE SKIP LOCKED);
 
 -- name: heads_of
 -- The sweep: how far these logs are.
@@ -129,9 +137,8 @@ SELECT recado.leave_topic($1, $2);
 
 -- name: members_named
 -- The first members of these topics by name.
-SELECT t.id AS topic_id,
-       ARRAY (SELECT u.name FROM recado.memberships AS m JOIN recado.users AS u ON u.id = m.user_id
-              WHERE m.topic_id = t.id ORDER BY u.name LIMIT $2) AS names
+SELECT t.id AS topic_id, ARRAY (SELECT u.name FROM recado.memberships AS m JOIN recado.users AS u ON u.id = m.user_id
+                                WHERE m.topic_id = t.id ORDER BY u.name LIMIT $2) AS names
 FROM unnest($1::bigint[]) AS t (id);
 
 -- name: members_page
@@ -246,7 +253,9 @@ DELETE FROM recado.keys WHERE topic_id = $1 AND (sender, key) IN (
 
 -- name: purge_topic
 -- A deleted topic of which nothing is left.
-DELETE FROM recado.topics WHERE id = $1 AND deleted_at IS NOT NULL;
+DELETE FROM recado.topics WHERE id = $1 AND deleted_at IS NOT NULL
+  AND NOT EXISTS (SELECT FROM recado.messages WHERE topic_id = $1)
+  AND NOT EXISTS (SELECT FROM recado.keys WHERE topic_id = $1);
 
 -- name: topics_slice
 -- The next topics by id, for a walk over all of them.

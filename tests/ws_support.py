@@ -34,6 +34,8 @@ class Running:
 
     @asynccontextmanager
     async def client(self, user: str, query: str = "", **options: Any) -> AsyncIterator[ClientConnection]:
+        # Unless told otherwise it reads on whatever the test does: with frames unread, closing would take 10 s.
+        options.setdefault("max_queue", None)
         async with connect(
             f"{self.url}/{self.token(user)}{query}", proxy=None, compression=None, ping_interval=None, **options
         ) as link:
@@ -68,9 +70,9 @@ async def running(dsn: str, bus: LocalBus | None = None, **changes: Any) -> Asyn
         await node.close()
 
 
-async def receive(link: ClientConnection, action: str | None = None, timeout: float = 10) -> dict[str, Any]:
+async def receive(link: ClientConnection, action: str | None = None, within: float = 10) -> dict[str, Any]:
     """The next frame, or the next one of this action."""
-    async with asyncio.timeout(timeout):
+    async with asyncio.timeout(within):
         while True:
             frame: dict[str, Any] = json.loads(await link.recv())
             if action is None or frame["action"] == action:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 from websockets.http11 import Request, Response
 
-from messaging.errors import Forbidden, RecadoError, Unauthorized, Unavailable
+from messaging.errors import BadRequest, Forbidden, RecadoError, Unauthorized, Unavailable
 from messaging.metrics import CONTENT_TYPE, Metrics
 from messaging.model import User
 from messaging.settings import Settings
@@ -42,7 +42,10 @@ class Gate:
 
     async def admit(self, request: Request, *, shut: bool) -> Guest | Response:
         """A guest, or the answer to a request that is not let in. ``shut``: nobody is let in now."""
-        url = urlsplit(request.path)
+        try:
+            url = urlsplit(request.path)
+        except ValueError:  # as for "//[": its text would show the path, and with it a token
+            return refused(BadRequest("This is not an address."))
         if url.path == "/metrics":
             return answer(200, self._metrics.text(), CONTENT_TYPE)
         if url.path in ("/healthz", "/readyz"):

@@ -33,7 +33,7 @@ class Link(ServerConnection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.reader: Reader | None = None
-        self._parts: list[bytes] = []
+        self._parts = bytearray()  # of a fragmented message; the library bounds its size, not the number of fragments
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -52,11 +52,11 @@ class Link(ServerConnection):
 
     def _text(self, frame: Frame) -> None:
         data = bytes(frame.data)
-        if not frame.fin or self._parts:
-            self._parts.append(data)
+        if frame.opcode is Opcode.CONT or not frame.fin:
+            self._parts += data
             if not frame.fin:
                 return
-            data = b"".join(self._parts)
+            data = bytes(self._parts)
             self._parts.clear()
         if self.reader is None:
             return

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from messaging.actions import Actions, Aim
@@ -97,13 +98,13 @@ class Requests:
         content = check_content(command.content, self._settings.max_frame)
         self._actions.publish(aim, self.session.user.name, content, command.id, command.ttl, self, command)
         self._flight_count += 1
-        self._flight_bytes += len(content)
+        self._flight_bytes += len(command.content)
         if self._flight_count >= FLIGHT_COUNT or self._flight_bytes >= FLIGHT_BYTES:
             self.session.stop_reading("flight")
 
     def settled(self, context: Publish, outcome: Verdict | RecadoError) -> None:
         self._flight_count -= 1
-        self._flight_bytes -= len(bytes(context.content).decode())
+        self._flight_bytes -= len(context.content)
         if isinstance(outcome, RecadoError):
             self._receipts.append(error_frame(outcome, context.topic_name, context.id, context.ref))
         elif context.id is not None:
@@ -171,6 +172,8 @@ class Requests:
 
     async def _work(self) -> None:
         while self._waiting:
+            with suppress(OSError):  # it has gone: what it asked for is done all the same
+                await self.session.link.drain()  # one reply at most is written beyond what it has not taken
             command = self._waiting[0]  # stays in front until it is done: later ones wait behind it
             try:
                 await self._do(command)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import secrets
+import socket
 import struct
+import sys
 import termios
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 BUFFER_BYTES = 256 * 1024  # of a session, in this process; beyond it the session is served from the store
 PING_BYTES = 8
+BYTES_ACKED = 120  # where tcpi_bytes_acked stands in struct tcp_info (linux/tcp.h, since 4.1)
 
 
 class Flow(Enum):
@@ -76,7 +79,7 @@ class Session:
         self._cursors = cursors
         self._chunk_written = False
         self._chunk_pinged = False
-        self._unread = 0  # bytes not taken by the peer when the last ping went out
+        self._taken = 0  # by the peer, when the last ping went out: see `taken`
         self._deaf: set[str] = set()  # why nothing is read from the peer
         self._ready = ready
 
@@ -141,7 +144,7 @@ class Session:
         self.ledger.ping(payload)
         self._chunk_pinged, self._chunk_written = self._chunk_written, False
         self.pinged_at = now
-        self._unread = self.unread()
+        self._taken = self.taken()
         self.write(ping_frame(payload))
 
     def pong(self, payload: bytes, now: float) -> bool:
@@ -164,19 +167,27 @@ class Session:
 
     # Flow and liveness
 
-    def unread(self) -> int:
-        """Bytes that the peer has not taken: in this process, and in the kernel (Linux and macOS: SIOCOUTQ)."""
-        size = self.transport.get_write_buffer_size()
+    def taken(self) -> int:
+        """A number that rises as the peer takes bytes.
+
+        Linux counts them. Elsewhere it is what waits in this process and the kernel, negated: it does not rise for a
+        peer to whom as much is written as it takes.
+        """
         sock = self.transport.get_extra_info("socket")
+        waiting = self.transport.get_write_buffer_size()
         try:
-            return size + int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0])
-        except (OSError, ValueError):
-            return size
+            if sys.platform == "linux":
+                info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+                return int(struct.unpack_from("Q", info, BYTES_ACKED)[0])
+            waiting += struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]
+        except (OSError, ValueError, struct.error):
+            pass
+        return -waiting
 
     def progressed(self) -> bool:
         """Whether the peer took anything since this was last asked, or could not: we were not reading its pongs."""
-        before, self._unread = self._unread, self.unread()
-        return bool(self._deaf) or self._unread < before
+        before, self._taken = self._taken, self.taken()
+        return bool(self._deaf) or self._taken > before
 
     def stop_reading(self, reason: str) -> None:
         """Let the peer wait: it has too much in flight, or does not take its replies."""

@@ -1,0 +1,116 @@
+"""Between aiohttp and the handlers: decodes by the types of a route, and encodes what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from api.problems import NotJson, TooLarge, TooSlow
+from api.route import Answer, Asked, Domain, Route
+from api.shapes import Path
+from messaging.actions import Caller
+from messaging.errors import BadJson, BadRequest
+from messaging.model import NAME_RULE
+
+ENVELOPE = 4096  # bytes around the content of one message
+PATIENCE = 30.0  # seconds until a body must be there
+
+
+class Endpoint:
+    """One route, ready to be called."""
+
+    def __init__(self, route: Route, domain: Domain, caller: web.RequestKey[Caller]) -> None:
+        """``caller``: where the guard puts who asks."""
+        self._route = route
+        self._domain = domain
+        self._caller = caller
+        self._limit = route.body_limit or domain.settings.max_frame + ENVELOPE
+        self._decoder = None if route.body is None else msgspec.json.Decoder(route.body)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer a request whose caller the guard has found."""
+        parameters = dict(request.query)
+        asked = Asked(
+            domain=self._domain,
+            caller=request[self._caller],
+            path=convert(dict(request.match_info), Path),
+            query=convert(parameters, self._route.query),
+            body=await self._body(request),
+            parameters=parameters,
+            headers=request.headers,
+        )
+        return encode(await self._route.handler(asked), self._route.media)
+
+    async def _body(self, request: web.Request) -> Any:
+        if self._decoder is None:
+            return None
+        if request.content_type != "application/json":
+            raise NotJson
+        return decode(await read(request, self._limit), self._decoder)
+
+
+async def read(request: web.Request, limit: int) -> bytes:
+    """The body, whole.
+
+    Raises:
+        TooLarge: it has more than ``limit`` bytes.
+        TooSlow: it is not there in time.
+    """
+    parts: list[bytes] = []
+    size = request.content_length or 0
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while size <= limit and (part := await request.content.readany()):
+                parts.append(part)
+                size = max(size, sum(map(len, parts)))
+    except TimeoutError:
+        raise TooSlow from None
+    if size > limit:
+        raise TooLarge(f"The body may have {limit} bytes.")
+    return b"".join(parts)
+
+
+def decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
+    """What a body says.
+
+    Raises:
+        BadJson: it is no JSON.
+        BadRequest: it is not of the route's type.
+    """
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as exc:
+        raise BadRequest(in_words(exc)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise BadJson(f"The body is not JSON: {exc}.") from None
+    except RecursionError:
+        raise BadJson("The body is nested too deeply.") from None
+
+
+def convert(values: Mapping[str, str], kind: Any) -> Any:
+    """Texts of a URL as what their route says they are; None where it says nothing. Raises BadRequest."""
+    if kind is None:
+        return None
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as exc:
+        raise BadRequest(in_words(exc)) from None
+
+
+def in_words(exc: msgspec.ValidationError) -> str:
+    """What is wrong, and where; a rule of names instead of its pattern."""
+    text = str(exc)
+    where = text.rpartition(" - at ")[2].strip("`").removeprefix("$.") if " - at " in text else "this"
+    return f"{where} is no name: {NAME_RULE}." if "matching regex" in text else f"{text}."
+
+
+def encode(answer: Answer, media: str) -> web.Response:
+    body = answer.body
+    if body is None:
+        return web.Response(status=answer.status, headers=answer.headers)
+    raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    return web.Response(status=answer.status, body=raw, headers={"Content-Type": media, **answer.headers})

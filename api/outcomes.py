@@ -1,0 +1,56 @@
+"""A request that publishes waits for the commit; the append itself belongs to the appender and goes on without it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from messaging.actions import Actions, Aim
+from messaging.errors import RecadoError, Unavailable
+from messaging.store_append import Verdict
+
+PATIENCE = 10.0  # seconds
+
+Outcome = Verdict | RecadoError
+
+
+class Outcomes:
+    """The origin of a request's drafts: hears of each by its place, and wakes the request after the last."""
+
+    def __init__(self, count: int) -> None:
+        self._outcomes: list[Outcome | None] = [None] * count
+        self._left = count
+        self._all = asyncio.Event()
+
+    def settled(self, context: int, outcome: Outcome) -> None:
+        self._outcomes[context] = outcome
+        self._left -= 1
+
+    def settle_end(self) -> None:
+        if not self._left:
+            self._all.set()
+
+    async def wait(self) -> list[Outcome]:
+        """What became of each; Unavailable for what is still under way after ten seconds."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._all.wait()
+        except TimeoutError:
+            late = Unavailable("Not yet stored; it goes on. Ask again with the same key: nothing is stored twice.")
+            return [outcome or late for outcome in self._outcomes]
+        return [outcome for outcome in self._outcomes if outcome is not None]
+
+
+async def publish(
+    actions: Actions, aim: Aim, sender: str, content: str, *, key: str | None = None, ttl: int | None = None
+) -> Verdict:
+    """Publish one message and wait until it is stored.
+
+    Raises:
+        RecadoError: why it is not; Unavailable where that is not known.
+    """
+    outcomes = Outcomes(1)
+    actions.publish(aim, sender, content, key, ttl, outcomes, 0)
+    [outcome] = await outcomes.wait()
+    if isinstance(outcome, RecadoError):
+        raise outcome
+    return outcome

@@ -1,0 +1,97 @@
+"""Whatever goes wrong leaves as ``{"code", "message"}`` with its status: never a trace, never a token."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping
+
+import msgspec
+from aiohttp import ClientPayloadError, web
+from aiohttp.typedefs import Handler
+
+from api.shapes import Problem
+from messaging.errors import BadRequest, RecadoError
+
+log = logging.getLogger(__name__)
+
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_TEXTS = {
+    404: "There is nothing at this path. What there is stands at /docs.",
+    405: "This path does not take this method.",
+}
+
+
+class Misdirected(RecadoError):
+    """This server is not asked by this name. Add the name to ALLOWED_HOSTS, or set AUTH_MODE=key."""
+
+    code = "misdirected"
+    status = 421
+
+
+class TooLarge(BadRequest):
+    """The body is too large."""
+
+    code = "too_large"
+    status = 413
+
+
+class NotJson(BadRequest):
+    """A body must be of the type application/json."""
+
+    status = 415
+
+
+class TooSlow(BadRequest):
+    """The body did not arrive in time."""
+
+    code = "too_slow"
+    status = 408
+
+
+def template(request: web.Request) -> str:
+    """The path as the table has it: what stands in it, a name or a token, is nobody's business."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"
+
+
+def problem(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    body = msgspec.json.encode(Problem(code, message))
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+
+
+def refusal(exc: RecadoError) -> web.Response:
+    """The answer that says no, with what HTTP wants beside it."""
+    headers = {}
+    if exc.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if exc.retryable:
+        headers["Retry-After"] = "1"
+    response = problem(exc.status, exc.code, exc.message, headers)
+    if exc.status in (408, 413):
+        response.force_close()  # the rest of the body is not waited for
+    return response
+
+
+@web.middleware
+async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The outermost room: nothing but an answer leaves it."""
+    try:
+        return await handler(request)
+    except RecadoError as exc:
+        return refusal(exc)
+    except web.HTTPException as exc:
+        return _of_aiohttp(exc)
+    except (ConnectionError, ClientPayloadError, web.RequestPayloadError):
+        return refusal(BadRequest("The body did not arrive."))
+    except Exception as exc:
+        # Without the exception's text, which may have what the request had.
+        frames = "".join(traceback.format_tb(exc.__traceback__))
+        log.error("%s %s: %s\n%s", request.method, template(request), type(exc).__name__, frames)
+        return problem(500, "internal", "Something is wrong with the server. It has been noted in its log.")
+
+
+def _of_aiohttp(exc: web.HTTPException) -> web.Response:
+    code = _CODES.get(exc.status, "bad_request")
+    headers = {"Allow": exc.headers["Allow"]} if "Allow" in exc.headers else None
+    return problem(exc.status, code, _TEXTS.get(exc.status, exc.reason), headers)

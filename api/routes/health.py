@@ -1,0 +1,49 @@
+"""What those who watch the server ask."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from api.route import Answer, Asked, Route
+from messaging.errors import Unavailable
+
+PATIENCE = 2.0  # seconds
+
+
+class Health(msgspec.Struct, frozen=True):
+    status: str
+
+
+def routes() -> list[Route]:
+    group = "Health"
+    return [
+        Route(method="GET", path="/healthz", handler=alive, group=group, access="anyone",
+              summary="Whether the process lives.", answers={200: Health}),
+        Route(method="GET", path="/readyz", handler=ready, group=group, access="anyone",
+              summary="Whether it can serve: whether the database answers within two seconds.",
+              answers={200: Health}, errors=(Unavailable,)),
+        Route(method="GET", path="/metrics", handler=metrics, group=group, access="inside",
+              summary="Counters for Prometheus; without a key for the networks in OPEN_NETS.",
+              answers={200: str}, media=CONTENT_TYPE_LATEST),
+    ]  # fmt: skip
+
+
+async def alive(asked: Asked[None, None]) -> Answer:
+    return Answer(200, Health("ok"))
+
+
+async def ready(asked: Asked[None, None]) -> Answer:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await asked.domain.store.ping()
+    except TimeoutError:
+        raise Unavailable("The database does not answer.") from None
+    return Answer(200, Health("ok"))
+
+
+async def metrics(asked: Asked[None, None]) -> Answer:
+    return Answer(200, generate_latest(asked.domain.registry))

@@ -1,0 +1,164 @@
+"""Messages: publish one or many, read a topic's history."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from api.outcomes import Outcome, Outcomes, publish
+from api.route import Answer, Asked, Route
+from api.shapes import Lifetime, Limit, Name, Position, SentMessage, Seq, sent_message
+from messaging.actions import Actions, Aim, Caller
+from messaging.content import check_content
+from messaging.errors import Conflict, Forbidden, NotAMember, RecadoError, UnknownTopic, UnknownUser
+
+BATCH_BODY = 1024 * 1024 + 4096  # bytes
+BATCH_MOST = 1000
+BACKEND_SENDER = "api"
+
+
+class Publish(msgspec.Struct, frozen=True):
+    """Any JSON as `content`. `sender`: whom a backend speaks for. `ttl`: seconds that the message lives."""
+
+    content: msgspec.Raw
+    sender: Name | None = None
+    ttl: Lifetime | None = None
+
+
+class Published(msgspec.Struct, frozen=True):
+    topic_name: str
+    seq: int
+
+
+class BatchItem(msgspec.Struct, frozen=True):
+    """As for one message; `id` makes a retry of this item harmless."""
+
+    topic_name: Name
+    content: msgspec.Raw
+    id: Name | None = None
+    sender: Name | None = None
+    ttl: Lifetime | None = None
+
+
+class BatchResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`result` is "ok", with `topic_name` and `seq`, or "error", with `code` and `message`."""
+
+    result: str
+    topic_name: str | None = None
+    seq: int | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+class HistoryQuery(msgspec.Struct, frozen=True):
+    """`after` or `before` a seq; with neither, the newest. At most 100."""
+
+    after: Position | None = None
+    before: Seq | None = None
+    limit: Limit = 50
+
+
+class History(msgspec.Struct, frozen=True):
+    """Messages in order, and whether there are more on the far side of them."""
+
+    topic_name: str
+    messages: list[SentMessage]
+    more: bool
+
+
+def routes() -> list[Route]:
+    group, path = "Messages", "/api/v1/topics/{topic}/messages"
+    refusals = (UnknownTopic, NotAMember, UnknownUser, Conflict)
+    return [
+        Route(method="POST", path=path, handler=post, group=group, body=Publish, headers=("Idempotency-Key",),
+              summary="Publish a message. Answered once it is stored; with an Idempotency-Key a retry is harmless.",
+              answers={201: Published}, errors=refusals, example={"content": {"text": "hello"}}),
+        Route(method="GET", path=path, handler=get, group=group, query=HistoryQuery, answers={200: History},
+              summary="The history of a topic.", errors=(UnknownTopic, NotAMember)),
+        Route(method="POST", path="/api/v1/messages/batch", handler=post_batch, group=group,
+              body=Annotated[list[BatchItem], msgspec.Meta(max_length=BATCH_MOST)], body_limit=BATCH_BODY,
+              summary="Publish up to 1000 messages at once; each has a result of its own, in the same order.",
+              answers={200: list[BatchResult]},
+              example=[{"topic_name": "general", "content": "hello", "id": "order-17"}]),
+    ]  # fmt: skip
+
+
+async def post(asked: Asked[None, Publish]) -> Answer:
+    body = asked.body
+    sender, key = sender_of(asked.caller, body.sender), asked.key
+    content = check_content(body.content, asked.domain.settings.max_frame)
+    aim = await asked.actions.aim(asked.caller, asked.path.topic)
+    verdict = await publish(asked.actions, aim, sender, content, key=key, ttl=body.ttl)
+    headers = {"Idempotent-Replayed": "true"} if verdict.outcome == "repeated" else {}
+    return Answer(201, Published(aim.topic.name, verdict.seq or 0), headers)
+
+
+async def get(asked: Asked[HistoryQuery, None]) -> Answer:
+    query = asked.query
+    messages, more = await asked.actions.history(asked.caller, asked.path.topic, query.before, query.after, query.limit)
+    return Answer(200, History(asked.path.topic, [sent_message(message) for message in messages], more))
+
+
+async def post_batch(asked: Asked[None, list[BatchItem]]) -> Answer:
+    items = asked.body
+    drafts = await prepared(asked, items)
+    outcomes = Outcomes(len(items))
+    # Without an await in between, so that they leave in one batch.
+    for place, (item, draft) in enumerate(zip(items, drafts, strict=True)):
+        hand_over(asked.actions, item, draft, outcomes, place)
+    outcomes.settle_end()
+    settled = await outcomes.wait()
+    return Answer(200, [result_of(draft, outcome) for draft, outcome in zip(drafts, settled, strict=True)])
+
+
+Draft = tuple[Aim, str, str]  # where to, from whom, what
+
+
+async def prepared(asked: Asked[Any, Any], items: list[BatchItem]) -> list[Draft | RecadoError]:
+    """What each item is to be, or why it can't."""
+    aims: dict[str, Aim | RecadoError] = {}
+    for name in dict.fromkeys(item.topic_name for item in items):
+        try:
+            aims[name] = await asked.actions.aim(asked.caller, name)
+        except RecadoError as exc:
+            aims[name] = exc
+    return [draft_of(asked, item, aims[item.topic_name]) for item in items]
+
+
+def draft_of(asked: Asked[Any, Any], item: BatchItem, aim: Aim | RecadoError) -> Draft | RecadoError:
+    if isinstance(aim, RecadoError):
+        return aim
+    try:
+        content = check_content(item.content, asked.domain.settings.max_frame)
+        return aim, sender_of(asked.caller, item.sender), content
+    except RecadoError as exc:
+        return exc
+
+
+def hand_over(actions: Actions, item: BatchItem, draft: Draft | RecadoError, outcomes: Outcomes, place: int) -> None:
+    if isinstance(draft, RecadoError):
+        outcomes.settled(place, draft)
+        return
+    aim, sender, content = draft
+    try:
+        actions.publish(aim, sender, content, item.id, item.ttl, outcomes, place)
+    except RecadoError as exc:
+        outcomes.settled(place, exc)
+
+
+def result_of(draft: Draft | RecadoError, outcome: Outcome) -> BatchResult:
+    if isinstance(draft, RecadoError):
+        return BatchResult("error", code=draft.code, message=draft.message)
+    if isinstance(outcome, RecadoError):
+        return BatchResult("error", topic_name=draft[0].topic.name, code=outcome.code, message=outcome.message)
+    return BatchResult("ok", topic_name=draft[0].topic.name, seq=outcome.seq)
+
+
+def sender_of(caller: Caller, wished: str | None) -> str:
+    """Who a message is from: the user who asks, or whom a backend names. Raises Forbidden."""
+    if caller.user is None:
+        return wished or BACKEND_SENDER
+    if wished not in (None, caller.user.name):
+        raise Forbidden("With your own token you are the sender.")
+    return caller.user.name

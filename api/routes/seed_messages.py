@@ -1,0 +1,116 @@
+"""Pending messages as older backends know them: read, post to one user, confirm by content."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from api.outcomes import publish
+from api.route import Answer, Asked, Route
+from api.shapes import Name, Said, raw_content
+from messaging.content import check_content
+from messaging.errors import Conflict, UnknownUser
+from messaging.model import Message, inbox_of
+from messaging.pending import Named
+
+CONFIRM_BODY = 4 * 1024 * 1024  # bytes: all of one answer, even where a client writes every letter as \uXXXX
+
+
+class UserQuery(msgspec.Struct, frozen=True):
+    user: str | None = None
+
+
+class SeedMessage(msgspec.Struct, frozen=True):
+    """A pending message. `topic_name` is `@` and the user's name for what came to its inbox."""
+
+    action: str
+    topic_name: str
+    content: msgspec.Raw
+    user_source: str
+    seq: int
+    sent_at: datetime
+
+
+class SeedMessages(msgspec.Struct, frozen=True):
+    messages: list[SeedMessage]
+
+
+class DirectMessage(msgspec.Struct, frozen=True):
+    """`user` receives it, in its inbox; `topic_name` is its sender."""
+
+    topic_name: Name
+    content: msgspec.Raw
+    user: Name
+
+
+class NamedMessage(msgspec.Struct, frozen=True):
+    """A message as it was given; what else it has is of no matter."""
+
+    topic_name: str
+    content: msgspec.Raw
+
+
+class Confirmation(msgspec.Struct, frozen=True):
+    """`messages` that `user` has received."""
+
+    messages: list[NamedMessage]
+    user: Name
+
+
+def routes() -> list[Route]:
+    group, path = "Messages, first surface", "/api/v1/messages"
+    return [
+        Route(method="GET", path=path, handler=get, group=group, query=UserQuery, answers={200: SeedMessages},
+              summary="What is pending for a user in all topics, oldest first in each; at most 1000, about 512 KiB."),
+        Route(method="POST", path=path, handler=post, group=group, body=DirectMessage, answers={201: Said},
+              headers=("Idempotency-Key",), summary="Send a message to one user's inbox.",
+              errors=(Conflict, UnknownUser),
+              example={"topic_name": "news", "content": "hello", "user": "ana"}),
+        Route(method="PUT", path=path, handler=put, group=group, body=Confirmation, body_limit=CONFIRM_BODY,
+              answers={200: Said},
+              summary="Confirm messages: in each topic, from the oldest pending one on as far as all are named.",
+              example={"messages": [{"action": "message", "topic_name": "general", "content": "hello"}],
+                       "user": "ana"}),
+    ]  # fmt: skip
+
+
+async def get(asked: Asked[UserQuery, None]) -> Answer:
+    username = asked.query.user
+    if username is None:
+        return Answer(200, SeedMessages([]))
+    asked.require_self(username)
+    try:
+        user = await asked.actions.user(username)
+    except UnknownUser:
+        return Answer(200, SeedMessages([]))
+    found = await asked.domain.pending.read(user)
+    return Answer(200, SeedMessages([seed_message(topic_name, message) for topic_name, message in found]))
+
+
+async def post(asked: Asked[None, DirectMessage]) -> Answer:
+    body = asked.body
+    asked.require_self(body.topic_name)  # a user is the sender of what it sends
+    content = check_content(body.content, asked.domain.settings.max_frame)
+    if asked.caller.is_backend:
+        await asked.actions.know(body.user)
+    aim = await asked.actions.aim(asked.caller, inbox_of(body.user))
+    await publish(asked.actions, aim, body.topic_name, content, key=asked.key)
+    return Answer(201, Said("Message created"))
+
+
+async def put(asked: Asked[None, Confirmation]) -> Answer:
+    body = asked.body
+    asked.require_self(body.user)
+    named = [Named(each.topic_name, check_content(each.content, CONFIRM_BODY)) for each in body.messages]
+    try:
+        user = await asked.actions.user(body.user)
+    except UnknownUser:  # then nothing is pending, and nothing is left to confirm
+        return Answer(200, Said("Message deleted"))
+    await asked.domain.pending.confirm(user, named)
+    return Answer(200, Said("Message deleted"))
+
+
+def seed_message(topic_name: str, message: Message) -> SeedMessage:
+    content = raw_content(message)
+    return SeedMessage("message", topic_name, content, message.sender, message.seq, message.sent_at)

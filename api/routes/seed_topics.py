@@ -1,0 +1,147 @@
+"""Topics as older backends know them: by query and body, with texts that they compare."""
+
+from __future__ import annotations
+
+import msgspec
+
+from api.route import Answer, Asked, Route
+from api.shapes import Name, Problem, Said
+from messaging.errors import Conflict, NotAMember, UnknownTopic, UnknownUser
+from messaging.model import Kind, Topic
+
+MOST_MEMBERS = 1000
+MOST_TOPICS = 1000
+MOST_NAMES = 50_000  # of members in one answer
+
+
+class TopicQuery(msgspec.Struct, frozen=True):
+    """One topic by its name, or all of a user."""
+
+    topic_name: str | None = None
+    user: str | None = None
+
+
+class NewTopic(msgspec.Struct, frozen=True):
+    """`user` creates it: its owner and first member."""
+
+    topic_name: Name
+    user: Name
+    is_private: bool = False
+
+
+class Subscription(msgspec.Struct, frozen=True):
+    """`user_source`: who invites."""
+
+    topic_name: Name
+    user: Name
+    user_source: Name | None = None
+
+
+class TopicName(msgspec.Struct, frozen=True):
+    topic_name: Name
+
+
+class SeedTopic(msgspec.Struct, frozen=True):
+    """A topic. `members` are the first by name, at most 1000; all of them: /api/v1/topics/{topic}/members."""
+
+    topic_name: str
+    creator: str
+    is_user: bool
+    members: list[str]
+    is_private: bool
+
+
+class SeedTopics(msgspec.Struct, frozen=True):
+    topics: list[SeedTopic]
+
+
+def routes() -> list[Route]:
+    group, path = "Topics, first surface", "/api/v1/topics"
+    return [
+        Route(method="GET", path=path, handler=get, group=group, query=TopicQuery,
+              summary="One topic (topic_name), or all that a user belongs to (user).",
+              answers={200: (SeedTopic, SeedTopics), 404: Problem}),
+        Route(method="POST", path=path, handler=post, group=group, body=NewTopic, answers={201: Said},
+              summary="Create a topic.", errors=(Conflict,),
+              example={"topic_name": "news", "user": "ana", "is_private": False}),
+        Route(method="PUT", path=path, handler=put, group=group, body=Subscription,
+              summary="Make a user a member, on its own or by invitation.", answers={200: Said, 400: Problem},
+              errors=(UnknownUser, NotAMember), example={"topic_name": "general", "user": "ana"}),
+        Route(method="DELETE", path=path, handler=delete, group=group, body=TopicName,
+              summary="Delete a topic.", answers={200: Said, 400: Problem}, errors=(NotAMember,),
+              example={"topic_name": "news"}),
+    ]  # fmt: skip
+
+
+async def get(asked: Asked[TopicQuery, None]) -> Answer:
+    query = asked.query
+    if query.topic_name is None and query.user is not None:
+        return Answer(200, SeedTopics(await topics_of(asked, query.user)))
+    try:
+        standing = await asked.actions.topic(asked.caller, query.topic_name or "")
+    except UnknownTopic as exc:
+        return Answer(404, Problem(exc.code, "No topics found"))
+    return Answer(200, seed_topic(standing.topic, await member_names(asked, standing.topic.name)))
+
+
+async def post(asked: Asked[None, NewTopic]) -> Answer:
+    body = asked.body
+    asked.require_self(body.user)
+    owner = await asked.actions.know(body.user)
+    kind: Kind = "private" if body.is_private else "public"
+    await asked.actions.create_topic(asked.caller, body.topic_name, owner, kind)
+    return Answer(201, Said("Topic created"))
+
+
+async def put(asked: Asked[None, Subscription]) -> Answer:
+    try:
+        await subscribe(asked)
+    except UnknownTopic as exc:
+        return Answer(400, Problem(exc.code, "User not subscribed"))
+    return Answer(200, Said("User subscribed"))
+
+
+async def delete(asked: Asked[None, TopicName]) -> Answer:
+    try:
+        await asked.actions.delete_topic(asked.caller, asked.body.topic_name)
+    except UnknownTopic as exc:
+        return Answer(400, Problem(exc.code, "Topic not deleted"))
+    return Answer(200, Said("Topic deleted"))
+
+
+async def subscribe(asked: Asked[None, Subscription]) -> None:
+    body = asked.body
+    asked.require_self(body.user_source or body.user)
+    await asked.actions.topic(asked.caller, body.topic_name)
+    if body.user_source is not None and not asked.caller.is_backend:
+        await asked.actions.invite(asked.caller, body.topic_name, body.user)
+        return
+    user = await asked.actions.know(body.user)
+    await asked.actions.subscribe(asked.caller, user, body.topic_name, body.user_source)
+
+
+async def member_names(asked: Asked[TopicQuery, None], name: str) -> list[str]:
+    """The first members of a topic; none for a user who is none of them."""
+    try:
+        members = await asked.actions.members(asked.caller, name, "", MOST_MEMBERS)
+    except NotAMember:
+        return []
+    return [member.name for member in members]
+
+
+async def topics_of(asked: Asked[TopicQuery, None], username: str) -> list[SeedTopic]:
+    """The topics of a user, without its inbox."""
+    asked.require_self(username)
+    try:
+        user = await asked.actions.user(username)
+    except UnknownUser:
+        return []
+    topics = [membership.topic for membership, _, _ in await asked.actions.topics(user)]
+    topics = [topic for topic in topics if topic.kind != "direct"][:MOST_TOPICS]
+    most = min(MOST_MEMBERS, MOST_NAMES // max(1, len(topics)))
+    names = await asked.domain.store.member_names([topic.id for topic in topics], most)
+    return [seed_topic(topic, names[topic.id]) for topic in topics]
+
+
+def seed_topic(topic: Topic, members: list[str]) -> SeedTopic:
+    return SeedTopic(topic.name, topic.creator, topic.kind == "direct", members, topic.kind != "public")

@@ -1,0 +1,141 @@
+"""Tokens: issue, read, revoke."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from api.route import Answer, Asked, Route
+from api.shapes import Lifetime, Name, Nothing, Problem
+from messaging.content import check_content
+from messaging.errors import BadRequest, Unauthorized, UnknownUser
+from messaging.tokens import MAX_TOKEN, ONE_DAY
+
+PAYLOAD_BYTES = 2048  # base64 makes 4 of 3, and a token has at most 4096
+
+# Kept raw, so that its depth is checked before anything walks it.
+Payload = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
+
+
+class TokenWish(msgspec.Struct, frozen=True):
+    """For whom, for how long, and what else the token says."""
+
+    user: Name
+    expires_in: Lifetime = ONE_DAY
+    payload: Payload = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))
+
+
+class IssuedToken(msgspec.Struct, frozen=True):
+    token: str
+    expires_at: datetime
+
+
+class Token(msgspec.Struct, frozen=True):
+    token: str
+
+
+class UserQuery(msgspec.Struct, frozen=True):
+    user: Name
+
+
+class TokenQuery(msgspec.Struct, frozen=True):
+    """`user` to encode, with any others as payload; `token` to decode."""
+
+    user: Name | None = None
+    token: str | None = None
+
+
+class Revocation(msgspec.Struct, frozen=True):
+    """One of both: all tokens of a user that were issued until now, or one token by its id."""
+
+    user: Name | None = None
+    jti: Name | None = None
+
+
+def routes() -> list[Route]:
+    group = "Tokens"
+    revoking = "Revoke all tokens of a user, or one. Its live sessions end within a second."
+    return [
+        Route(method="POST", path="/api/v1/tokens", handler=issue, group=group, access="backend", body=TokenWish,
+              summary="Issue a token for a user, who is known from then on.", answers={201: IssuedToken},
+              example={"user": "ana", "expires_in": 3600}),
+        Route(method="POST", path="/api/v1/tokens/revoke", handler=revoke, group=group, access="backend",
+              body=Revocation, summary=revoking, answers={200: Nothing}, errors=(UnknownUser,),
+              example={"user": "ana"}),
+        Route(method="GET", path="/api/v1/gen_token", handler=generate, group=group, access="backend",
+              query=UserQuery, summary="Issue a token for a day.", answers={200: Token}),
+        Route(method="GET", path="/api/v1/token", handler=translate, group=group, access="backend",
+              query=TokenQuery, headers=("Action",), answers={200: dict[str, Any], 400: Problem},
+              summary="With the header Action: encode, issue a token for a day (user; all other parameters become its"
+                      " payload). With Action: decode, say what a token claims."),
+    ]  # fmt: skip
+
+
+async def issue(asked: Asked[None, TokenWish]) -> Answer:
+    wish = asked.body
+    payload = msgspec.json.decode(check_content(wish.payload, PAYLOAD_BYTES))
+    if not isinstance(payload, dict):
+        raise BadRequest("payload must be an object.")
+    token, expires_at = await _issue(asked, wish.user, wish.expires_in, payload)
+    return Answer(201, IssuedToken(token, datetime.fromtimestamp(expires_at, UTC)))
+
+
+async def generate(asked: Asked[UserQuery, None]) -> Answer:
+    token, _ = await _issue(asked, asked.query.user)
+    return Answer(200, Token(token))
+
+
+async def revoke(asked: Asked[None, Revocation]) -> Answer:
+    match asked.body:
+        case Revocation(user=str(user), jti=None):
+            await asked.actions.revoke_user(user)
+        case Revocation(user=None, jti=str(jti)):
+            await asked.actions.revoke_token(jti)
+        case _:
+            raise BadRequest("Either user or jti.")
+    return Answer(200, Nothing())
+
+
+async def translate(asked: Asked[TokenQuery, None]) -> Answer:
+    action = asked.headers.get("Action", "").lower()
+    if action == "encode":
+        return await encode(asked)
+    if action == "decode":
+        return decode(asked)
+    return Answer(400, Problem("bad_request", "Action header not found"))
+
+
+async def encode(asked: Asked[TokenQuery, None]) -> Answer:
+    if asked.query.user is None:
+        raise BadRequest("The parameter user is missing.")
+    payload = {name: value for name, value in asked.parameters.items() if name != "user"}
+    token, _ = await _issue(asked, asked.query.user, payload=payload)
+    return Answer(200, Token(token))
+
+
+def decode(asked: Asked[TokenQuery, None]) -> Answer:
+    try:
+        claims = asked.domain.tokens.decode(asked.query.token or "")
+    except Unauthorized:
+        return Answer(400, Problem("bad_request", "Token not decoded"))
+    return Answer(200, claims | {f"{name}_readable": readable(claims.get(name)) for name in ("iat", "exp")})
+
+
+def readable(seconds: Any) -> str | None:
+    """A time of a token (seconds since 1970) in RFC 3339; None where it is none."""
+    try:
+        return datetime.fromtimestamp(float(seconds), UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
+async def _issue(
+    asked: Asked[Any, Any], user: str, lifetime: float = ONE_DAY, payload: dict[str, Any] | None = None
+) -> tuple[str, float]:
+    token, expires_at = asked.domain.tokens.issue(user, lifetime, payload)
+    if len(token) > MAX_TOKEN:
+        raise BadRequest(f"With this payload the token has more than {MAX_TOKEN} bytes.")
+    await asked.actions.know(user)
+    return token, expires_at

@@ -1,0 +1,47 @@
+"""Known users."""
+
+from __future__ import annotations
+
+import msgspec
+
+from api.route import Answer, Asked, Route
+from api.shapes import Limit, Name, Said
+
+MOST = 1000
+
+
+class UsersQuery(msgspec.Struct, frozen=True):
+    """What comes after a name, at most 1000."""
+
+    after: Name | None = None
+    limit: Limit = MOST
+
+
+class KnownUser(msgspec.Struct, frozen=True):
+    id: int
+    username: str
+
+
+class NewUser(msgspec.Struct, frozen=True):
+    user: Name
+
+
+def routes() -> list[Route]:
+    group, path = "Users", "/api/v1/users"
+    return [
+        Route(method="GET", path=path, handler=get, group=group, access="backend", query=UsersQuery,
+              summary="Known users by name, in pages.", answers={200: list[KnownUser]}),
+        Route(method="POST", path=path, handler=post, group=group, access="backend", body=NewUser,
+              summary="Make a user known, with an inbox; harmless for one who is.", answers={201: Said},
+              example={"user": "ana"}),
+    ]  # fmt: skip
+
+
+async def get(asked: Asked[UsersQuery, None]) -> Answer:
+    found = await asked.domain.store.users_page(asked.query.after or "", min(asked.query.limit, MOST))
+    return Answer(200, [KnownUser(user_id, name) for user_id, name in found])
+
+
+async def post(asked: Asked[None, NewUser]) -> Answer:
+    await asked.actions.know(asked.body.user)
+    return Answer(201, Said("User created"))

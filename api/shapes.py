@@ -1,0 +1,66 @@
+"""What requests and answers are made of, wherever several routes share it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from messaging.model import MAX_LIFETIME, MAX_NAME, MAX_SEQ, NAME_PATTERN, Message
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=NAME_PATTERN)]
+Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
+Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]  # 0: before the first message
+Lifetime = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIFETIME, description="Seconds.")]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Why not. `code` is for programs, `message` for people."""
+
+    code: str
+    message: str
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What was done, in words that older clients compare."""
+
+    message: str
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """Done; there is nothing to say."""
+
+
+class Path(msgspec.Struct, frozen=True):
+    """What stands in the braces of a route's path."""
+
+    topic: Name = ""
+    user: Name = ""
+    seq: Seq = 1
+
+
+class NameQuery(msgspec.Struct, frozen=True):
+    """A page of a list by name: what comes after a name."""
+
+    after: Name | None = None
+    limit: Limit = 100
+
+
+class SentMessage(msgspec.Struct, frozen=True):
+    """One entry of a topic's log."""
+
+    seq: int
+    content: msgspec.Raw
+    user_source: str
+    sent_at: datetime
+
+
+def sent_message(message: Message) -> SentMessage:
+    return SentMessage(message.seq, raw_content(message), message.sender, message.sent_at)
+
+
+def raw_content(message: Message) -> msgspec.Raw:
+    """The content as it came, byte for byte."""
+    return msgspec.Raw(message.content.encode())

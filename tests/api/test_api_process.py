@@ -1,0 +1,55 @@
+"""The API as a process of its own."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+from doors import SECRET, free_port
+
+from api.__main__ import settings_from
+from messaging.settings import SettingsError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+async def started(**environ: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "api", cwd=ROOT, env={"PATH": os.environ["PATH"], **environ},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_says_ready_serves_and_stops(database: str, number: signal.Signals) -> None:
+    port = free_port()
+    process = await started(DATABASE_URL=database, JWT_SECRET=SECRET, API_PORT=str(port))
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        assert await process.stdout.readline() == b"ready\n"
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/readyz") as response:
+            assert response.status == 200
+        process.send_signal(number)
+        _, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+
+
+async def test_a_start_that_fails_says_why_in_one_line() -> None:
+    settings = {"DATABASE_URL": f"postgresql://127.0.0.1:{free_port()}/none", "JWT_SECRET": SECRET}
+    process = await started(**settings)
+    async with asyncio.timeout(30):
+        _, errors = await process.communicate()
+    assert process.returncode == 1 and b"DATABASE_URL" in errors
+    assert len(errors.splitlines()) == 1 and SECRET.encode() not in errors
+
+
+@pytest.mark.parametrize("missing", ["DATABASE_URL", "JWT_SECRET"])
+def test_what_it_needs(missing: str) -> None:
+    environ = {"DATABASE_URL": "postgresql://host/name", "JWT_SECRET": SECRET}
+    with pytest.raises(SettingsError, match=f"^{missing}: "):
+        settings_from({**environ, missing: " "})
+    with pytest.raises(SettingsError, match="API_PORT"):
+        settings_from({**environ, "API_PORT": "x"})

@@ -1,0 +1,50 @@
+"""The table, the application and its description say the same; a fuzzer finds no answer that is not described."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from doors import Door
+from openapi_spec_validator import validate
+
+from api.openapi import describe
+from api.routes import all_routes
+
+pytest_plugins = ["doors"]
+
+CHECKS = "not_a_server_error,response_schema_conformance,status_code_conformance,content_type_conformance"
+
+
+async def test_what_is_in_the_table_is_served_and_nothing_else(door: Door) -> None:
+    table = {(route.method, route.path) for route in all_routes()}
+    assert len(table) == len(all_routes())
+    from api.app import make_app
+
+    app = make_app(door.node.actions, door.node.pending, door.tokens, door.node.store, door.settings)
+    served = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
+    assert served == table | {("HEAD", path) for method, path in table if method == "GET"}
+
+
+async def test_what_is_described_is_in_the_table(door: Door) -> None:
+    description = await door.ask("GET", "/openapi.json")
+    described = {(method.upper(), path) for path, methods in description["paths"].items() for method in methods}
+    assert described == {(route.method, route.path) for route in all_routes() if route.group}
+
+
+def test_the_description_is_valid_and_portable() -> None:
+    description = describe(all_routes())
+    validate(description)
+    assert "\\Z" not in str(description)
+    assert all(route.summary for route in all_routes() if route.group)
+
+
+async def test_a_fuzzer_finds_nothing(door: Door) -> None:
+    await door.ask("PUT", "/api/v1/topics/news", 201, json={"owner": "ana"})
+    program = str(Path(sys.executable).with_name("schemathesis"))
+    fuzzer = await asyncio.create_subprocess_exec(
+        program, "run", f"{door.url}/openapi.json", "--checks", CHECKS, "--max-examples", "15", "--phases",
+        "examples,coverage,fuzzing", "--generation-database", "none", "--no-color", "--seed", "7",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await fuzzer.communicate()
+    assert fuzzer.returncode == 0, output.decode()[-8000:]
