@@ -5,7 +5,7 @@ UV     := uv==0.13.9
 PY     := .venv/bin/python
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input -q
 
-.PHONY: help run test check bench faults pins clean
+.PHONY: help run test check bench faults asyncapi pins clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -30,6 +30,9 @@ faults: .venv/.dev ## the longer tests: crashes, dead buses, cut lines
 
 bench: .venv/.run ## measure throughput and latency on this machine
 	@exec $(PY) -m bench
+
+asyncapi: .venv/.dev ## make api/web/asyncapi.json anew from the types
+	@$(PY) -m ws_server.asyncapi > api/web/asyncapi.json
 
 pins: .venv/.dev ## renew requirements*.txt from pyproject.toml (UPGRADE=1: take the newest of everything)
 	@$(PIP) install $(UV)

@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry
 
-from api.auth import Rules, caller_of, decide, origin_of
+from api.auth import Rules, caller_of, decide
 from api.endpoint import Endpoint
 from api.observing import observing
 from api.problems import answer_problems
@@ -17,8 +17,9 @@ from api.routes import all_routes
 from messaging.actions import Actions, Caller
 from messaging.errors import Forbidden
 from messaging.pending import Pending
-from messaging.settings import Settings
+from messaging.settings import Settings, origin_of
 from messaging.store import Store
+from messaging.tickets import Tickets
 from messaging.tokens import Tokens
 
 ROUTES: web.AppKey[list[Route]] = web.AppKey("routes", list)
@@ -46,7 +47,7 @@ def make_app(
     registry: CollectorRegistry | None = None,
 ) -> web.Application:
     """The API over this domain; ``registry``: where it counts and what ``/metrics`` shows."""
-    domain = Domain(actions, pending, tokens, store, settings, registry or CollectorRegistry())
+    domain = Domain(actions, pending, tokens, Tickets(store), store, settings, registry or CollectorRegistry())
     rules = Rules.of(settings)
     table, caller = all_routes(), web.RequestKey("caller", Caller)
     app = web.Application(

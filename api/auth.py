@@ -11,7 +11,6 @@ import hmac
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -19,12 +18,12 @@ from api.problems import Misdirected
 from api.route import Access, Domain
 from messaging.actions import BACKEND, Caller
 from messaging.errors import Forbidden, RecadoError, Unauthorized
+from messaging.identity import identify
 from messaging.model import User
-from messaging.settings import Network, Settings
+from messaging.settings import Network, Settings, origin_of
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 
-_PORTS = {"http": 80, "https": 443}
 _ELSEWHERE = ("cross-site", "same-site")  # same-site: another port of this host
 
 
@@ -40,14 +39,12 @@ class Rules:
 
     @classmethod
     def of(cls, settings: Settings) -> Rules:
-        port = settings.api_port
-        own = [settings.api_url, *(f"http://{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]"))]
         return cls(
             is_open=settings.auth_mode == "open",
             key=settings.api_key.encode(),
             nets=settings.open_nets,
             hosts=frozenset(host_of(host) for host in settings.allowed_hosts),
-            origins=frozenset(map(origin_of, [*settings.allowed_origins, *own])) - {""},
+            origins=settings.origins,
         )
 
 
@@ -127,19 +124,6 @@ def host_of(text: str) -> str:
     return f"[{host}]" if host.count(":") > 1 else host.partition(":")[0]
 
 
-def origin_of(url: str) -> str:
-    """The origin (RFC 6454) of a URL: scheme, host, port where it is not the scheme's own. "" where it has none."""
-    try:
-        parts = urlsplit(url.strip().lower())
-        port = parts.port
-    except ValueError:
-        return ""
-    if not parts.scheme or not parts.hostname:
-        return ""
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, _PORTS.get(parts.scheme)) else "")
-
-
 def bearer(headers: Headers) -> str:
     """The credential of `Authorization: Bearer` (RFC 6750), "" where there is no such header. Raises Unauthorized."""
     lines = headers.getall("Authorization", [])
@@ -170,11 +154,4 @@ async def caller_of(credential: Credential, domain: Domain) -> Caller:
     """
     if not credential.token:
         return BACKEND if credential.is_backend else stranger()
-    claims = domain.tokens.verify(credential.token)
-    found = await domain.store.find_user(claims.user, claims.jti, max(0.0, claims.issued_at))
-    if found is None:
-        return Caller(await domain.actions.know(claims.user))
-    user, revoked = found
-    if revoked:
-        raise Unauthorized("The token was revoked. Ask for a new one.")
-    return Caller(user)
+    return Caller(await identify(domain.store, domain.tokens.verify(credential.token)))

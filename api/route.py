@@ -15,6 +15,7 @@ from messaging.model import NAME_RULE, is_name
 from messaging.pending import Pending
 from messaging.settings import Settings
 from messaging.store import Store
+from messaging.tickets import Tickets
 from messaging.tokens import Tokens
 
 Q = TypeVar("Q")
@@ -32,6 +33,7 @@ class Domain:
     actions: Actions
     pending: Pending
     tokens: Tokens
+    tickets: Tickets
     store: Store
     settings: Settings
     registry: CollectorRegistry

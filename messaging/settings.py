@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SCHEME_PORTS = {"http": 80, "https": 443}
 _LOOPBACK = "127.0.0.0/8,::1/128"
 SECRET_BYTES = 32  # RFC 7518, section 3.2: an HS256 key is at least as long as the hash
 
@@ -159,10 +161,11 @@ class Settings:
         """The HTTP door as clients reach it, without a slash at the end."""
         return self.public_api_url.rstrip("/") or f"http://{_reachable(self.api_host)}:{self.api_port}"
 
-    def allows_origin(self, origin: str) -> bool:
-        """Whether a browser's page of this origin may ask: the API's own addresses and ALLOWED_ORIGINS may."""
-        own = {f"http://{host}:{self.api_port}" for host in ("127.0.0.1", "localhost", "[::1]")}
-        return origin in self.allowed_origins or origin == self.api_url or origin in own
+    @property
+    def origins(self) -> frozenset[str]:
+        """The origins whose pages may ask and connect: the API's own addresses, and ALLOWED_ORIGINS."""
+        own = [self.api_url, *(f"http://{host}:{self.api_port}" for host in ("127.0.0.1", "localhost", "[::1]"))]
+        return frozenset(map(origin_of, [*self.allowed_origins, *own])) - {""}
 
     @property
     def burst(self) -> float:
@@ -178,6 +181,19 @@ def _parsed(name: str, text: str, parse: Callable[[str], Any]) -> Any:
 
 def _default_mode(values: Mapping[str, Any]) -> str:
     return "open" if is_loopback(values.get("api_host", "127.0.0.1")) else "key"
+
+
+def origin_of(url: str) -> str:
+    """The origin (RFC 6454) of a URL: scheme, host, port where it is not the scheme's own. "" where it has none."""
+    try:
+        parts = urlsplit(url.strip().lower())
+        port = parts.port
+    except ValueError:
+        return ""
+    if not parts.scheme or not parts.hostname:
+        return ""
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, _SCHEME_PORTS.get(parts.scheme)) else "")
 
 
 def is_loopback(host: str) -> bool:

@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 import msgspec
 from websockets.http11 import Request, Response
 
-from messaging.errors import BadRequest, Forbidden, RecadoError, Unauthorized, Unavailable
+from messaging.errors import BadRequest, Forbidden, RecadoError, Unavailable
+from messaging.identity import identify
 from messaging.metrics import CONTENT_TYPE, Metrics
 from messaging.model import User
-from messaging.settings import Settings
+from messaging.settings import Settings, origin_of
 from messaging.store import Store
 from messaging.tickets import PREFIX, Tickets
 from messaging.tokens import Claims, Tokens
@@ -34,7 +35,7 @@ class Gate:
     """Lets in, or says why not. Questions about health are answered at the gate, too."""
 
     def __init__(self, settings: Settings, store: Store, tokens: Tokens, metrics: Metrics) -> None:
-        self._settings = settings
+        self._origins = settings.origins
         self._store = store
         self._tokens = tokens
         self._tickets = Tickets(store)
@@ -56,29 +57,19 @@ class Gate:
             self._check_origin(request)
             wished = wishes(url.query)
             claims = await self._claims(token_of(url.path, request.headers))
-            return Guest(await self._user(claims), claims, wished)
+            return Guest(await identify(self._store, claims), claims, wished)
         except RecadoError as exc:
             return refused(exc)
 
     def _check_origin(self, request: Request) -> None:
         origin = request.headers.get("Origin")
-        if origin is not None and not self._settings.allows_origin(origin):
+        if origin is not None and origin_of(origin) not in self._origins:
             raise Forbidden("Pages of this origin may not connect. Add it to ALLOWED_ORIGINS.")
 
     async def _claims(self, token: str) -> Claims:
         if token.startswith(PREFIX):
             return await self._tickets.redeem(token)
         return self._tokens.verify(token)
-
-    async def _user(self, claims: Claims) -> User:
-        for _ in range(2):
-            found = await self._store.find_user(claims.user, claims.jti, claims.issued_at)
-            if found is not None:
-                if found[1]:
-                    raise Unauthorized("The token was revoked. Ask for a new one.")
-                return found[0]
-            await self._store.know([claims.user])
-        raise Unavailable
 
     async def _health(self, *, ready: bool, shut: bool) -> Response:
         try:

@@ -175,6 +175,8 @@ class Requests:
             with suppress(OSError):  # it has gone: what it asked for is done all the same
                 await self.session.link.drain()  # one reply at most is written beyond what it has not taken
             command = self._waiting[0]  # stays in front until it is done: later ones wait behind it
+            if not isinstance(command, Publish):
+                await self._landing()
             try:
                 await self._do(command)
             except RecadoError as exc:
@@ -205,7 +207,7 @@ class Requests:
             case Topics():
                 await self._topics(command)
             case Disconnect():
-                await self._disconnect()
+                self._close(session, 1000, "")
 
     async def _ack_ahead(self, command: Ack) -> None:
         aim = self.session.aims.get(command.topic_name)
@@ -244,11 +246,11 @@ class Requests:
         ]
         self.session.send(TopicList(topics=states, ref=command.ref))
 
-    async def _disconnect(self) -> None:
+    async def _landing(self) -> None:
+        """Wait for the publishes before this request: it sees what they did, and undoes no permission of theirs."""
         if self._flight_count:
             self._landed = self._loop.create_future()
             await self._landed
-        self._close(self.session, 1000, "")
 
     # Answers
 

@@ -10,6 +10,7 @@ from api.openapi import describe
 from api.route import Answer, Asked, Handler, Route
 
 _FILES = {
+    "/asyncapi.json": ("asyncapi.json", "application/json"),
     "/docs": ("docs.html", "text/html; charset=utf-8"),
     "/docs/docs.css": ("docs.css", "text/css; charset=utf-8"),
     "/docs/docs.js": ("docs.js", "text/javascript; charset=utf-8"),

@@ -5,11 +5,11 @@ import ipaddress
 import pytest
 from multidict import CIMultiDict
 
-from api.auth import ANY_BACKEND, NOBODY, Credential, Rules, bearer, decide, host_of, in_networks, origin_of
+from api.auth import ANY_BACKEND, NOBODY, Credential, Rules, bearer, decide, host_of, in_networks
 from api.problems import Misdirected
 from api.route import Access
 from messaging.errors import Forbidden, Unauthorized
-from messaging.settings import Settings
+from messaging.settings import Settings, origin_of
 
 OPEN = Rules.of(Settings(auth_mode="open", allowed_origins=("https://app.example",)))
 OPEN_WITH_KEY = Rules.of(Settings(auth_mode="open", api_key="k3y"))

@@ -1,0 +1,74 @@
+"""Tickets: what stands in for a token, once, where a token must not stand (an address, a link)."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import UTC, datetime
+
+import msgspec
+
+from api.route import Answer, Asked, Route
+from api.shapes import Name
+from messaging.errors import BadRequest, Unauthorized
+from messaging.identity import identify
+from messaging.tickets import TICKET_SECONDS
+from messaging.tokens import ONE_DAY, Claims
+
+
+class TicketWish(msgspec.Struct, frozen=True):
+    """For whom: a backend says it; a user's own token gives a ticket for that user."""
+
+    user: Name | None = None
+
+
+class IssuedTicket(msgspec.Struct, frozen=True):
+    ticket: str
+    expires_in: int
+
+
+class Login(msgspec.Struct, frozen=True):
+    ticket: str
+
+
+class LoggedIn(msgspec.Struct, frozen=True):
+    user: str
+    token: str
+    expires_at: datetime
+
+
+def routes() -> list[Route]:
+    group = "Tokens"
+    return [
+        Route(method="POST", path="/api/v1/tickets", handler=issue, group=group, body=TicketWish,
+              summary="A ticket that stands in for a token once, within a minute: in the WebSocket's address, or here.",
+              answers={201: IssuedTicket}, example={"user": "ana"}),
+        Route(method="POST", path="/api/v1/login", handler=log_in, group=group, access="visitor", body=Login,
+              summary="Exchange a ticket, such as a login link carries, for a token.",
+              answers={200: LoggedIn}, errors=(Unauthorized,), example={"ticket": "t.…"}),
+    ]  # fmt: skip
+
+
+async def issue(asked: Asked[None, TicketWish]) -> Answer:
+    ticket = await asked.domain.tickets.issue(await _claims(asked))
+    return Answer(201, IssuedTicket(ticket, TICKET_SECONDS))
+
+
+async def _claims(asked: Asked[None, TicketWish]) -> Claims:
+    user = asked.caller.user
+    if user is not None:
+        asked.require_self(asked.body.user or user.name)
+        # Those of the token itself: a ticket gives no longer life, and is revoked with it.
+        return asked.domain.tokens.verify(asked.headers["Authorization"].partition(" ")[2].strip())
+    if asked.body.user is None:
+        raise BadRequest("user is missing: for whom is the ticket?")
+    known = await asked.actions.know(asked.body.user)
+    now = time.time()
+    return Claims(known.name, secrets.token_urlsafe(12), now, now + ONE_DAY)
+
+
+async def log_in(asked: Asked[None, Login]) -> Answer:
+    claims = await asked.domain.tickets.redeem(asked.body.ticket)
+    await identify(asked.domain.store, claims)
+    token, expires_at = asked.domain.tokens.issue(claims.user, claims.expires_at - time.time(), claims.payload)
+    return Answer(200, LoggedIn(claims.user, token, datetime.fromtimestamp(expires_at, UTC)))

@@ -1,0 +1,80 @@
+"""Tickets stand in for a token once, on both doors, and for no longer than the token itself."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+from doors import KEY, Door, Opener
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from messaging.tickets import Tickets
+from messaging.tokens import Claims
+from ws_support import receive, running
+
+pytest_plugins = ["doors"]
+
+
+async def test_a_ticket_opens_the_websocket_once(database: str) -> None:
+    async with running(database) as recado:
+        await recado.node.actions.know("ana")
+        claims = recado.tokens.verify(recado.token("ana"))
+        ticket = await recado.node.tickets.issue(claims)
+        async with connect(f"{recado.url}/{ticket}", proxy=None) as link:
+            assert "ana" == (await receive(link, "connected"))["username"]
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"{recado.url}/{ticket}", proxy=None)
+        assert 401 == refused.value.response.status_code
+
+
+async def test_a_ticket_is_void_after_a_minute(database: str) -> None:
+    async with running(database) as recado:
+        ticket = await recado.node.tickets.issue(Claims("ana", "j", 0, 2**33))
+        connection = await asyncpg.connect(database)
+        await connection.execute("UPDATE recado.tickets SET expires_at = now()")
+        await connection.close()
+        with pytest.raises(InvalidStatus):
+            await connect(f"{recado.url}/{ticket}", proxy=None)
+
+
+async def test_only_a_digest_is_kept(door: Door, database: str) -> None:
+    ticket = await Tickets(door.node.store).issue(Claims("ana", "j", 0, 2**33))
+    connection = await asyncpg.connect(database)
+    rows = await connection.fetch("SELECT digest, claims FROM recado.tickets")
+    await connection.close()
+    assert 1 == len(rows)
+    assert ticket not in str(rows)
+
+
+async def test_a_backend_gets_one_for_anyone_and_it_is_exchanged_for_a_token(open_door: Opener) -> None:
+    door = await open_door(auth_mode="key", api_key=KEY)
+    issued = await door.ask("POST", "/api/v1/tickets", 201, token=KEY, json={"user": "ana"})
+    assert 60 == issued["expires_in"]
+    login = await door.ask("POST", "/api/v1/login", json={"ticket": issued["ticket"]})
+    assert "ana" == login["user"] == door.tokens.verify(login["token"]).user
+    assert "unauthorized" == (await door.ask("POST", "/api/v1/login", 401, json={"ticket": issued["ticket"]}))["code"]
+
+
+async def test_a_user_gets_one_for_itself_that_lives_no_longer_than_its_token(locked: Door) -> None:
+    await locked.node.actions.know("ana")
+    token, expires_at = locked.tokens.issue("ana", 600, {"shop": 7})
+    issued = await locked.ask("POST", "/api/v1/tickets", 201, token=token, json={})
+    login = await locked.ask("POST", "/api/v1/login", json={"ticket": issued["ticket"]})
+    claims = locked.tokens.verify(login["token"])
+    assert {"shop": 7} == claims.payload
+    assert claims.expires_at <= expires_at
+    await locked.ask("POST", "/api/v1/tickets", 403, token=token, json={"user": "ben"})
+
+
+async def test_a_ticket_goes_with_its_revoked_token(locked: Door) -> None:
+    await locked.node.actions.know("ana")
+    token = locked.tokens.issue("ana")[0]
+    issued = await locked.ask("POST", "/api/v1/tickets", 201, token=token, json={})
+    await locked.ask("POST", "/api/v1/tokens/revoke", token=KEY, json={"user": "ana"})
+    await locked.ask("POST", "/api/v1/login", 401, json={"ticket": issued["ticket"]})
+
+
+async def test_who_it_is_for_must_be_said_and_no_ticket_is_none(locked: Door) -> None:
+    await locked.ask("POST", "/api/v1/tickets", 400, token=KEY, json={})
+    await locked.ask("POST", "/api/v1/tickets", 401, json={"user": "ana"})
+    await locked.ask("POST", "/api/v1/login", 401, json={"ticket": "t.nothing"})
