@@ -1,29 +1,30 @@
-"""The one command: `python -m recado` starts a database if need be, and every door, in one process."""
+"""The one command. Without a subcommand, `python -m recado` starts a database if need be, and every door."""
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
 
-import uvloop
-
-from messaging.errors import RecadoError
-from messaging.migrations import MigrationError
-from messaging.settings import Settings, SettingsError
-from messaging.store import NotDurable
-from recado.errors import PostgresError
-from recado.up import up
+from messaging.process import run_process
+from messaging.settings import Settings
 
 
 def main() -> None:
-    """Run until SIGINT or SIGTERM. Exit code 1 where the start fails, with one line that says what to do."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    try:
-        settings = Settings.from_environ(os.environ)
-        uvloop.run(up(settings))
-    except (SettingsError, PostgresError, NotDurable, MigrationError, RecadoError, OSError) as exc:
-        sys.exit(f"recado: {exc}")
+    """Run a subcommand, or the server until SIGINT or SIGTERM; a failure is one line that says what to do."""
+    if sys.argv[1:]:
+        from recado.terminal.commands import main as run_terminal
+
+        code = run_terminal(sys.argv[1:])
+        if code is not None:
+            sys.exit(code)
+    serve()
+
+
+def serve() -> None:
+    # A terminal's subcommands need nothing of the server.
+    from recado.postgres import PostgresError
+    from recado.up import up
+
+    run_process("recado", up, Settings.from_environ, (PostgresError,))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,7 @@ from messaging.node import Node
 from messaging.process import stop_signal
 from messaging.settings import Settings
 from messaging.tokens import Tokens
-from recado.errors import PostgresError
-from recado.postgres import EmbeddedPostgres
+from recado.postgres import EmbeddedPostgres, PostgresError
 from recado.secret import kept_secret, new_secret
 from recado.welcome import welcome
 from ws_server.server import Door

@@ -25,7 +25,7 @@ DIRECTIONS = [
 ]
 # (what, the only modules that may import it)
 RESERVED = [
-    (r"asyncpg", STORE + r"|recado\.postgres"),
+    (r"asyncpg", STORE + r"|recado\.postgres(\..*)?"),
     (r"websockets", r"(ws_server|recado)\b.*"),
     (r"websockets\.(asyncio\.|sync\.|legacy\.)?(server|router|serve|unix_serve)", r"ws_server\b.*"),
     (r"aiohttp\.(web|web_\w+|test_utils)", r"api\b.*"),
@@ -37,8 +37,9 @@ RESERVED = [
 ]
 BAD_NAMES = {"util", "utils", "common", "base", "manager", "managers", "service", "services"}
 SQL_STATEMENT = re.compile(r"\b(SELECT\s|INSERT INTO\b|UPDATE\s|DELETE FROM\b)")
-SQL_ALLOWED = r"messaging\.store\w*(\.\w+)*|recado\.postgres"
+SQL_ALLOWED = r"messaging\.store\w*(\.\w+)*|recado\.postgres(\..*)?"
 MAX_LINES = 300
+CATALOGUES = {"sql/queries.sql"}  # no room to live in, but a list to look things up in
 
 # Calls that only make a value, and so may happen when a module is imported.
 PURE_CALLS = set(
@@ -135,7 +136,7 @@ def check_reserved(module: str, source: str, packages: frozenset[str] = frozense
 
 def check_lines(name: str, source: str) -> list[str]:
     lines = len(source.splitlines())
-    return [f"{name} has {lines} lines (at most {MAX_LINES})"] if lines > MAX_LINES else []
+    return [f"{name} has {lines} lines (at most {MAX_LINES})"] if lines > MAX_LINES and name not in CATALOGUES else []
 
 
 def check_name(module: str) -> list[str]:

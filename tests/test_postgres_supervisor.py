@@ -20,13 +20,15 @@ from typing import Any
 import asyncpg
 import pytest
 
-from recado import account, binaries, tether
 from recado.postgres import (
     AlreadyRunning,
     DataDirUnusable,
     EmbeddedPostgres,
     IncompatibleCluster,
     StartFailed,
+    account,
+    binaries,
+    tether,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +41,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQ
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from recado import child
+from recado.postgres import child
 from recado.postgres import EmbeddedPostgres
 
 async def main():

@@ -19,7 +19,7 @@ from messaging.errors import BadRequest, RecadoError, Unauthorized
 from messaging.model import is_name
 from messaging.settings import Network
 
-BEARER = Subprotocol("bearer")
+BEARER = "bearer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def token_of(path: str, headers: Headers) -> str:
 
 def choose_subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     """Only ``bearer`` is ever echoed: a token offered beside it does not come back."""
-    return BEARER if BEARER in offered else None
+    return Subprotocol(BEARER) if BEARER in offered else None
 
 
 def client_address(peer: str, headers: Mapping[str, str], proxies: Sequence[Network]) -> str:

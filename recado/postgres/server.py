@@ -15,19 +15,11 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
-from recado import account, binaries
-from recado.child import Child
-from recado.errors import AlreadyRunning, DataDirUnusable, IncompatibleCluster, PostgresError, StartFailed
-from recado.pid_file import PidFile, alive
-
-__all__ = [
-    "AlreadyRunning",
-    "DataDirUnusable",
-    "EmbeddedPostgres",
-    "IncompatibleCluster",
-    "PostgresError",
-    "StartFailed",
-]
+from recado.postgres import account, binaries
+from recado.postgres.child import Child
+from recado.postgres.errors import AlreadyRunning, DataDirUnusable, IncompatibleCluster, StartFailed
+from recado.postgres.options import INITDB_OPTIONS, server_options
+from recado.postgres.pid_file import PidFile, alive
 
 _POLL_SECONDS = 0.02
 _LOG_LIMIT_BYTES = 10 * 1024 * 1024
@@ -36,26 +28,6 @@ _SCARCE_BYTES = 100 * 1024 * 1024
 _DATABASE = "recado"
 # sun_path holds 107 bytes on Linux, 103 on macOS.
 _SOCKET_PATH_BYTES = 103
-
-_INITDB = (
-    "--username=postgres", "--auth=trust", "--no-instructions", "--encoding=UTF8", "--locale=C",
-    # Sorts by code point and knows the cases of all letters, whichever libraries the system has or gets.
-    "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
-)  # fmt: skip
-_SETTINGS = {
-    "listen_addresses": "",
-    "port": "5432",
-    "unix_socket_permissions": "0700",
-    "cluster_name": "recado",
-    # stderr is our log; what a collector writes elsewhere would be missing from the errors here.
-    "logging_collector": "off",
-    "max_connections": "100",
-    "shared_buffers": "128MB",
-    # After a checkpoint each page goes whole into the log at its first change, so rare ones save writes. What a
-    # crash costs is bounded by the size: to replay it takes seconds.
-    "max_wal_size": "1GB",
-    "checkpoint_timeout": "15min",
-}
 
 
 class EmbeddedPostgres:
@@ -120,7 +92,7 @@ class EmbeddedPostgres:
         if not self._cluster.exists():
             await self._create_cluster()
         sockets = self._open_sockets()
-        self._server = self._spawn("postgres", "-D", str(self._cluster), *_options(sockets))
+        self._server = self._spawn("postgres", "-D", str(self._cluster), *server_options(sockets))
         # Not left to `stop`: it may also end by itself.
         self._server.exited.add_done_callback(lambda _: self._held.close())
         await self._until_it_answers(self._server, sockets)
@@ -237,7 +209,7 @@ class EmbeddedPostgres:
         unfinished = self._cluster.with_name("pg.new")
         if unfinished.exists():
             shutil.rmtree(unfinished)
-        await self._run("initdb", *_INITDB, "-D", str(unfinished))
+        await self._run("initdb", *INITDB_OPTIONS, "-D", str(unfinished))
         # Without exit_on_error, single-user mode succeeds whatever its statements do.
         single = ("--single", "-D", str(unfinished), "-c", "exit_on_error=on", "postgres")
         await self._run("postgres", *single, text=f"CREATE DATABASE {_DATABASE}\n")
@@ -281,11 +253,6 @@ class EmbeddedPostgres:
             f"{program} gave up ({outcome}) on DATA_DIR {self._data_dir}.{scarce} Mend what {self._log} ends with, "
             "then start again:\n" + ("\n".join(tail) or "(nothing was written)")
         )
-
-
-def _options(sockets: Path) -> list[str]:
-    settings = {**_SETTINGS, "unix_socket_directories": str(sockets)}
-    return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
 
 def _locked(fd: int) -> bool:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from recado import tether
+from recado.postgres import tether
 
 _KERNEL_TELLS = sys.platform == "linux"
 # Not our own environment: it holds secrets, and libpq's settings for other servers.
