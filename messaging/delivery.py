@@ -133,7 +133,9 @@ class Feed(Generic[R]):
         self._settle()
 
     def detach(self, reader: R) -> None:
-        self.live.pop(reader, None)
+        """Forget a reader. Its place keeps what it was sent, and follows the feed no longer."""
+        if reader in self.live:
+            self.drop_behind(reader, self.position or 0)
         self.behind.pop(reader, None)
         self._settle()
 

@@ -133,7 +133,7 @@ class Settings:
             if text:
                 values[item.name] = _parsed(name, text, item.metadata["parse"])
         settings = cls(**{**values, "auth_mode": values.get("auth_mode") or _default_mode(values)})
-        settings._check("OPEN_NETS" in environ)
+        settings._check("open_nets" in values)
         return settings
 
     def _check(self, nets_given: bool) -> None:

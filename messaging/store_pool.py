@@ -84,7 +84,7 @@ class Pool:
         # The first connection tells, in words, why there is none; the pool would retry in silence.
         await (await connect(self._dsn)).close()
         self._pool = await asyncpg.create_pool(
-            self._dsn, min_size=1, max_size=self._size, connection_class=Connection,
+            self._dsn, min_size=0, max_size=self._size, connection_class=Connection,
             timeout=CONNECT_TIMEOUT, command_timeout=COMMAND_TIMEOUT, max_inactive_connection_lifetime=0,
         )  # fmt: skip
 

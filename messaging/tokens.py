@@ -48,7 +48,7 @@ class Tokens:
         ``iat`` has fractions (a NumericDate may): a token made right after a revocation is told from one made before.
 
         Raises:
-            BadRequest: the name or the lifetime (seconds, at most a year) is not within the rules.
+            BadRequest: the name, the lifetime (seconds, at most a year) or the size is not within the rules.
         """
         if not is_name(user):
             raise BadRequest(f"{user!r} is not a name that a user may have.")
@@ -59,7 +59,10 @@ class Tokens:
         claims: dict[str, Any] = {"sub": user, "iat": now, "exp": int(now + lifetime), "jti": jti}
         if payload:
             claims["payload"] = dict(payload)
-        return self._jwt.encode(claims, self._secret, _ALGORITHM), claims["exp"]
+        token = self._jwt.encode(claims, self._secret, _ALGORITHM)
+        if len(token) > MAX_TOKEN:
+            raise BadRequest(f"The payload makes a token of {len(token)} bytes; the most is {MAX_TOKEN}.")
+        return token, claims["exp"]
 
     def decode(self, token: str) -> dict[str, Any]:
         """The claims of a token whose signature and times are right.
@@ -71,9 +74,10 @@ class Tokens:
             raise Unauthorized("The token is too long.")
         try:
             claims = self._jwt.decode(token, self._secret, [_ALGORITHM], options=_CHECKS, leeway=LEEWAY)
-        except (jwt.PyJWTError, ValueError, RecursionError) as exc:
+            expires_at, _ = float(claims["exp"]), float(claims.get("iat", 0))
+        except (jwt.PyJWTError, ValueError, OverflowError, RecursionError) as exc:
             raise Unauthorized(f"The token is not valid: {type(exc).__name__}.") from None
-        if float(claims["exp"]) <= time.time():  # the leeway is for clocks that run behind, not for expiry
+        if expires_at <= time.time():  # the leeway is for clocks that run behind, not for expiry
             raise Unauthorized("The token has expired. Ask for a new one.")
         return claims
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http
 import ipaddress
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
@@ -44,7 +44,8 @@ def token_of(path: str, headers: Headers) -> str:
     """The token, from the path, else the Authorization header, else the subprotocols. Raises Unauthorized."""
     if len(path) > 1:
         return path[1:]
-    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    given = headers.get_all("Authorization")  # two are none: it would not be clear which counts
+    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     if scheme.lower() == "bearer" and token:
         return token.strip()
     offered = [item.strip() for line in headers.get_all("Sec-WebSocket-Protocol") for item in line.split(",")]
@@ -58,14 +59,20 @@ def choose_subprotocol(connection: ServerConnection, offered: Sequence[Subprotoc
     return Subprotocol(BEARER) if BEARER in offered else None
 
 
-def client_address(peer: str, headers: Mapping[str, str], proxies: Sequence[Network]) -> str:
-    """Who connects: the peer, or whom a trusted proxy names last."""
-    forwarded = headers.get("X-Forwarded-For", "").rsplit(",", 1)[-1].strip()
+def client_address(peer: str, headers: Headers, proxies: Sequence[Network]) -> str:
+    """Who connects: the peer, or the nearest that the trusted proxies in front of us name."""
+    hops = [hop.strip() for line in headers.get_all("X-Forwarded-For") for hop in line.split(",")]
+    address = peer
+    while hops and _is_trusted(address, proxies):
+        address = hops.pop()
+    return address
+
+
+def _is_trusted(address: str, proxies: Sequence[Network]) -> bool:
     try:
-        trusted = any(ipaddress.ip_address(peer) in network for network in proxies)
+        return any(ipaddress.ip_address(address) in network for network in proxies)
     except ValueError:
-        return peer
-    return forwarded if trusted and forwarded else peer
+        return False
 
 
 def refused(error: RecadoError) -> Response:

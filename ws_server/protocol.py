@@ -54,8 +54,12 @@ def decode(data: bytes) -> AnyCommand | Refusal:
 def _refusal(data: bytes, reason: str) -> Refusal:
     try:
         loose = _loose.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except msgspec.ValidationError:
         return Refusal(BadRequest(f"A request is one JSON object: {reason}."))
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        return Refusal(BadJson(f"No action received: this is not JSON ({exc})."))
+    except RecursionError:
+        return Refusal(BadRequest("The frame is nested too deeply."))
     error: RecadoError
     if loose.action is msgspec.UNSET:
         error = UnknownAction("No action received")

@@ -282,12 +282,13 @@ class Requests:
         if not rate:
             return True
         now = self._loop.time()
-        self._tokens = min(self._settings.burst, self._tokens + (now - self._filled_at) * rate) - 1
+        self._tokens = min(self._settings.burst, self._tokens + (now - self._filled_at) * rate)
         self._filled_at = now
-        if self._tokens >= 0:
-            self._refused = 0
+        if self._tokens >= 1:
+            self._tokens -= 1  # what is refused costs none: a little too fast, only a little is refused
+            if self._tokens > rate:
+                self._refused = 0
             return True
-        self._tokens = 0
         self._refused += 1
         if self._refused > self._settings.burst:
             self._close(self.session, 4029, "too fast")

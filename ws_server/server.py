@@ -101,10 +101,13 @@ class Door:
         if self._server is not None:
             self._server.close(close_connections=False)
         sessions = list(self.hub.sessions())
+        leaving = []
         for start in range(0, len(sessions), DRAIN_BATCH):
-            batch = sessions[start : start + DRAIN_BATCH]
-            await asyncio.gather(*(self._shut(session, 4012, "the server restarts", 1) for session in batch))
+            for session in sessions[start : start + DRAIN_BATCH]:
+                leaving.append(self._tasks.create_task(self._shut(session, 4012, "the server restarts", 1)))
             await asyncio.sleep(DRAIN_PAUSE if len(sessions) > start + DRAIN_BATCH else 0)
+        if leaving:  # none takes longer than its two time-outs
+            await asyncio.wait(leaving)
 
     def _serve(self) -> AbstractAsyncContextManager[Server]:
         return serve(

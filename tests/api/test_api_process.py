@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from doors import SECRET, free_port
 
-from api.__main__ import settings_from
+from messaging.process import deployed_settings
 from messaging.settings import SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +50,6 @@ async def test_a_start_that_fails_says_why_in_one_line() -> None:
 def test_what_it_needs(missing: str) -> None:
     environ = {"DATABASE_URL": "postgresql://host/name", "JWT_SECRET": SECRET}
     with pytest.raises(SettingsError, match=f"^{missing}: "):
-        settings_from({**environ, missing: " "})
+        deployed_settings({**environ, missing: " "})
     with pytest.raises(SettingsError, match="API_PORT"):
-        settings_from({**environ, "API_PORT": "x"})
+        deployed_settings({**environ, "API_PORT": "x"})
