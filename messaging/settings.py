@@ -167,10 +167,6 @@ class Settings:
         own = [self.api_url, *(f"http://{host}:{self.api_port}" for host in ("127.0.0.1", "localhost", "[::1]"))]
         return frozenset(map(origin_of, [*self.allowed_origins, *own])) - {""}
 
-    @property
-    def burst(self) -> float:
-        return 2 * self.rate_limit
-
 
 def _parsed(name: str, text: str, parse: Callable[[str], Any]) -> Any:
     try:

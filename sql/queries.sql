@@ -296,6 +296,10 @@ SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS
        current_setting('synchronous_commit') AS synchronous_commit,
        current_setting('server_version_num')::integer AS version;
 
+-- name: clock
+-- What time it is there.
+SELECT clock_timestamp();
+
 -- name: ping
 -- Whether the database answers.
 SELECT 1;

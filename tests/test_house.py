@@ -71,7 +71,8 @@ def test_sql_lives_in_sql() -> None:
 
 def test_queries_are_named_described_and_used() -> None:
     text = (ROOT / "sql" / "queries.sql").read_text()
-    sources = [source for module, source in MODULES.items() if house.within(module, "messaging")]
+    homes = ("messaging", "recado.terminal.facts")  # the doctor looks at a database that may be too ill for a store
+    sources = [source for module, source in MODULES.items() if any(house.within(module, home) for home in homes)]
     complain(house.check_queries(text) + house.check_used(text, sources))
 
 

@@ -61,7 +61,7 @@ def choose_subprotocol(connection: ServerConnection, offered: Sequence[Subprotoc
 
 def client_address(peer: str, headers: Headers, proxies: Sequence[Network]) -> str:
     """Who connects: the peer, or the nearest that the trusted proxies in front of us name."""
-    hops = [hop.strip() for line in headers.get_all("X-Forwarded-For") for hop in line.split(",")]
+    hops = [hop.strip() for line in headers.get_all("X-Forwarded-For") for hop in line.split(",") if hop.strip()]
     address = peer
     while hops and _is_trusted(address, proxies):
         address = hops.pop()

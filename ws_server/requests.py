@@ -17,6 +17,7 @@ from messaging.settings import Settings
 from messaging.store_append import Verdict
 from ws_server.hub import Hub
 from ws_server.protocol import Refusal, decode, encode, error_frame, fit, history_message
+from ws_server.rate import Bucket
 from ws_server.session import Session
 from ws_server.ticker import Ticker
 from ws_server.vocabulary import (
@@ -66,20 +67,25 @@ class Requests:
         self._flight_count = 0
         self._flight_bytes = 0
         self._landed: asyncio.Future[None] | None = None
-        self._tokens = settings.burst
-        self._filled_at = self._loop.time()
-        self._refused = 0
+        self._rate = Bucket(settings.rate_limit, self._loop.time())
 
     # What the connection tells
 
     def text(self, data: bytes) -> None:
-        if not self._within_rate():
-            return
         command = decode(data)
-        if isinstance(command, Refusal):
+        if not self._rate.takes(self._loop.time()):
+            self._too_fast(command)
+        elif isinstance(command, Refusal):
             self._answer_error(command.error, command.topic_name, command.id, command.ref)
         elif not self._at_once(command):
             self._wait_turn(command)
+
+    def _too_fast(self, command: AnyCommand | Refusal) -> None:
+        if self._rate.overrun:
+            self._close(self.session, 4029, "too fast")
+            return
+        topic_name, key = getattr(command, "topic_name", None), getattr(command, "id", None)
+        self._answer_error(RateLimited(), topic_name, key, command.ref)
 
     def pong(self, payload: bytes) -> None:
         if self.session.pong(payload, self._loop.time()):
@@ -275,23 +281,3 @@ class Requests:
 
     def _answer_error(self, error: RecadoError, topic_name: str | None, key: str | None, ref: str | None) -> None:
         self.session.write(error_frame(error, topic_name, key, ref))
-
-    def _within_rate(self) -> bool:
-        """A token bucket. Who goes on in spite of errors for another burst is sent away for a while."""
-        rate = self._settings.rate_limit
-        if not rate:
-            return True
-        now = self._loop.time()
-        self._tokens = min(self._settings.burst, self._tokens + (now - self._filled_at) * rate)
-        self._filled_at = now
-        if self._tokens >= 1:
-            self._tokens -= 1  # what is refused costs none: a little too fast, only a little is refused
-            if self._tokens > rate:
-                self._refused = 0
-            return True
-        self._refused += 1
-        if self._refused > self._settings.burst:
-            self._close(self.session, 4029, "too fast")
-        else:
-            self._answer_error(RateLimited(), None, None, None)
-        return False

@@ -1,0 +1,1 @@
+"""Recado in a terminal: the subcommands of the one command. Each talks to a server as any client would."""

@@ -1,0 +1,194 @@
+"""What the terminal's tests share: a line that can be cut, states that can be waited for, commands as processes.
+
+A plugin for modules that name it in `pytest_plugins`; imported before that, hence PYTEST_DONT_REWRITE.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+from unittest.mock import patch
+from urllib.parse import urlsplit
+
+import pytest
+
+from recado.client import Client, Message, State
+from recado.terminal.commands import make_parser, outcome
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class States:
+    """Hears of a client's states, and waits for one."""
+
+    def __init__(self) -> None:
+        self.seen: list[State] = []
+        self._changed = asyncio.Event()
+
+    def __call__(self, state: State) -> None:
+        self.seen.append(state)
+        self._changed.set()
+
+    async def until(self, name: str, count: int = 1) -> State:
+        """Wait until a state of this name was there ``count`` times. The last one."""
+        async with asyncio.timeout(15):
+            while len(found := [state for state in self.seen if state.name == name]) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return found[-1]
+
+
+class Cuttable:
+    """A TCP proxy: `cut` resets every connection; while `mute`, nothing that the server says comes through."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.mute = False
+        self.url = ""
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        with contextlib.suppress(OSError):
+            there_reader, there = await asyncio.open_connection("127.0.0.1", self._port)
+            self._writers.add(there)
+            await asyncio.gather(
+                self._carry(reader, there, lambda: False), self._carry(there_reader, writer, lambda: self.mute)
+            )
+        writer.transport.abort()
+
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, muted: Callable[[], bool]
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                if not muted():
+                    writer.write(data)
+                    await writer.drain()
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def cuttable(url: str) -> AsyncIterator[Cuttable]:
+    proxy = Cuttable(urlsplit(url).port or 0)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield proxy
+    finally:
+        server.close()
+        proxy.cut()
+        await server.wait_closed()
+
+
+async def soon(awaitable: Awaitable[T]) -> T:
+    """What it gives, within 15 s."""
+    async with asyncio.timeout(15):
+        return await awaitable
+
+
+async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until it is so, where nothing tells; at most 15 s."""
+    async with asyncio.timeout(15):
+        while not await check():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def take(client: Client, count: int) -> list[Message]:
+    """The next messages."""
+    async with asyncio.timeout(15):
+        return [await anext(client) for _ in range(count)]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# --- processes -------------------------------------------------------------------------------------
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's, without what would turn a command elsewhere."""
+    ours = ("RECADO_", "JWT_", "DATABASE_URL", "DATA_DIR", "WS_", "API_", "BUS_URL", "NO_COLOR", "PUBLIC_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | more
+
+
+class Server:
+    """`python -m recado` on a directory and ports of its own; it can be killed and started again."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.ports = {"WS_PORT": str(free_port()), "API_PORT": str(free_port())}
+        self.environ = environment(DATA_DIR=str(data_dir), **self.ports)
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        process = self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "recado", cwd=ROOT, env=self.environ, start_new_session=True,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        assert process.stdout is not None
+        async with asyncio.timeout(30):
+            while (line := await process.stdout.readline()) != b"ready\n":
+                assert line, "the server did not start"
+
+    async def stop(self, number: int = signal.SIGTERM) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            await self._process.communicate()
+            self._process = None
+
+    async def run(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
+        """A subcommand to its end, in this process: its exit code, what it printed, what it said on stderr."""
+        out, error = io.StringIO(), io.StringIO()
+        with (
+            patch.dict(os.environ, self.environ | environ, clear=True),
+            contextlib.redirect_stdout(out), contextlib.redirect_stderr(error),
+        ):  # fmt: skip
+            code = await soon(outcome(make_parser().parse_args(arguments)))
+        return code, out.getvalue(), error.getvalue()
+
+    async def open(self, *arguments: str, **environ: str) -> asyncio.subprocess.Process:
+        """A subcommand as a process."""
+        return await command("-m", "recado", *arguments, environ=self.environ | environ)
+
+
+async def command(*arguments: str, environ: dict[str, str]) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, cwd=ROOT, env=environ, stdin=pipe, stdout=pipe, stderr=pipe
+    )
+
+
+@pytest.fixture(scope="session")
+async def server() -> AsyncIterator[Server]:
+    """One server for all commands; a test that stops it starts it again."""
+    root = Path(tempfile.mkdtemp(prefix="recado-test-"))
+    os.chmod(root, 0o711)  # noqa: PTH101 (as root, PostgreSQL runs as another user, who must get there)
+    server = Server(root / "data")
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.stop()
+        shutil.rmtree(root, ignore_errors=True)
