@@ -199,7 +199,7 @@ class CatchUp:
         except Unavailable:
             session.behind.append(place)
             raise
-        if session.gone or feed.behind.get(session) is not place:
+        if session.gone or feed.behind.get(session) is not place or place.position != after:
             return 0
         if place.membership_id not in shared.memberships:
             self._stale(session)
@@ -208,6 +208,8 @@ class CatchUp:
             self._restored(feed)
             return 0
         feed.learn(place, shared.page.head)
+        if feed.wants_page:  # the page told what no notice did: the live readers are below it
+            self.want_feed(feed)
         return self._write_page(session, place, shared)
 
     def _write_page(self, session: Session, place: Place[Session], shared: SharedPage) -> int | None:

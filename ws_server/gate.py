@@ -62,8 +62,7 @@ class Gate:
             return refused(exc)
 
     def _check_origin(self, request: Request) -> None:
-        origin = request.headers.get("Origin")
-        if origin is not None and origin_of(origin) not in self._origins:
+        if any(origin_of(origin) not in self._origins for origin in request.headers.get_all("Origin")):
             raise Forbidden("Pages of this origin may not connect. Add it to ALLOWED_ORIGINS.")
 
     async def _claims(self, token: str) -> Claims:

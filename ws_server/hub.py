@@ -21,7 +21,7 @@ class Hub:
         metrics: Metrics,
         *,
         wants_page: Callable[[SessionFeed], None],
-        fell_behind: Callable[[Session], None],
+        fell_behind: Callable[[Session, Place[Session]], None],
         changed: Callable[[int], None],
         voided: Callable[[Session], None],
     ) -> None:
@@ -108,8 +108,9 @@ class Hub:
                     full.append(session)
             self._metrics.delivered(len(group) * (len(feed.live) - len(full)), len(feed.live) - len(full))
             for session in full:
+                place = feed.live[session]
                 feed.drop_behind(session, feed.position or 0)
-                self._fell_behind(session)
+                self._fell_behind(session, place)
             if feed.position is None:  # nobody is live any more
                 return
             feed.advance(group, group[-1][0])

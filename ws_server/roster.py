@@ -176,10 +176,10 @@ class Roster:
                 self.look_again(session.user.id)
         elif head < known:
             self._restored(feed)
-        elif head > feed.heard:
-            self._metrics.swept.inc()
+        else:
+            self._metrics.swept.inc(head > feed.heard)
             feed.hear(head)
-            if feed.wants_page:
+            if feed.wants_page:  # also where something else told of the head, and nobody read
                 self._catch_up.want_feed(feed)
 
     async def _sweep_users(self, user_ids: Sequence[int]) -> None:

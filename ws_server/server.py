@@ -16,6 +16,7 @@ from websockets.protocol import CONNECTING
 from messaging.actions import Actions
 from messaging.bus import Bus
 from messaging.cursors import Cursors
+from messaging.delivery import Place
 from messaging.errors import RecadoError
 from messaging.metrics import Metrics
 from messaging.settings import Settings
@@ -231,9 +232,9 @@ class Door:
         _decrease(self._per_user, session.user.id)
         _decrease(self._per_address, session.address)
 
-    def _fell_behind(self, session: Session) -> None:
+    def _fell_behind(self, session: Session, place: Place[Session]) -> None:
         self._metrics.fell_behind.inc()
-        session.fell_behind()
+        session.fell_behind(place)
         self._ticker.ping_soon(session)
 
     def _revoked(self, session: Session) -> None:

@@ -118,12 +118,10 @@ class Session:
         self.ledger.sent.add(place)
         self._chunk_written = True
 
-    def fell_behind(self) -> None:
+    def fell_behind(self, place: Place[Session]) -> None:
         """A piece did not fit: what is buffered counts as the chunk under way."""
-        for place in self.places.values():
-            if not place.live and place not in self.behind:
-                self.behind.append(place)
-                self.ledger.sent.add(place)
+        self.behind.append(place)
+        self.ledger.sent.add(place)
         if self.flow is Flow.STEADY:
             self.await_pong()
 
@@ -157,8 +155,8 @@ class Session:
         if self._chunk_pinged:
             self._chunk_pinged = False
             self.chunk = next_chunk(self.chunk, now - self.pinged_at)
-            self.flow = Flow.STEADY
-            if self.behind:
+            if self.flow is Flow.WAITING:  # not where a worker is at it: two would serve one place
+                self.flow = Flow.STEADY
                 self._ready(self)
         return True
 

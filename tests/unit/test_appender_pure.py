@@ -1,0 +1,167 @@
+"""How publishes become batches, answers and notices. The transactions themselves are tested on a database."""
+
+from collections import deque
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from messaging import appender
+from messaging.appender import (
+    BATCH_BYTES,
+    BATCH_DRAFTS,
+    Waiting,
+    answer,
+    answer_double,
+    notices,
+    take_batch,
+    without_doubles,
+)
+from messaging.errors import Conflict, NotAMember, RecadoError, Unavailable, UnknownTopic
+from messaging.model import Appended, Message
+from messaging.store_append import Draft, Verdict
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Nobody:
+    def settled(self, context: Any, outcome: Verdict | RecadoError) -> None: ...
+
+    def settle_end(self) -> None: ...
+
+
+def draft(topic_id: int = 1, key: str | None = None, digest: bytes | None = None, sender: str = "omar") -> Draft:
+    return Draft(topic_id, None, sender, key, digest, "1", None)
+
+
+def waiting(topic_id: int = 1, key: str | None = None, size: int = 1, sender: str = "omar") -> Waiting:
+    return Waiting(draft(topic_id, key, sender=sender), Nobody(), None, size)
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_all_that_waits_in_order() -> None:
+    all_ = [waiting() for _ in range(3)]
+    queue = deque(all_)
+    assert all_ == take_batch(queue, {})
+    assert not queue
+
+
+def test_a_batch_is_bounded_in_bytes() -> None:
+    queue = deque([waiting(size=BATCH_BYTES // 2), waiting(size=BATCH_BYTES // 2), waiting()])
+    assert [2, 1] == [len(take_batch(queue, {})), len(take_batch(queue, {}))]
+
+
+def test_a_batch_is_bounded_in_number() -> None:
+    queue = deque(waiting() for _ in range(BATCH_DRAFTS + 1))
+    assert [BATCH_DRAFTS, 1] == [len(take_batch(queue, {})), len(take_batch(queue, {}))]
+
+
+def test_what_is_larger_than_a_batch_goes_alone() -> None:
+    queue = deque([waiting(size=2 * BATCH_BYTES), waiting()])
+    assert [1, 1] == [len(take_batch(queue, {})), len(take_batch(queue, {}))]
+
+
+def test_what_belongs_to_a_held_topic_waits_behind_its_like() -> None:
+    first, second, third, other = waiting(1), waiting(1), waiting(1), waiting(2)
+    held = {1: deque([first])}
+    assert [other] == take_batch(deque([second, other, third]), held)
+    assert deque([first, second, third]) == held[1]
+
+
+def test_of_nothing_there_is_no_batch() -> None:
+    assert [] == take_batch(deque(), {1: deque()})
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, BATCH_BYTES))), st.sets(st.integers(1, 3)))
+def test_nothing_is_lost_doubled_or_overtaken_in_its_topic(
+    drafts: list[tuple[int, int]], held_topics: set[int]
+) -> None:
+    all_ = [waiting(topic_id, size=size) for topic_id, size in drafts]
+    queue, held = deque(all_), {topic_id: deque[Waiting]() for topic_id in held_topics}
+    taken: list[Waiting] = []
+    while queue:
+        taken += take_batch(queue, held)
+    for topic_id in (1, 2, 3):
+        mine = [w for w in all_ if w.draft.topic_id == topic_id]
+        assert mine == [w for w in taken if w.draft.topic_id == topic_id] + list(held.get(topic_id, ()))
+
+
+# --- doubles ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_goes_once_and_its_doubles_share_its_fate() -> None:
+    a, b, a_again, none, none_again = waiting(key="a"), waiting(key="b"), waiting(key="a"), waiting(), waiting()
+    leaders, doubles = without_doubles([a, b, a_again, none, none_again])
+    assert [a, b, none, none_again] == leaders
+    assert [(a_again, 0)] == doubles
+
+
+def test_a_key_is_its_topics_and_its_senders() -> None:
+    batch = [waiting(1, "a"), waiting(2, "a"), waiting(1, "a", sender="eva")]
+    assert (batch, []) == without_doubles(batch)
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error"), [("conflict", Conflict), ("not_a_member", NotAMember), ("unknown_topic", UnknownTopic)]
+)
+def test_a_refusal_is_told_as_one(outcome: Any, error: type[RecadoError]) -> None:
+    assert error is type(answer(draft(key="a"), Verdict(outcome, None, NOW)))
+
+
+@pytest.mark.parametrize("outcome", ["stored", "repeated"])
+def test_what_is_in_the_log_is_told_with_its_seq(outcome: Any) -> None:
+    verdict = Verdict(outcome, 7, NOW)
+    assert verdict is answer(draft(), verdict)
+
+
+def test_a_double_of_the_same_content_hears_what_its_leader_heard() -> None:
+    verdict, same = Verdict("stored", 7, NOW), draft(key="a", digest=b"1")
+    assert verdict is answer_double(same, same, verdict)
+
+
+def test_a_double_of_other_content_is_refused() -> None:
+    heard = answer_double(draft(key="a", digest=b"2"), draft(key="a", digest=b"1"), Verdict("stored", 7, NOW))
+    assert isinstance(heard, Conflict)
+
+
+@pytest.mark.parametrize("error", [NotAMember(), Unavailable()])
+def test_whatever_its_content_a_double_hears_why_its_leader_failed(error: RecadoError) -> None:
+    assert error is answer_double(draft(key="a", digest=b"2"), draft(key="a", digest=b"1"), error)
+
+
+# --- notices ----------------------------------------------------------------------------------------------------------
+
+
+def test_there_is_one_notice_for_each_topic_that_grew() -> None:
+    leaders = [waiting(1), waiting(2), waiting(1), waiting(3), waiting(1, "a"), waiting(1, "b")]
+    verdicts = [
+        Verdict("stored", 4, NOW),
+        Verdict("stored", 9, NOW),
+        Verdict("stored", 5, NOW),
+        Verdict("not_a_member", None, NOW),
+        Verdict("repeated", 2, NOW),
+        Verdict("conflict", 3, NOW),
+    ]
+    said = notices(leaders, verdicts)
+    one = tuple(Message(seq, "omar", "1", NOW) for seq in (4, 5))
+    assert [Appended(1, 4, 5, one), Appended(2, 9, 9, (Message(9, "omar", "1", NOW),))] == said
+
+
+def test_where_nothing_was_stored_there_is_nothing_to_say() -> None:
+    assert [] == notices([waiting(1, "a")], [Verdict("repeated", 2, NOW)])
+
+
+def test_a_verdict_for_each_draft_or_none_at_all() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        notices([waiting(), waiting()], [Verdict("stored", 1, NOW)])
+
+
+def test_a_draft_costs_more_than_its_content() -> None:
+    assert 0 < appender.OVERHEAD < BATCH_BYTES // BATCH_DRAFTS

@@ -1,0 +1,183 @@
+"""Every setting: its default, a value of its own, and what it refuses in one line that names it."""
+
+from dataclasses import fields
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from messaging.settings import Settings, SettingsError, is_loopback, origin_of
+
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+SECRET = "x" * 32
+# name: (attribute, default, a value as text, what it means, values that are refused)
+TABLE: dict[str, tuple[str, Any, str, Any, list[str]]] = {
+    "DATABASE_URL": ("database_url", "", "postgresql://a@b/c", "postgresql://a@b/c", []),
+    "DATA_DIR": ("data_dir", Path("data"), "/var/lib/recado", Path("/var/lib/recado"), []),
+    "WS_HOST": ("ws_host", "127.0.0.1", "0.0.0.0", "0.0.0.0", []),
+    "WS_PORT": ("ws_port", 5000, "0", 0, ["-1", "65536", "x", "80.0", "8 0"]),
+    "API_HOST": ("api_host", "127.0.0.1", "::1", "::1", []),
+    "API_PORT": ("api_port", 5001, "65535", 65535, ["-1", "65536", "x"]),
+    "PUBLIC_WS_URL": ("public_ws_url", "", "wss://a.example", "wss://a.example", []),
+    "PUBLIC_API_URL": ("public_api_url", "", "https://a.example", "https://a.example", []),
+    "TRUSTED_PROXIES": (
+        "trusted_proxies",
+        (),
+        "10.0.0.0/8, ::1",
+        (ip_network("10.0.0.0/8"), ip_network("::1")),
+        ["10.0.0.1/8", "a", "10.0.0.0/33"],
+    ),
+    "JWT_SECRET": ("jwt_secret", "", SECRET, SECRET, ["short", "x" * 31]),
+    "AUTH_MODE": ("auth_mode", "open", "open", "open", ["closed", "OPEN"]),
+    "API_KEY": ("api_key", "", "k", "k", []),
+    "OPEN_NETS": ("open_nets", LOOPBACK, "192.168.0.0/16", (ip_network("192.168.0.0/16"),), ["everywhere"]),
+    "ALLOWED_HOSTS": ("allowed_hosts", ("127.0.0.1", "localhost", "[::1]"), "a.example,b", ("a.example", "b"), []),
+    "ALLOWED_ORIGINS": ("allowed_origins", (), "https://a.example , ", ("https://a.example",), []),
+    "BUS_URL": ("bus_url", "", "nats://a:4222", "nats://a:4222", ["nats:", "redis://a", "local"]),
+    "WORKERS": ("workers", 1, "4", 4, ["0", "-1", "x", "1.5"]),
+    "MAX_FRAME": ("max_frame", 65536, "131072", 131072, ["1023", "131073", "64k"]),
+    "RATE_LIMIT": ("rate_limit", 1000.0, "20/s", 20.0, ["-1", "20/m", "fast", "1.5/s"]),
+    "MAX_CONNECTIONS_PER_USER": ("max_connections_per_user", 64, "1", 1, ["0", "-3", "x"]),
+    "MAX_CONNECTIONS_PER_ADDRESS": ("max_connections_per_address", 5000, "9", 9, ["0", "x"]),
+    "INBOX_TTL": ("inbox_ttl", 30 * 86400, "12h", 43200, ["0", "0d", "-1d", "1w", "1 d", "d"]),
+    "RETENTION": ("retention", 30 * 86400, "90", 90, ["0s", "forever", "1.5h"]),
+    "UNSAFE_DURABILITY": ("unsafe_durability", False, "1", True, ["yes", "true", "2"]),
+}
+
+
+def setting_of(environ: dict[str, str], name: str) -> Any:
+    return getattr(Settings.from_environ(environ), TABLE[name][0])
+
+
+def complaint(environ: dict[str, str]) -> str:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ(environ)
+    assert 1 == len(str(caught.value).splitlines())
+    return str(caught.value)
+
+
+def test_the_table_here_is_whole() -> None:
+    assert {item.metadata["name"] for item in fields(Settings)} == set(TABLE)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_setting_that_is_absent_or_empty_has_its_default(name: str) -> None:
+    assert TABLE[name][1] == setting_of({}, name) == setting_of({name: ""}, name) == setting_of({name: " "}, name)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_setting_has_the_value_that_it_is_given(name: str) -> None:
+    assert (
+        TABLE[name][3] == setting_of({name: TABLE[name][2]}, name) == setting_of({name: f" {TABLE[name][2]}\n"}, name)
+    )
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, row in TABLE.items() for value in row[4]])
+def test_a_wrong_value_is_one_line_that_names_the_setting(name: str, value: str) -> None:
+    assert complaint({name: value}).startswith(f"{name}: ")
+
+
+def test_a_secret_is_never_shown() -> None:
+    assert "hunter2" not in complaint({"JWT_SECRET": "hunter2"})
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("15m", 900), ("12h", 43200), ("30d", 2592000)])
+def test_times(text: str, seconds: int) -> None:
+    assert seconds == setting_of({"INBOX_TTL": text}, "INBOX_TTL")
+
+
+def test_no_rate_is_no_limit_and_a_burst_is_two_seconds_worth() -> None:
+    assert 0 == setting_of({"RATE_LIMIT": "0"}, "RATE_LIMIT")
+    assert 20 == Settings.from_environ({"RATE_LIMIT": "20"}).rate_limit
+
+
+# --- settings that go together ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "mode"), [("127.0.0.1", "open"), ("::1", "open"), ("localhost", "open"), ("0.0.0.0", "key")]
+)
+def test_the_mode_is_open_on_loopback_alone(host: str, mode: str) -> None:
+    assert mode == setting_of({"API_HOST": host, "API_KEY": "k"}, "AUTH_MODE")
+
+
+def test_key_mode_needs_a_key() -> None:
+    assert complaint({"AUTH_MODE": "key"}).startswith("API_KEY: ")
+    assert complaint({"API_HOST": "0.0.0.0"}).startswith("API_KEY: ")
+
+
+@pytest.mark.parametrize("nets", [{}, {"OPEN_NETS": ""}, {"OPEN_NETS": " "}])
+def test_open_mode_on_a_reachable_address_needs_networks(nets: dict[str, str]) -> None:
+    assert complaint({"AUTH_MODE": "open", "API_HOST": "0.0.0.0", **nets}).startswith("OPEN_NETS: ")
+
+
+def test_open_mode_may_be_chosen_for_named_networks() -> None:
+    environ = {"AUTH_MODE": "open", "API_HOST": "0.0.0.0", "OPEN_NETS": "10.0.0.0/8"}
+    assert (ip_network("10.0.0.0/8"),) == setting_of(environ, "OPEN_NETS")
+
+
+def test_several_workers_need_a_bus_that_joins_them() -> None:
+    assert complaint({"BUS_URL": "local:", "WORKERS": "2"}).startswith("BUS_URL: ")
+
+
+# --- addresses --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "ws_url", "api_url"),
+    [
+        ({}, "ws://127.0.0.1:5000", "http://127.0.0.1:5001"),
+        ({"WS_HOST": "0.0.0.0", "API_HOST": "::", "API_KEY": "k"}, "ws://127.0.0.1:5000", "http://127.0.0.1:5001"),
+        ({"WS_HOST": "::1", "API_HOST": "::1"}, "ws://[::1]:5000", "http://[::1]:5001"),
+        ({"PUBLIC_WS_URL": "wss://a/", "PUBLIC_API_URL": "https://a/b/"}, "wss://a", "https://a/b"),
+    ],
+)
+def test_the_doors_as_clients_reach_them(environ: dict[str, str], ws_url: str, api_url: str) -> None:
+    settings = Settings.from_environ(environ)
+    assert (ws_url, api_url) == (settings.ws_url, settings.api_url)
+
+
+def test_pages_of_the_api_and_of_chosen_origins_may_connect() -> None:
+    settings = Settings.from_environ(
+        {"ALLOWED_ORIGINS": "https://A.example:443,nonsense", "PUBLIC_API_URL": "https://b.example/x"}
+    )
+    own = {"http://127.0.0.1:5001", "http://localhost:5001", "http://[::1]:5001"}
+    assert own | {"https://a.example", "https://b.example"} == settings.origins
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("http://a", "http://a"),
+        ("HTTP://A:80/x?y", "http://a"),
+        ("https://a:443", "https://a"),
+        ("https://a:80", "https://a:80"),
+        ("http://[::1]:5001", "http://[::1]:5001"),
+        ("null", ""),
+        ("", ""),
+        ("a.example", ""),
+        ("http://", ""),
+        ("http://a:x", ""),
+        ("http://[", ""),
+        ("http://a:99999", ""),
+        ("file:///x", ""),
+    ],
+)
+def test_the_origin_of_a_url(url: str, origin: str) -> None:
+    assert origin == origin_of(url)
+
+
+@given(st.text())
+def test_whatever_a_browser_calls_its_origin_nothing_breaks(text: str) -> None:
+    assert origin_of(text) == origin_of(origin_of(text))
+
+
+@pytest.mark.parametrize(
+    ("host", "is_one"),
+    [("127.8.8.8", True), ("[::1]", True), ("localhost", True), ("", False), ("10.0.0.1", False), ("a", False)],
+)
+def test_loopback(host: str, is_one: bool) -> None:
+    assert is_one == is_loopback(host)
