@@ -1,0 +1,1 @@
+"""A small, honest benchmark: `python -m bench`. docs/benchmarks.md says what it measured and how to read it."""

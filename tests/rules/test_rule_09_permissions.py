@@ -1,0 +1,257 @@
+"""Rule 9: what you may not see does not exist for you; who was removed gets nothing any more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import ws_server.roster
+from messaging.actions import BACKEND
+from rules_support import Log, Publisher, read_to_mark, read_until, sql
+from ws_support import Running, receive, running, send
+
+REQUESTS: list[dict[str, Any]] = [
+    {"action": "subscribe"},
+    {"action": "suscribe"},
+    {"action": "unsubscribe"},
+    {"action": "invite", "username": "ana"},
+    {"action": "invite", "username": "diego"},
+    {"action": "invite", "username": "nobody"},
+    {"action": "message", "content": 1, "id": "1"},
+    {"action": "message", "content": 1},
+    {"action": "ack", "seq": 1},
+    {"action": "ack", "seq": 1000},
+    {"action": "history"},
+    {"action": "history", "after": 0, "before": 5, "limit": 1},
+]
+
+
+async def ask(link: Any, **frame: Any) -> dict[str, Any]:
+    """The reply to a request, whatever its shape."""
+    await send(link, **frame, ref="ask")
+    while True:
+        reply: dict[str, Any] = await receive(link)
+        if reply.get("ref") == "ask":
+            return reply
+
+
+@pytest.mark.parametrize("hidden", ["secreto", "@ana", "dejado"])
+async def test_a_hidden_topic_answers_like_an_absent_one(database: str, hidden: str) -> None:
+    """A private topic of others, another's inbox, and a private topic that one has left: byte for byte the same."""
+    async with running(database) as recado:
+        await recado.topic("secreto", "ana", kind="private")
+        await recado.topic("dejado", "ana", "diego", kind="private")
+        await Publisher(recado).publish("secreto", range(3))
+        await Publisher(recado).publish("dejado", range(3))
+        await recado.node.actions.unsubscribe(BACKEND, await recado.node.actions.user("diego"), "dejado")
+        async with recado.client("diego") as diego:
+            await receive(diego, "connected")
+            for request in REQUESTS:
+                if hidden == "@ana" and request["action"] == "message":
+                    continue  # anybody may write to an inbox
+                there = await ask(diego, **request, topic_name=hidden)
+                absent = await ask(diego, **request, topic_name="@absent" if hidden[0] == "@" else "absent")
+                assert there.pop("topic_name") == hidden
+                absent.pop("topic_name")
+                assert there == absent
+                assert there["code"] == "unknown_topic"
+                assert there.get("result", "error") == "error"
+
+
+async def test_a_public_topic_says_that_one_is_not_a_member(database: str) -> None:
+    async with running(database) as recado:
+        await recado.topic("noticias", "ana")
+        async with recado.client("diego") as diego:
+            for frame in REQUESTS[2:]:
+                if frame["action"] in ("message", "history", "unsubscribe", "invite"):
+                    reply = await ask(diego, **frame, topic_name="noticias")
+                    assert reply["code"] == "not_a_member", frame
+            assert (await ask(diego, action="subscribe", topic_name="noticias"))["result"] == "ok"
+            assert (await ask(diego, action="subscribe", topic_name="noticias"))["result"] == "ok"
+
+
+async def test_joining_again_as_a_member_changes_nothing(database: str) -> None:
+    async with running(database) as recado, sql(database) as db:
+        await recado.topic("noticias", "ana", "diego")
+        await Publisher(recado).publish("noticias", range(3))
+        membership = "SELECT id, joined_seq, role, invited_by FROM recado.memberships ORDER BY id"
+        before = await db.fetch(membership)
+        async with recado.client("diego") as diego:
+            await read_until(diego, Log(), "noticias", 3)
+            assert (await ask(diego, action="subscribe", topic_name="noticias"))["result"] == "ok"
+            assert (await ask(diego, action="invite", topic_name="noticias", username="ana"))["result"] == "ok"
+            assert (await ask(diego, action="invite", topic_name="noticias", username="diego"))["result"] == "ok"
+            log = await read_to_mark(diego, Log(), "m")
+            assert not log.others and not log.entries  # neither invited nor anything again
+        assert await db.fetch(membership) == before
+
+
+async def test_after_a_removal_none_of_the_later_frames(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Removed while connected, on the same node: `removed` comes at once by its notice, then nothing."""
+    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", 3600.0)
+    async with running(database) as recado:
+        await recado.topic("secreto", "omar", "diego", "ana", kind="private")
+        await recado.topic("aparte", "omar", "diego")
+        press = Publisher(recado)
+        async with recado.client("diego") as diego, recado.client("ana") as ana:
+            log = Log()
+            await press.publish("secreto", ["before"])
+            await read_until(diego, log, "secreto", 1)
+            await recado.node.actions.unsubscribe(BACKEND, await recado.node.actions.user("diego"), "secreto")
+            assert await receive(diego, "removed") == {"action": "removed", "topic_name": "secreto"}
+            await press.publish("secreto", [f"after {n}" for n in range(50)])
+            await read_until(ana, Log(), "secreto", 51)
+            await press.publish("aparte", ["mark"])
+            log = await read_until(diego, Log(), "aparte", 1)
+            assert "secreto" not in log.entries
+            for frame in (
+                {"action": "history"},
+                {"action": "message", "content": "still here?", "id": "x"},
+                {"action": "ack", "seq": 1},
+                {"action": "unsubscribe"},
+                {"action": "invite", "username": "ana"},
+                {"action": "subscribe"},
+            ):
+                assert (await ask(diego, **frame, topic_name="secreto"))["code"] == "unknown_topic"
+        async with recado.client("diego") as diego:
+            log = await read_to_mark(diego, Log(), "m")
+            assert "secreto" not in log.entries
+
+
+async def test_a_removed_member_that_is_behind_gets_no_more_pages(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its notice is lost and the sweep is off: the page read itself, joined with the membership, gives nothing."""
+    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", 3600.0)
+    from rules_raw import RawClient
+
+    async with running(database) as recado, sql(database) as db:
+        await recado.topic("secreto", "omar", "diego", kind="private")
+        await Publisher(recado).publish("secreto", [{"n": n, "x": "y" * 1000} for n in range(1, 201)])
+        async with await RawClient.connect(f"{recado.url}/{recado.token('diego')}") as diego:
+            while not diego.pings:
+                await diego.read(pong=False)  # a first chunk, unconfirmed
+            await db.execute(
+                "SELECT recado.leave_topic(t.id, u.id) FROM recado.topics t, recado.users u"
+                " WHERE t.name = 'secreto' AND u.name = 'diego'"
+            )
+            seen = [frame["seq"] for frame in diego.frames if frame["action"] == "message"]
+            assert seen and seen[-1] < 50
+            diego.frames.clear()
+            await diego.answer()
+            assert await diego.next() == {"action": "removed", "topic_name": "secreto"}
+            await diego.request(action="topics", ref="r")
+            assert (await diego.next())["action"] == "topics"
+
+
+async def test_history_begins_where_it_may(database: str) -> None:
+    async with running(database) as recado:
+        await recado.topic("publico", "omar")
+        await recado.topic("secreto", "omar", kind="private")
+        press = Publisher(recado)
+        for topic in ("publico", "secreto"):
+            await press.publish(topic, range(1, 6))
+            await recado.node.actions.know("diego")
+            await recado.node.actions.invite(BACKEND, topic, "diego")
+            await press.publish(topic, range(6, 11))
+        async with recado.client("diego") as diego, recado.client("omar") as omar:
+            assert await history(diego, "publico") == list(range(1, 11))
+            assert await history(diego, "secreto") == list(range(6, 11))
+            assert await history(diego, "secreto", after=0) == list(range(6, 11))
+            assert await history(diego, "secreto", after=2, before=8) == [6, 7]
+            assert await history(diego, "secreto", before=6) == []
+            assert await history(omar, "secreto") == list(range(1, 11))
+            # Leaving and joining again moves the beginning.
+            assert (await ask(diego, action="unsubscribe", topic_name="secreto"))["result"] == "ok"
+            assert (await ask(omar, action="invite", topic_name="secreto", username="diego"))["result"] == "ok"
+            assert (await receive(diego, "invited"))["user_source"] == "omar"
+            assert await history(diego, "secreto") == []
+        async with recado.client("diego") as diego:  # nor is any of it pending
+            log = await read_to_mark(diego, Log(), "m")
+            assert "secreto" not in log.entries
+
+
+async def history(link: Any, topic: str, **more: int) -> list[int]:
+    reply = await ask(link, action="history", topic_name=topic, **more)
+    return [message["seq"] for message in reply["messages"]]
+
+
+async def test_an_inbox_can_be_neither_joined_left_nor_invited_to(database: str) -> None:
+    async with running(database) as recado, sql(database) as db:
+        await recado.node.actions.know("diego")
+        await recado.node.actions.know("ana")
+        members = "SELECT topic_id, user_id, role FROM recado.memberships ORDER BY 1, 2"
+        before = await db.fetch(members)
+        async with recado.client("diego") as diego:
+            for frame in ({"action": "subscribe"}, {"action": "unsubscribe"}, {"action": "invite", "username": "ana"}):
+                reply = await ask(diego, **frame, topic_name="@diego")
+                assert (reply["result"], reply["code"]) == ("error", "forbidden")
+                reply = await ask(diego, **frame, topic_name="@ana")
+                assert (reply["result"], reply["code"]) == ("error", "unknown_topic")
+            await Publisher(recado).publish("@diego", ["still mine"])
+            assert (await read_until(diego, Log(), "@diego", 1)).contents("@diego") == ["still mine"]
+        assert await db.fetch(members) == before
+
+
+async def test_a_direct_message_goes_to_known_users_alone(database: str) -> None:
+    async with running(database) as recado, sql(database) as db:
+        await recado.node.actions.know("ana")
+        async with recado.client("diego") as diego, recado.client("ana") as ana:
+            reply = await ask(diego, action="message", topic_name="@nobody", content=1, id="1")
+            assert (reply["action"], reply["code"], reply["id"]) == ("error", "unknown_user", "1")
+            reply = await ask(diego, action="message", topic_name="nobody", content=1, id="1")
+            assert (reply["action"], reply["code"]) == ("error", "unknown_topic")
+            for target in ("ana", "@ana"):
+                reply = await ask(diego, action="message", topic_name=target, content=target, id=target)
+                assert (reply["result"], reply["topic_name"]) == ("ok", target)
+            log = await read_until(ana, Log(), "@ana", 2)
+            assert log.contents("@ana") == ["ana", "@ana"]
+            assert {entry["user_source"] for entry in log.entries["@ana"]} == {"diego"}
+            log = await read_to_mark(diego, Log(), "m")
+            assert not log.entries  # the sender is no member of that inbox
+        assert await db.fetchval("SELECT count(*) FROM recado.users WHERE name = 'nobody'") == 0
+
+
+async def test_a_name_is_a_topic_one_sees_before_it_is_a_user(database: str) -> None:
+    """Topics and inboxes are separate namespaces; only what is visible to the sender takes the name."""
+    async with running(database) as recado:
+        for user in ("ana", "luz", "eva", "diego"):
+            await recado.node.actions.know(user)
+        await recado.topic("ana", "omar", "diego")  # public, diego is a member
+        await recado.topic("luz", "omar")  # public, he is none
+        await recado.topic("eva", "omar", kind="private")  # not there for him
+        async with recado.client("diego") as diego:
+            assert (await ask(diego, action="message", topic_name="ana", content=1, id="1"))["result"] == "ok"
+            assert (await ask(diego, action="message", topic_name="@ana", content=2, id="2"))["result"] == "ok"
+            assert (await ask(diego, action="message", topic_name="luz", content=3, id="3"))["code"] == "not_a_member"
+            assert (await ask(diego, action="message", topic_name="@luz", content=4, id="4"))["result"] == "ok"
+            assert (await ask(diego, action="message", topic_name="eva", content=5, id="5"))["result"] == "ok"
+        assert await contents(recado, "ana") == [1]
+        assert await contents(recado, "@ana") == [2]
+        assert await contents(recado, "luz") == []
+        assert await contents(recado, "@luz") == [4]
+        assert await contents(recado, "eva") == []  # it went to the user, and says nothing of the topic
+        assert await contents(recado, "@eva") == [5]
+
+
+async def contents(recado: Running, topic: str) -> list[int]:
+    messages, _ = await recado.node.actions.history(BACKEND, topic, None, None, 100)
+    return [int(message.content) for message in messages]
+
+
+async def test_any_member_may_invite_and_none_else(database: str) -> None:
+    async with running(database) as recado:
+        await recado.topic("secreto", "omar", "diego", kind="private")
+        await recado.node.actions.know("ana")
+        async with recado.client("diego") as diego, recado.client("ana") as ana:
+            await receive(ana, "connected")
+            assert (await ask(ana, action="invite", topic_name="secreto", username="ana"))["code"] == "unknown_topic"
+            assert (await ask(diego, action="invite", topic_name="secreto", username="ana"))["result"] == "ok"
+            assert await receive(ana, "invited") == {
+                "action": "invited",
+                "topic_name": "secreto",
+                "user_source": "diego",
+            }
+            await Publisher(recado).publish("secreto", ["for both"])
+            assert (await read_until(ana, Log(), "secreto", 1)).contents("secreto") == ["for both"]

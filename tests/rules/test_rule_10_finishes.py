@@ -1,0 +1,276 @@
+"""Rule 10: nothing is cancelled half-way, and the outcome of a COMMIT is always known, or said to be unknown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from log_support import Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
+from messaging.errors import RecadoError
+from messaging.store_append import Log, Witness
+from postgres_proxy import Cut, proxied
+from raw_ws import close, raw_client, text
+from spare_postgres import Spare, spare_postgres
+from ws_support import Running, running
+
+
+@pytest.fixture(scope="module")
+async def spare() -> AsyncIterator[Spare]:
+    async with spare_postgres() as found:
+        yield found
+
+
+async def log_of(recado: Running, name: str) -> list[tuple[int, Any]]:
+    """Wait until a topic has messages; its log."""
+    dsn = recado.node._dsn
+    topic_id = await value(dsn, "SELECT id FROM recado.topics WHERE name = $1", name)
+
+    async def look() -> list[tuple[int, Any]]:
+        return await stored(dsn, topic_id)
+
+    return await until(look)
+
+
+# --- the sender has gone ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["open", "opening"])
+@pytest.mark.parametrize("how", ["reset", "close"])
+async def test_a_sender_that_vanishes_at_once_has_sent(database: str, how: str, early: bool) -> None:
+    """Its session may not even be open yet; the close frame may come in one piece with the message."""
+    async with running(database) as recado:
+        await recado.topic("noticias", "omar")
+        async with raw_client(recado.url, f"/{recado.token('omar')}") as omar:
+            if not early:
+                await omar.until(lambda: omar.texts)
+            omar.write(text(action="message", topic_name="noticias", content=1), *([close()] if how == "close" else []))
+            if how == "reset":
+                omar.reset()
+            else:
+                await omar.until(lambda: omar.closed)
+            assert await log_of(recado, "noticias") == [(1, 1)]
+
+
+async def test_a_publish_under_way_finishes_without_its_sender(database: str) -> None:
+    """While its COMMIT is held up the sender goes; it is stored once, and everybody else gets it."""
+    async with running(database) as recado, connected(database) as holder:
+        await recado.topic("noticias", "omar", "diego")
+        await holder.execute(HOLD_COMMIT)
+        await holder.execute("SELECT pg_advisory_lock(42)")
+        async with raw_client(recado.url, f"/{recado.token('diego')}") as diego:
+            await diego.until(lambda: diego.texts)
+            async with raw_client(recado.url, f"/{recado.token('omar')}") as omar:
+                await omar.until(lambda: omar.texts)
+                omar.write(text(action="message", topic_name="noticias", content=1, id="1"))
+                await waits_for_lock(database, "COMMIT")
+                omar.reset()
+            await until(lambda: sessions(recado, 1))
+            await holder.execute("SELECT pg_advisory_unlock(42)")
+            assert (await diego.message(1))["content"] == 1
+        assert await log_of(recado, "noticias") == [(1, 1)]
+
+
+async def test_an_ack_just_before_the_close_frame_counts(database: str) -> None:
+    """Also where requests that wait for the database stand before it."""
+    async with running(database) as recado:
+        await recado.topic("noticias", "omar")
+        async with raw_client(recado.url, f"/{recado.token('omar')}?ack=explicit") as omar:
+            await omar.until(lambda: omar.texts)
+            omar.write(text(action="message", topic_name="noticias", content=1))
+            await omar.message(1)
+            omar.write(text(action="topics"), text(action="ack", topic_name="noticias", seq=1), close())
+            await omar.until(lambda: omar.closed)
+        await recado.node.cursors.flush()
+        assert await rows(database, "SELECT seq FROM recado.cursors WHERE topic_id > 1 ORDER BY seq") == [(0,), (1,)]
+
+
+async def sessions(recado: Running, count: int) -> bool:
+    return len(list(recado.door.hub.sessions())) == count
+
+
+HOLD_COMMIT = """
+CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON recado.messages DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION hold();
+"""
+
+
+# --- a COMMIT without an answer --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", ["after", "before"])
+async def test_a_commit_without_an_answer_is_asked_for(database: str, cut: Cut) -> None:
+    """Committed: receipts. Not committed: appended again. In both cases stored once, with and without a key."""
+    async with proxied(database) as (dsn, proxy), desk(dsn) as ana:
+        topic_id = await ana.topic("noticias")
+        assert await ana.publish(topic_id, "before") == [1]
+        proxy.cut, commits = cut, proxy.commits
+
+        drafts = [draft(topic_id, "a", "a"), draft(topic_id, "b"), draft(topic_id, "a", "a")]
+        assert await ana.publish_all(drafts) == [2, 3, 2]
+        assert (proxy.cuts, proxy.commits - commits) == (1, 1 if cut == "after" else 2)
+        assert await ana.publish(topic_id, "later") == [4]
+        assert await stored(database, topic_id) == [(1, "before"), (2, "a"), (3, "b"), (4, "later")]
+        assert [(notice.first, notice.last) for notice in ana.notices] == [(1, 1), (2, 3), (4, 4)]
+
+
+async def test_a_commit_still_in_progress_is_asked_for_again(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line is cut while the server still works on the COMMIT: nobody is told anything before that has ended."""
+    asked: asyncio.Queue[str | None] = asyncio.Queue()
+    ask = Log._ask
+
+    async def noted(self: Log, xid: str, witness: Witness | None) -> str | None:
+        status = await ask(self, xid, witness)
+        asked.put_nowait(status)
+        return status
+
+    monkeypatch.setattr(Log, "_ask", noted)
+    async with desk(database) as ana, connected(database) as holder:
+        topic_id = await ana.topic("noticias")
+        await holder.execute(HOLD_COMMIT)
+        await holder.execute("SELECT pg_advisory_lock(42)")
+        answer = ana.submit(draft(topic_id, "a"))
+        await waits_for_lock(database, "COMMIT")
+        connection = ana.store.log._connection
+        assert connection is not None
+        connection._transport.abort()
+
+        assert [await asked.get() for _ in range(3)] == ["in progress"] * 3
+        assert not answer.done()
+        await holder.execute("SELECT pg_advisory_unlock(42)")
+        assert told(await answer) == 1
+        assert await stored(database, topic_id) == [(1, "a")]
+
+
+@pytest.mark.parametrize("what", ["too long ago", "of another"])
+async def test_an_outcome_that_nobody_knows_is_called_unavailable(
+    database: str, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The retry with the same key then finds what there is."""
+
+    async def fetchval(self: Any, query: str, *args: Any) -> Any:
+        if "pg_xact_status" in query:
+            # After a crash the id of a transaction that was lost may be given again: see the test below.
+            return "committed" if what == "of another" else None
+        return await unmocked(self, query, *args)
+
+    async with proxied(database) as (dsn, proxy), desk(dsn) as ana:
+        topic_id = await ana.topic("noticias")
+        kind = type(await ana.store.log._connected())
+        unmocked = kind.fetchval
+        proxy.cut = "before" if what == "of another" else "after"
+        with monkeypatch.context() as mock:
+            mock.setattr(kind, "fetchval", fetchval)
+            assert await ana.publish(topic_id, "a", key="a") == ["unavailable"]
+        assert ana.notices == []
+        assert await ana.publish(topic_id, "a", key="a") == [1]
+        assert await stored(database, topic_id) == [(1, "a")]
+
+
+# --- the database dies -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given_again", [False, True])
+async def test_a_crash_forgets_the_id_of_a_lost_transaction(spare: Spare, given_again: bool) -> None:
+    """It may give it to another, whose being committed proves nothing: no receipt for what is not there."""
+    dsn = await spare.database()
+    await spare.set("wal_writer_delay", "10s")  # else its log is written meanwhile, and its id is not forgotten
+    async with proxied(dsn) as (line, proxy), desk(line) as ana:
+        topic_id = await ana.topic("noticias")
+        assert await ana.publish(topic_id, "before") == [1]
+        await run(dsn, "CHECKPOINT")
+        proxy.cut = "before"
+        proxy.gate.clear()
+        answer = ana.submit(draft(topic_id, "lost", "lost"))
+        await proxy.at_gate.wait()
+        pid, xid = (
+            await rows(dsn, "SELECT pid, backend_xid::text::bigint FROM pg_stat_activity WHERE backend_xid IS NOT NULL")
+        )[0]
+
+        await spare.kill(pid)
+        if given_again:
+            while await value(dsn, "SELECT pg_current_xact_id()::text::bigint") <= xid:
+                pass
+            assert await value(dsn, "SELECT pg_xact_status($1::text::xid8)", str(xid)) == "committed"
+        else:
+            with pytest.raises(asyncpg.InvalidParameterValueError, match="in the future"):
+                await value(dsn, "SELECT pg_xact_status($1::text::xid8)", str(xid))
+        proxy.gate.set()
+
+        assert told(await answer) == ("unavailable" if given_again else 2)
+        assert await ana.publish(topic_id, "lost", key="lost") == [2]
+        assert await stored(dsn, topic_id) == [(1, "before"), (2, "lost")]
+
+
+async def keep_publishing(ana: Desk, topic_id: int, sender: str, stop: asyncio.Event) -> dict[str, int]:
+    """Publish one after another, each again with its key until it is acknowledged. By content, its seq."""
+    receipts: dict[str, int] = {}
+    number = 0
+    while not stop.is_set():
+        content = f"{sender} {number}"
+        answer = await ana.submit(draft(topic_id, content, f"k{number}", sender=sender))
+        if not isinstance(answer, RecadoError):
+            assert answer.seq is not None
+            receipts[content] = answer.seq
+            number += 1
+        else:
+            assert answer.retryable, answer
+    return receipts
+
+
+@pytest.mark.parametrize("death", ["backend", "server", "restart"])
+async def test_what_was_acknowledged_survives_the_death_of_the_database(spare: Spare, death: str) -> None:
+    """Twice under load: nothing acknowledged is lost, nothing is there twice, each sender's order is kept."""
+    dsn = await spare.database()
+    async with desk(dsn) as ana:
+        topic_ids = [await ana.topic("noticias"), await ana.topic("deporte")]
+        stop = asyncio.Event()
+        publishers = [
+            asyncio.create_task(keep_publishing(ana, topic_ids[number % 2], f"u{number}", stop)) for number in range(8)
+        ]
+        for _ in range(2):
+            count = len(ana.answers)
+            await until(lambda count=count: progressed(ana, count + 100))  # type: ignore[misc]
+            await die(spare, dsn, death)
+            count = len(ana.answers)
+            await until(lambda count=count: progressed(ana, count + 50))  # type: ignore[misc]
+        stop.set()
+        receipts: dict[str, int] = {}
+        for publisher in publishers:
+            receipts |= await publisher
+    for topic_id in topic_ids:
+        log = await stored(dsn, topic_id)
+        contents = [content for _, content in log]
+        assert len(set(contents)) == len(contents)
+        for sender in {content.split()[0] for content in contents}:
+            mine = [int(content.split()[1]) for content in contents if content.split()[0] == sender]
+            assert mine == list(range(len(mine)))
+        for seq, content in log:
+            assert receipts.pop(content) == seq
+    assert receipts == {}
+
+
+async def progressed(ana: Desk, count: int) -> bool:
+    return len(ana.answers) >= count
+
+
+async def die(spare: Spare, dsn: str, death: str) -> None:
+    match death:
+        case "backend":  # the server ends all others, and recovers
+            pids = await rows(
+                dsn,
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND (query LIKE '%recado.append%' OR query = 'COMMIT') LIMIT 1",
+            )
+            for (pid,) in pids or await rows(dsn, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"):
+                await spare.kill(pid)
+        case "server":
+            await spare.crash()
+        case "restart":
+            await spare.postgres.stop()
+            await spare.start()
