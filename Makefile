@@ -3,6 +3,8 @@
 PYTHON ?= python3
 UV     := uv==0.13.9
 PY     := .venv/bin/python
+# The tests wait more than they work; each process of them has a database of its own.
+JOBS   ?= 4
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input -q
 
 .PHONY: help run test check bench faults asyncapi pins clean
@@ -17,7 +19,7 @@ run: .venv/.run ## start Recado: database, WebSocket, REST, all in one process
 
 test: .venv/.dev check wscat ## check, then every test with coverage (REQUIRE_ALL=1: a missing tool fails, not skips)
 	@rm -f .coverage .coverage.*
-	@$(PY) -m pytest -m "not faults" --cov --cov-report=term
+	@$(PY) -m pytest -m "not faults" -n $(JOBS) --dist loadfile --cov --cov-report=term
 	@$(call fully_covered,messaging/delivery.py)
 
 check: .venv/.dev ## what must hold before every commit: ruff, mypy --strict, the house (seconds)

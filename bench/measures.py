@@ -131,10 +131,10 @@ async def publish(db: rig.Database, program: Path, say: Say) -> tuple[Numbers, l
     async with publishing(db, program) as (server, load):
         say("latency of a single publish")
         rate, p50, p99, _ = await load.do("publish", "own", 1, 1, SIZE, 1, 3.0)
-        for number in (1, 2):
+        for number in (1, 2, 3):
             for (text, target, depth), results in zip(cases, passes, strict=True):
-                say(f"publish: {text}, {depth} in flight each, pass {number} of 2")
-                command = ("publish", *target, PUBLISHERS, SIZE, depth, 1.5)
+                say(f"publish: {text}, {depth} in flight each, pass {number} of 3")
+                command = ("publish", *target, PUBLISHERS, SIZE, depth, 1.0)
                 results.append(await one_publish(db, server, load, command, inserts))
     rows = [
         {"to": text, "in_flight": depth} | merged(results)

@@ -306,7 +306,7 @@ def quiet() -> logging.Logger:
 @pytest.mark.parametrize(
     "claims",
     [{"sub": None, "username": "omar"}, {"iat": None, "jti": None}, {"iat": time.time() + 20}, {"payload": {"a": 1}}],
-    ids=str,
+    ids=["username", "neither", "ahead", "payload"],
 )
 async def test_a_good_token_of_another_shape_is_taken(database: str, claims: dict[str, Any]) -> None:
     async with running(database) as recado, connect(f"{recado.url}/{token(**claims)}", proxy=None) as link:

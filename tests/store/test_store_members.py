@@ -269,6 +269,8 @@ async def test_a_device_unseen_for_thirty_days_gives_its_place_away(database: st
             "UPDATE recado.devices SET seen_at = now() - interval '32 days' WHERE name = 'd7'",
         )
         await ana.store.see_device(omar, "new")
+        devices = {device for _, device in await cursors(database, topic_id)}
+        assert devices == {*(f"d{n}" for n in range(16)), "new"} - {"d7"}
         await ana.store.see_device(omar, "newer")
         with pytest.raises(Forbidden):
             await ana.store.see_device(omar, "newest")
