@@ -66,16 +66,20 @@ class Housekeeping:
             await self._purge("purge_topic", topic_id)
         await self._walk()
 
-    async def _purge(self, name: str, *args: object) -> None:
-        """Repeat one purge until it finds less than a batch, or another node has the turn."""
-        while (await self._store.take_turn(name, *args, lock=_LOCK) or 0) >= BATCH:
-            pass
+    async def _purge(self, name: str, *args: object) -> bool:
+        """Repeat one purge until it finds less than a batch. False: another node has the turn."""
+        while (touched := await self._store.take_turn(name, *args, lock=_LOCK)) is not None:
+            if touched < BATCH:
+                return True
+        return False
 
     async def _purge_seen(self) -> None:
         while self._inboxes:
             some = set(list(self._inboxes)[:SLICE])
-            await self._purge("purge_seen", list(some), DEVICE_KEPT, BATCH)
-            self._inboxes -= some
+            self._inboxes -= some  # before, not after: a cursor that moves meanwhile is a hint of its own
+            if not await self._purge("purge_seen", list(some), DEVICE_KEPT, BATCH):
+                self._inboxes |= some
+                return
 
     async def _walk(self) -> None:
         topics = await self._store.topics_slice(self._walked, SLICE, self._settings.retention)

@@ -17,9 +17,10 @@ COMMAND_TIMEOUT = 30.0  # seconds
 CONNECT_TIMEOUT = 5.0
 ACQUIRE_TIMEOUT = 10.0
 
-# Class 08: connection; 40001, 40P01: try again; 53300: too many connections; 55P03: lock timeout;
+# Classes 08 and 53: connection, resources (a full disk passes when there is room); 25006: read-only, as in a failover;
+# 57014: cancelled; 40001, 40P01: try again; 55P03: lock timeout;
 # 57P01 … 57P03: shut down, crashed, starting. https://www.postgresql.org/docs/current/errcodes-appendix.html
-_PASSING_STATES = frozenset({"40001", "40P01", "53300", "55P03", "57P01", "57P02", "57P03"})
+_PASSING_STATES = frozenset({"25006", "40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03"})
 _SYNTAX_ERRORS = (asyncpg.DataError, asyncpg.exceptions.UnsupportedClientFeatureError)
 
 
@@ -36,7 +37,7 @@ def is_passing(exc: BaseException) -> bool:
         return True  # the schema changed below a prepared statement; it is prepared again
     if isinstance(exc, asyncpg.PostgresError):
         state = str(exc.sqlstate)
-        return state in _PASSING_STATES or state.startswith("08")
+        return state in _PASSING_STATES or state.startswith(("08", "53"))
     if isinstance(exc, asyncpg.InterfaceError):
         return not isinstance(exc, _SYNTAX_ERRORS) and "clos" in str(exc)
     return isinstance(exc, OSError | TimeoutError | Unavailable | asyncpg.InternalClientError)

@@ -42,6 +42,10 @@ class Child:
         """To PostgreSQL: stop now and cleanly. Nothing happens if the process is gone."""
         self._process.send_signal(signal.SIGINT)
 
+    def abandon(self) -> None:
+        """To PostgreSQL: end at once; the next start recovers."""
+        self._process.send_signal(signal.SIGQUIT)
+
     def _reap(self) -> None:
         code = self._process.wait()
         for fd in self._pipe:

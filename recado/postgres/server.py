@@ -22,6 +22,7 @@ from recado.postgres.options import INITDB_OPTIONS, server_options
 from recado.postgres.pid_file import PidFile, alive
 
 _POLL_SECONDS = 0.02
+_STOP_SECONDS = 15.0
 _LOG_LIMIT_BYTES = 10 * 1024 * 1024
 _LOG_TAIL_LINES = 15
 _SCARCE_BYTES = 100 * 1024 * 1024
@@ -71,6 +72,10 @@ class EmbeddedPostgres:
         """
         if self._server is not None:
             self._server.interrupt()
+            # During a crash recovery PostgreSQL may take SIGINT and yet not end (seen with 18.6).
+            done, _ = await asyncio.wait([self._server.exited], timeout=_STOP_SECONDS)
+            if not done:
+                self._server.abandon()
             await asyncio.shield(self._server.exited)
         self._held.close()
 

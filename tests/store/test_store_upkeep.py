@@ -157,6 +157,24 @@ async def test_a_flush_hints_at_what_may_go(database: str, monkeypatch: pytest.M
         assert await seqs(database, topic.id) == [5]
 
 
+async def test_a_hint_waits_while_another_node_has_the_turn(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "topics_slice", no_topics)
+    async with desk(database) as ana, connected(database) as other:
+        topic, id_ = await inbox_of(ana, "omar", "")
+        hinted = keeper(ana)
+        cursors = Cursors(ana.store, hinted.seen)
+        cursors.move(topic.id, id_, "", 5)
+        await cursors.flush()
+        async with other.transaction():
+            await other.execute("SELECT pg_advisory_xact_lock($1)", housekeeping._LOCK)
+            await hinted.round()
+            assert await seqs(database, topic.id) == [1, 2, 3, 4, 5]
+        await hinted.round()
+        assert await seqs(database, topic.id) == []
+
+
 async def no_topics(self: Store, after: int, limit: int, retention: int) -> list[Any]:
     return []
 
