@@ -211,6 +211,7 @@ class Door:
                 raise
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
+                session.mute = True  # `close` writes its frame before it first waits
                 await session.link.close(code, reason)
         except TimeoutError:
             session.transport.abort()
