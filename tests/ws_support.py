@@ -11,6 +11,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from described import check_described
 from messaging.bus import LocalBus
 from messaging.node import Node
 from messaging.settings import Settings
@@ -75,6 +76,7 @@ async def receive(link: ClientConnection, action: str | None = None, within: flo
     async with asyncio.timeout(within):
         while True:
             frame: dict[str, Any] = json.loads(await link.recv())
+            check_described(frame)
             if action is None or frame["action"] == action:
                 return frame
 

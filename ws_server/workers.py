@@ -103,6 +103,7 @@ class Workers:
             assert process.stdout is not None
             async for line in process.stdout:
                 if line == b"ready\n":
+                    log.info("worker %d is ready", process.pid)
                     self._count_ready()
             code = await process.wait()
             if not self._listening.is_set() and not self._stopping:

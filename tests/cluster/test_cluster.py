@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from lines import Line
@@ -115,8 +117,12 @@ async def test_with_the_bus_dead_everything_takes_ten_seconds_at_most(database: 
             await people.until_all_have(1)
             await satoshi.topics()
 
+            line.silence()  # nobody is told that the line is dead
+            await omar.publish("noticias", "into the silence")
+            await people.until_all_have(2, WITHIN)
+
             await line.close()  # no line, and no new one: a minute would be no different
-            for number in range(2, 12):
+            for number in range(3, 12):
                 await omar.publish("noticias", number)
             await people.until_all_have(11, WITHIN)
 
@@ -132,3 +138,24 @@ async def test_with_the_bus_dead_everything_takes_ten_seconds_at_most(database: 
                 with pytest.raises((SentAway, TokenRefused)):
                     await satoshi.next()
         assert complete(people.got["diego"], 11)
+
+
+async def test_a_worker_that_dies_is_started_again(database: str) -> None:
+    async with backend(database) as node, cluster(database, "postgres:", nodes=1, workers=2) as one:
+        await make_topic(node, "noticias", "diego")
+        (program,) = one.running.values()
+        parent = program.process.pid
+        before = children(parent)
+        assert 2 == len(before)
+        os.kill(before[0], signal.SIGKILL)
+        await program.line("starting another")
+        async with one.client("omar", one.urls[0]) as omar:
+            assert 1 == await omar.publish("noticias", "still here")
+        await program.line("worker [0-9]+ is ready")
+        after = children(parent)
+        assert 2 == len(after)
+        assert before[1] in after
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -24,6 +24,7 @@ from messaging.model import Appended, Changed, Message, Notice, Voided
 
 TIME = 15
 NOW = datetime.now(UTC)
+_servers: dict[int, asyncio.subprocess.Process] = {}
 
 
 @dataclass
@@ -58,16 +59,21 @@ def appended(topic_id: int, *messages: Message) -> Appended:
     return Appended(topic_id, messages[0].seq, messages[-1].seq, messages)
 
 
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
 @asynccontextmanager
 async def nats_server(*options: str) -> AsyncIterator[int]:
     """A real server on a free port."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = free_port()
     binary = needs("nats-server")
     process = await asyncio.create_subprocess_exec(
         binary, "-a", "127.0.0.1", "-p", str(port), *options, stderr=asyncio.subprocess.PIPE
     )
+    _servers[port] = process
     try:
         assert process.stderr is not None
         async for line in process.stderr:
@@ -75,7 +81,8 @@ async def nats_server(*options: str) -> AsyncIterator[int]:
                 break
         reading = asyncio.ensure_future(process.stderr.read())
         yield port
-        process.kill()
+        if process.returncode is None:
+            process.kill()
         await reading
     finally:
         await process.wait()
@@ -225,3 +232,34 @@ async def test_a_missed_parcel_is_noticed(buses: Buses) -> None:
         sender._outbox.heartbeat()  # a parcel that never leaves
         sender.tell(Changed(2))
         await ears[1].until(lambda ear: ear.resyncs > before)
+
+
+async def test_a_cluster_of_three_nats_servers_goes_on_without_one() -> None:
+    routes = [free_port() for _ in range(3)]
+    known = ",".join(f"nats://127.0.0.1:{route}" for route in routes)
+
+    def options(number: int) -> tuple[str, ...]:
+        return ("--cluster_name", "recado", "--cluster", f"nats://127.0.0.1:{routes[number]}", "--routes", known)
+
+    async with (
+        nats_server(*options(1)) as second,
+        nats_server(*options(2)) as third,
+        nats_server(*options(0)) as first,
+    ):
+        urls = [f"nats://127.0.0.1:{port}" for port in (first, second, third)]
+        # One bus knows all servers, and begins with the first; the other is at the last.
+        pair = iter([NatsBus(urls, "recado.test"), NatsBus(urls[2:], "recado.test")])
+        buses = Buses(lambda: next(pair), Line(first))  # the line is not used: it says that there is one
+        async with ends(buses) as (made, ears):
+            made[0].tell(Changed(1))
+            await ears[1].until(lambda ear: Changed(1) in ear.heard or ear.resyncs > 1)
+            await stop_first(first)
+            again = ears[1].resyncs
+            made[0].tell(Changed(2))
+            await ears[1].until(lambda ear: Changed(2) in ear.heard or ear.resyncs > again)
+
+
+async def stop_first(port: int) -> None:
+    """Kill the server that listens on ``port``: a child of ours."""
+    _servers[port].kill()
+    await _servers[port].wait()
