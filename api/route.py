@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from api.shapes import Path
 from messaging.actions import Actions, Caller
-from messaging.errors import BadRequest, Forbidden, RecadoError
+from messaging.errors import BadRequest, RecadoError
 from messaging.model import NAME_RULE, is_name
 from messaging.pending import Pending
 from messaging.settings import Settings
@@ -62,11 +62,6 @@ class Asked(Generic[Q, B]):
         if key is not None and not is_name(key):
             raise BadRequest(f"Idempotency-Key is no name: {NAME_RULE}.")
         return key
-
-    def require_self(self, username: str) -> None:
-        """Raises Forbidden where the caller is a user and another one than ``username``."""
-        if self.caller.user is not None and self.caller.user.name != username:
-            raise Forbidden("With a user's token you act for that user alone.")
 
 
 @dataclass(frozen=True, slots=True)

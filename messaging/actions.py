@@ -1,7 +1,6 @@
 """What a caller may do, on every door. The sole home of permissions.
 
-A private topic that a caller may not see does not exist for it: the same error, whatever it tries. That an inbox can be
-neither joined, left nor invited to is no secret: its name says what it is.
+A private topic that a caller may not see does not exist for it: the same error, whatever it tries.
 """
 
 from __future__ import annotations
@@ -44,6 +43,11 @@ class Caller:
     @property
     def is_backend(self) -> bool:
         return self.user is None
+
+    def require_self(self, username: str) -> None:
+        """Raises Forbidden where the caller is a user and another one than ``username``."""
+        if self.user is not None and self.user.name != username:
+            raise Forbidden("With a user's token you act for that user alone.")
 
 
 BACKEND = Caller(None)
@@ -244,8 +248,7 @@ class Actions:
         """Raises BadRequest for a name outside the rule, Conflict for a taken one, Forbidden for another's topic."""
         if not is_topic_name(name) or kind == "direct":
             raise BadRequest(f"{name!r} is not a name that a topic may have.")
-        if caller.user is not None and caller.user.id != owner.id:
-            raise Forbidden("With your own token you make topics of your own.")
+        caller.require_self(owner.name)
         if await self._store.create_topic(name, kind, owner, retention, lifetime) is None:
             raise Conflict(f"There is a topic {name!r} already.")
         self._bus.tell(Changed(owner.id))
@@ -278,9 +281,7 @@ class Actions:
         found = await self._store.find_user(name)
         if found is None:
             await self._store.know([name])
-            found = await self._store.find_user(name)
-        if found is None:
-            raise UnknownUser
+            return await self._store.user(name)
         return found[0]
 
     async def revoke_user(self, name: str) -> None:

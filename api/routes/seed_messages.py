@@ -79,7 +79,7 @@ async def get(asked: Asked[UserQuery, None]) -> Answer:
     username = asked.query.user
     if username is None:
         return Answer(200, SeedMessages([]))
-    asked.require_self(username)
+    asked.caller.require_self(username)
     try:
         user = await asked.actions.user(username)
     except UnknownUser:
@@ -90,7 +90,7 @@ async def get(asked: Asked[UserQuery, None]) -> Answer:
 
 async def post(asked: Asked[None, DirectMessage]) -> Answer:
     body = asked.body
-    asked.require_self(body.topic_name)  # a user is the sender of what it sends
+    asked.caller.require_self(body.topic_name)  # a user is the sender of what it sends
     content = check_content(body.content, asked.domain.settings.max_frame)
     if asked.caller.is_backend:
         await asked.actions.know(body.user)
@@ -101,7 +101,7 @@ async def post(asked: Asked[None, DirectMessage]) -> Answer:
 
 async def put(asked: Asked[None, Confirmation]) -> Answer:
     body = asked.body
-    asked.require_self(body.user)
+    asked.caller.require_self(body.user)
     named = [Named(each.topic_name, check_content(each.content, CONFIRM_BODY)) for each in body.messages]
     try:
         user = await asked.actions.user(body.user)

@@ -86,7 +86,7 @@ async def get(asked: Asked[TopicQuery, None]) -> Answer:
 
 async def post(asked: Asked[None, NewTopic]) -> Answer:
     body = asked.body
-    asked.require_self(body.user)
+    asked.caller.require_self(body.user)
     owner = await asked.actions.know(body.user)
     kind: Kind = "private" if body.is_private else "public"
     await asked.actions.create_topic(asked.caller, body.topic_name, owner, kind)
@@ -111,7 +111,7 @@ async def delete(asked: Asked[None, TopicName]) -> Answer:
 
 async def subscribe(asked: Asked[None, Subscription]) -> None:
     body = asked.body
-    asked.require_self(body.user_source or body.user)
+    asked.caller.require_self(body.user_source or body.user)
     await asked.actions.topic(asked.caller, body.topic_name)
     if body.user_source is not None and not asked.caller.is_backend:
         await asked.actions.invite(asked.caller, body.topic_name, body.user)
@@ -131,7 +131,7 @@ async def member_names(asked: Asked[TopicQuery, None], name: str) -> list[str]:
 
 async def topics_of(asked: Asked[TopicQuery, None], username: str) -> list[SeedTopic]:
     """The topics of a user, without its inbox."""
-    asked.require_self(username)
+    asked.caller.require_self(username)
     try:
         user = await asked.actions.user(username)
     except UnknownUser:

@@ -57,7 +57,7 @@ async def issue(asked: Asked[None, TicketWish]) -> Answer:
 async def _claims(asked: Asked[None, TicketWish]) -> Claims:
     user = asked.caller.user
     if user is not None:
-        asked.require_self(asked.body.user or user.name)
+        asked.caller.require_self(asked.body.user or user.name)
         # Those of the token itself: a ticket gives no longer life, and is revoked with it.
         return asked.domain.tokens.verify(asked.headers["Authorization"].partition(" ")[2].strip())
     if asked.body.user is None:

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from api.route import Answer, Asked, Route
 from api.shapes import Lifetime, Name
-from messaging.errors import BadRequest, Conflict, Forbidden, NotAMember, UnknownTopic, UnknownUser
+from messaging.errors import BadRequest, Conflict, NotAMember, UnknownTopic, UnknownUser
 from messaging.model import Topic, User
 from messaging.store import Standing
 
@@ -97,8 +97,7 @@ async def owner_of(asked: Asked[None, TopicWish]) -> User:
         if owner is None:
             raise BadRequest("owner is missing: who is to own the topic?")
         return await asked.actions.know(owner)
-    if owner not in (None, asked.caller.user.name):
-        raise Forbidden("With your own token you make topics of your own.")
+    asked.caller.require_self(owner or asked.caller.user.name)
     return asked.caller.user
 
 
