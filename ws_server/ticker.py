@@ -24,11 +24,11 @@ class Ticker:
         self._pinged: dict[Session, float] = {}  # who has a ping outstanding, since when; oldest first
         self._slots: list[set[Session]] = [set() for _ in range(SLOTS)]
         self._slot_of: dict[Session, int] = {}
-        self._next_slot = itertools.cycle(range(SLOTS))
+        self._number = -1  # of the last tick
 
     def add(self, session: Session) -> None:
         """Ping this session now and then, from here on."""
-        slot = self._slot_of[session] = next(self._next_slot)
+        slot = self._slot_of[session] = self._number % SLOTS  # it has just had its turn
         self._slots[slot].add(session)
 
     def remove(self, session: Session) -> None:
@@ -61,6 +61,7 @@ class Ticker:
             self.tick(number, loop.time())
 
     def tick(self, number: int, now: float) -> None:
+        self._number = number
         self._note_moved()
         for session in [session for session in self._due if not session.ledger.outstanding]:
             self._ping(session)
