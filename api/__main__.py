@@ -32,9 +32,7 @@ async def work(settings: Settings) -> None:
 
 
 async def _serve_until(stop: asyncio.Event, node: Node, settings: Settings) -> None:
-    app = make_app(
-        node.actions, node.pending, Tokens(settings.jwt_secret), node.store, settings, node.metrics.registry
-    )
+    app = make_app(node, Tokens(settings.jwt_secret), settings)
     # A background task that dies ends the group, and with it the process.
     async with asyncio.TaskGroup() as tasks:
         work = tasks.create_task(node.run(keeps_house=False))

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from prometheus_client import CollectorRegistry
 
 from api.auth import Rules, caller_of, decide
 from api.endpoint import Endpoint
@@ -14,12 +13,10 @@ from api.observing import observing
 from api.problems import answer_problems
 from api.route import Access, Domain, Route
 from api.routes import all_routes
-from messaging.actions import Actions, Caller
+from messaging.actions import Caller
 from messaging.errors import Forbidden
-from messaging.pending import Pending
+from messaging.node import Node
 from messaging.settings import Settings, origin_of
-from messaging.store import Store
-from messaging.tickets import Tickets
 from messaging.tokens import Tokens
 
 ROUTES: web.AppKey[list[Route]] = web.AppKey("routes", list)
@@ -38,20 +35,13 @@ _PREFLIGHT = {
 }
 
 
-def make_app(
-    actions: Actions,
-    pending: Pending,
-    tokens: Tokens,
-    store: Store,
-    settings: Settings,
-    registry: CollectorRegistry | None = None,
-) -> web.Application:
-    """The API over this domain; ``registry``: where it counts and what ``/metrics`` shows."""
-    domain = Domain(actions, pending, tokens, Tickets(store), store, settings, registry or CollectorRegistry())
+def make_app(node: Node, tokens: Tokens, settings: Settings) -> web.Application:
+    """The API over this process's share of the domain."""
+    domain = Domain(node, tokens, settings)
     rules = Rules.of(settings)
     table, caller = all_routes(), web.RequestKey("caller", Caller)
     app = web.Application(
-        middlewares=[observing(domain.registry), answer_problems, guarding(rules, domain, table, caller)],
+        middlewares=[observing(node.metrics.registry), answer_problems, guarding(rules, domain, table, caller)],
     )
     app[ROUTES] = table
     app.on_response_prepare.append(heading(rules))

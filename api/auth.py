@@ -154,4 +154,4 @@ async def caller_of(credential: Credential, domain: Domain) -> Caller:
     """
     if not credential.token:
         return BACKEND if credential.is_backend else stranger()
-    return Caller(await identify(domain.store, domain.tokens.verify(credential.token)))
+    return Caller(await identify(domain.node.store, domain.tokens.verify(credential.token)))

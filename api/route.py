@@ -6,16 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
-from prometheus_client import CollectorRegistry
-
 from api.shapes import Path
 from messaging.actions import Actions, Caller
 from messaging.errors import BadRequest, RecadoError
 from messaging.model import NAME_RULE, is_name
-from messaging.pending import Pending
+from messaging.node import Node
 from messaging.settings import Settings
-from messaging.store import Store
-from messaging.tickets import Tickets
 from messaging.tokens import Tokens
 
 Q = TypeVar("Q")
@@ -30,13 +26,9 @@ Access = Literal["anyone", "visitor", "caller", "backend", "inside"]
 class Domain:
     """What handlers work with."""
 
-    actions: Actions
-    pending: Pending
+    node: Node
     tokens: Tokens
-    tickets: Tickets
-    store: Store
     settings: Settings
-    registry: CollectorRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +45,7 @@ class Asked(Generic[Q, B]):
 
     @property
     def actions(self) -> Actions:
-        return self.domain.actions
+        return self.domain.node.actions
 
     @property
     def key(self) -> str | None:

@@ -66,17 +66,17 @@ class Store:
 
     def __init__(self, dsn: str, pool_size: int = 8) -> None:
         self._dsn = dsn
-        self._pool = Pool(dsn, pool_size)
+        self.pool = Pool(dsn, pool_size)
         self.log = self.another_log()
 
     def another_log(self) -> Log:
         """A writer with a connection of its own."""
-        return Log(self._dsn, self._pool)
+        return Log(self._dsn, self.pool)
 
     async def open(self, *, unsafe: bool = False) -> None:
         """Connect. Raises NotDurable where an answered COMMIT could be lost and ``unsafe`` does not allow it."""
-        await self._pool.open()
-        row = await self._pool.row("durability")
+        await self.pool.open()
+        row = await self.pool.row("durability")
         assert row is not None
         if row["version"] < OLDEST_POSTGRES:
             raise NotDurable(f"This PostgreSQL is too old ({row['version'] // 10000}); Recado needs 14 or newer.")
@@ -89,25 +89,25 @@ class Store:
 
     async def close(self) -> None:
         await self.log.close()
-        await self._pool.close()
+        await self.pool.close()
 
     async def ping(self) -> None:
         """Raises Unavailable where the database does not answer."""
-        await self._pool.fetch("ping")
+        await self.pool.fetch("ping")
 
     async def shared_value(self, name: str, offer: str) -> str:
         """The value that all services of this installation use: the first that any offered."""
-        return str(await self._pool.value("shared_value", name, offer))
+        return str(await self.pool.value("shared_value", name, offer))
 
     # Users, devices, tokens
 
     async def know(self, names: Sequence[str]) -> None:
         """Make users known, each with an inbox."""
-        await self._pool.fetch("users_know", list(names))
+        await self.pool.fetch("users_know", list(names))
 
     async def find_user(self, name: str, jti: str = "", issued_at: float = 0.0) -> tuple[User, bool] | None:
         """A known user, and whether its token (by id and time of issue, seconds since 1970) was revoked."""
-        row = await self._pool.row("user_by_name", name, jti, issued_at)
+        row = await self.pool.row("user_by_name", name, jti, issued_at)
         return None if row is None else (User(row["id"], row["name"], row["version"]), row["revoked"])
 
     async def user(self, name: str) -> User:
@@ -118,52 +118,52 @@ class Store:
         return found[0]
 
     async def users_page(self, after: str, limit: int) -> list[tuple[int, str]]:
-        return [(row["id"], row["name"]) for row in await self._pool.fetch("users_page", after, limit)]
+        return [(row["id"], row["name"]) for row in await self.pool.fetch("users_page", after, limit)]
 
     async def see_device(self, user_id: int, device: str) -> None:
         """A device connects: it counts from now on, and has its cursors. Raises Forbidden if there are too many."""
-        if not await self._pool.value("device_see", user_id, device, MAX_DEVICES, DEVICE_KEPT):
+        if not await self.pool.value("device_see", user_id, device, MAX_DEVICES, DEVICE_KEPT):
             raise Forbidden(f"This user has {MAX_DEVICES} devices already. Use one of their names.")
 
     async def revoke_user(self, name: str, until: float) -> int:
         """Void the tokens of a user issued until then (seconds since 1970). Its id. Raises UnknownUser."""
-        user_id = await self._pool.value("user_revoke", name, until)
+        user_id = await self.pool.value("user_revoke", name, until)
         if user_id is None:
             raise UnknownUser
         return int(user_id)
 
     async def revoke_token(self, jti: str) -> None:
-        await self._pool.fetch("token_revoke", jti)
+        await self.pool.fetch("token_revoke", jti)
 
     async def versions(self, user_ids: Sequence[int]) -> dict[int, tuple[int, float]]:
         """By user id: its version, and until when (seconds since 1970) tokens are void."""
-        rows = await self._pool.fetch("users_changed", user_ids)
+        rows = await self.pool.fetch("users_changed", user_ids)
         return {row["id"]: (row["version"], row["revoked_before"]) for row in rows}
 
     async def revoked(self, jtis: Sequence[str]) -> set[str]:
-        return {row["jti"] for row in await self._pool.fetch("tokens_revoked", jtis)}
+        return {row["jti"] for row in await self.pool.fetch("tokens_revoked", jtis)}
 
     async def keep_ticket(self, digest: bytes, claims: str, seconds: float) -> None:
-        await self._pool.fetch("ticket_keep", digest, claims, seconds)
+        await self.pool.fetch("ticket_keep", digest, claims, seconds)
 
     async def take_ticket(self, digest: bytes) -> str | None:
         """The claims of a ticket, for the first who asks."""
-        claims: str | None = await self._pool.value("ticket_take", digest)
+        claims: str | None = await self.pool.value("ticket_take", digest)
         return claims
 
     # Topics and memberships
 
     async def memberships(self, user_id: int) -> list[Membership]:
-        return [_membership(row) for row in await self._pool.fetch("memberships_of_user", user_id)]
+        return [_membership(row) for row in await self.pool.fetch("memberships_of_user", user_id)]
 
     async def positions(self, user_id: int, device: str) -> dict[int, tuple[int, int]]:
         """By topic id: the head, and what this device has confirmed."""
-        rows = await self._pool.fetch("positions_of_user", user_id, device)
+        rows = await self.pool.fetch("positions_of_user", user_id, device)
         return {row["topic_id"]: (row["last_seq"], row["cursor"]) for row in rows}
 
     async def standing(self, name: str, user_id: int | None = None) -> Standing | None:
         """A topic by its name, as this user stands to it."""
-        row = await self._pool.row("topic_by_name", name, user_id)
+        row = await self.pool.row("topic_by_name", name, user_id)
         if row is None:
             return None
         topic = _topic(row, row["id"])
@@ -176,49 +176,49 @@ class Store:
         self, name: str, kind: Kind, owner: User, retention: int | None = None, lifetime: int | None = None
     ) -> int | None:
         """Its id, with its owner as first member; None where the name is taken."""
-        topic_id: int | None = await self._pool.value(
+        topic_id: int | None = await self.pool.value(
             "topic_create", name, kind, owner.name, retention, lifetime, owner.id
         )
         return topic_id
 
     async def change_topic(self, topic_id: int, kind: Kind, retention: int | None, lifetime: int | None) -> None:
-        await self._pool.fetch("topic_change", topic_id, kind, retention, lifetime)
+        await self.pool.fetch("topic_change", topic_id, kind, retention, lifetime)
 
     async def delete_topic(self, topic_id: int) -> list[int]:
         """The ids of the users who belonged to it. Raises UnknownTopic."""
-        gone: list[int] | None = await self._pool.value("topic_delete", topic_id)
+        gone: list[int] | None = await self.pool.value("topic_delete", topic_id)
         if gone is None:
             raise UnknownTopic
         return gone
 
     async def join(self, topic_id: int, user_id: int, role: Role, inviter: str | None) -> bool:
         """Whether the membership is new. Raises UnknownTopic."""
-        joined: bool | None = await self._pool.value("topic_join", topic_id, user_id, role, inviter)
+        joined: bool | None = await self.pool.value("topic_join", topic_id, user_id, role, inviter)
         if joined is None:
             raise UnknownTopic
         return joined
 
     async def leave(self, topic_id: int, user_id: int) -> bool:
         """Whether there was a membership."""
-        return bool(await self._pool.value("topic_leave", topic_id, user_id))
+        return bool(await self.pool.value("topic_leave", topic_id, user_id))
 
     async def members_page(self, topic_id: int, after: str, limit: int) -> list[Member]:
-        rows = await self._pool.fetch("members_page", topic_id, after, limit)
+        rows = await self.pool.fetch("members_page", topic_id, after, limit)
         return [Member(r["name"], r["role"], r["joined_seq"], msgspec.json.decode(r["cursors"])) for r in rows]
 
     async def member_names(self, topic_ids: Sequence[int], limit: int) -> dict[int, list[str]]:
         """By topic id: the first ``limit`` members by name."""
-        rows = await self._pool.fetch("members_named", topic_ids, limit)
+        rows = await self.pool.fetch("members_named", topic_ids, limit)
         return {row["topic_id"]: row["names"] for row in rows}
 
     async def receipts_page(self, topic_id: int, seq: int, after: str, limit: int) -> list[tuple[str, bool]]:
-        rows = await self._pool.fetch("receipts_page", topic_id, seq, after, limit)
+        rows = await self.pool.fetch("receipts_page", topic_id, seq, after, limit)
         return [(row["name"], row["has"]) for row in rows]
 
     # The log
 
     async def heads(self, topic_ids: Sequence[int]) -> dict[int, int]:
-        rows = await self._pool.fetch("heads_of", topic_ids)
+        rows = await self.pool.fetch("heads_of", topic_ids)
         return {row["topic_id"]: row["last_seq"] for row in rows}
 
     async def page(
@@ -230,7 +230,7 @@ class Store:
             UnknownTopic: it has gone.
         """
         direct = topic.kind == "direct"
-        rows = await self._pool.fetch("page_read", topic.id, after, budget, memberships, direct, PAGE_ROWS)
+        rows = await self.pool.fetch("page_read", topic.id, after, budget, memberships, direct, PAGE_ROWS)
         if not rows:
             raise UnknownTopic
         first = rows[0]
@@ -244,7 +244,7 @@ class Store:
     ) -> list[Message]:
         """Messages with after < seq < before, ascending: the newest ``limit`` of them, or the oldest."""
         name = "history_before" if newest else "history_after"
-        rows = await self._pool.fetch(name, topic_id, after, before, limit, membership)
+        rows = await self.pool.fetch(name, topic_id, after, before, limit, membership)
         return [_message(row) for row in (reversed(rows) if newest else rows)]
 
     async def move_cursors(self, moves: Sequence[Move]) -> set[int]:
@@ -253,28 +253,28 @@ class Store:
         Failures pass through as they are; moving again is harmless.
         """
         columns = zip(*((m.topic_id, m.membership_id, m.device, m.seq) for m in moves), strict=True)
-        async with self._pool.connection() as connection, connection.transaction():
+        async with self.pool.connection() as connection, connection.transaction():
             await connection.execute(_QUICK)
-            rows = await connection.fetch(self._pool.text("cursors_move"), *map(list, columns))
+            rows = await connection.fetch(self.pool.text("cursors_move"), *map(list, columns))
         return {row[0] for row in rows}
 
     # Upkeep: small batches
 
     async def take_turn(self, name: str, *args: Any, lock: int) -> int | None:
         """Run one purge by its statement's name. The rows that it touched; None where another node has the turn."""
-        async with self._pool.connection() as connection, connection.transaction():
+        async with self.pool.connection() as connection, connection.transaction():
             await connection.execute(_QUICK)
-            if not await connection.fetchval(self._pool.text("housekeeping_turn"), lock):
+            if not await connection.fetchval(self.pool.text("housekeeping_turn"), lock):
                 return None
-            status: str = await connection.execute(self._pool.text(name), *args)
+            status: str = await connection.execute(self.pool.text(name), *args)
         return int(status.rsplit(" ", 1)[1])
 
     async def deleted_topics(self, limit: int) -> list[int]:
-        return [row["id"] for row in await self._pool.fetch("topics_deleted", limit)]
+        return [row["id"] for row in await self.pool.fetch("topics_deleted", limit)]
 
     async def topics_slice(self, after: int, limit: int, retention: int) -> list[tuple[int, Kind, int]]:
         """The next topics by id: id, kind, retention in seconds."""
-        rows = await self._pool.fetch("topics_slice", after, limit, retention)
+        rows = await self.pool.fetch("topics_slice", after, limit, retention)
         return [(row["id"], row["kind"], row["retention"]) for row in rows]
 
 

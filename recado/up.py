@@ -83,7 +83,7 @@ def _door(settings: Settings, node: Node, tokens: Tokens) -> Door | Workers:
 async def _serve(settings: Settings, node: Node, stop: asyncio.Event, lost: asyncio.Future[int]) -> None:
     tokens = Tokens(settings.jwt_secret)
     door = _door(settings, node, tokens)
-    app = make_app(node.actions, node.pending, tokens, node.store, settings, node.metrics.registry)
+    app = make_app(node, tokens, settings)
     async with asyncio.TaskGroup() as tasks:
         works = [tasks.create_task(node.run(keeps_house=True)), tasks.create_task(door.run())]
         runner = await serve(app, settings.api_host, settings.api_port)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
-from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from api.route import Answer, Asked, Route
@@ -39,11 +38,11 @@ async def alive(asked: Asked[None, None]) -> Answer:
 async def ready(asked: Asked[None, None]) -> Answer:
     try:
         async with asyncio.timeout(PATIENCE):
-            await asked.domain.store.ping()
+            await asked.domain.node.store.ping()
     except TimeoutError:
         raise Unavailable("The database does not answer.") from None
     return Answer(200, Health("ok"))
 
 
 async def metrics(asked: Asked[None, None]) -> Answer:
-    return Answer(200, generate_latest(asked.domain.registry))
+    return Answer(200, asked.domain.node.metrics.text())

@@ -50,7 +50,7 @@ def routes() -> list[Route]:
 
 
 async def issue(asked: Asked[None, TicketWish]) -> Answer:
-    ticket = await asked.domain.tickets.issue(await _claims(asked))
+    ticket = await asked.domain.node.tickets.issue(await _claims(asked))
     return Answer(201, IssuedTicket(ticket, TICKET_SECONDS))
 
 
@@ -68,7 +68,7 @@ async def _claims(asked: Asked[None, TicketWish]) -> Claims:
 
 
 async def log_in(asked: Asked[None, Login]) -> Answer:
-    claims = await asked.domain.tickets.redeem(asked.body.ticket)
-    await identify(asked.domain.store, claims)
+    claims = await asked.domain.node.tickets.redeem(asked.body.ticket)
+    await identify(asked.domain.node.store, claims)
     token, expires_at = asked.domain.tokens.issue(claims.user, claims.expires_at - time.time(), claims.payload)
     return Answer(200, LoggedIn(claims.user, token, datetime.fromtimestamp(expires_at, UTC)))

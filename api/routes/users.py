@@ -38,7 +38,7 @@ def routes() -> list[Route]:
 
 
 async def get(asked: Asked[UsersQuery, None]) -> Answer:
-    found = await asked.domain.store.users_page(asked.query.after or "", min(asked.query.limit, MOST))
+    found = await asked.domain.node.store.users_page(asked.query.after or "", min(asked.query.limit, MOST))
     return Answer(200, [KnownUser(user_id, name) for user_id, name in found])
 
 

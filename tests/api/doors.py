@@ -86,7 +86,7 @@ async def running(dsn: str, **values: Any) -> AsyncIterator[Door]:
     node, tokens = Node(settings, dsn, LocalBus()), Tokens(SECRET)
     await node.open()
     work = asyncio.create_task(node.run(keeps_house=False))
-    app = make_app(node.actions, node.pending, tokens, node.store, settings, node.metrics.registry)
+    app = make_app(node, tokens, settings)
     runner = await serve(app, "127.0.0.1", settings.api_port)
     try:
         async with aiohttp.ClientSession() as http:

@@ -20,7 +20,7 @@ async def test_what_is_in_the_table_is_served_and_nothing_else(door: Door) -> No
     assert len(table) == len(all_routes())
     from api.app import make_app
 
-    app = make_app(door.node.actions, door.node.pending, door.tokens, door.node.store, door.settings)
+    app = make_app(door.node, door.tokens, door.settings)
     served = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
     assert served == table | {("HEAD", path) for method, path in table if method == "GET"}
 
