@@ -19,8 +19,10 @@ async def test_what_is_in_the_table_is_served_and_nothing_else(door: Door) -> No
     table = {(route.method, route.path) for route in all_routes()}
     assert len(table) == len(all_routes())
     from api.app import make_app
+    from messaging.bus import LocalBus
+    from messaging.node import Node
 
-    app = make_app(door.node, door.tokens, door.settings)
+    app = make_app(Node(door.settings, "", LocalBus()), door.tokens, door.settings)
     served = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
     assert served == table | {("HEAD", path) for method, path in table if method == "GET"}
 
