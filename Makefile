@@ -47,7 +47,7 @@ clean: ## remove what was installed or made; ./data stays
 
 # --- what the targets stand on ---------------------------------------------------------------------
 
-COMPILE = pip compile --quiet --universal --no-header --no-annotate --extra nats --extra terminal $(if $(UPGRADE),--upgrade) pyproject.toml
+COMPILE = pip compile --quiet --universal --no-header --no-annotate --extra nats --extra rabbitmq --extra terminal $(if $(UPGRADE),--upgrade) pyproject.toml
 
 # Prints nothing unless a branch of the file was missed, so that pytest's closing line stays the last one.
 define fully_covered
