@@ -1,6 +1,6 @@
 """Bring a database to the schema of this version: each file once, in order, under a lock.
 
-The functions of sql/functions.sql are applied again whenever they change.
+The functions (sql/functions*.sql) are applied again whenever they change.
 """
 
 from __future__ import annotations
@@ -8,13 +8,12 @@ from __future__ import annotations
 import hashlib
 import logging
 
-from messaging.queries import load_queries, migration_paths, read_sql
+from messaging.queries import function_paths, load_queries, migration_paths, read_sql
 from messaging.store_pool import Connection, connect
 
 log = logging.getLogger(__name__)
 
 _LOCK = 0x5245_4341_444F  # "RECADO": one migration at a time in a database
-_FUNCTIONS = "functions.sql"
 
 
 class MigrationError(Exception):
@@ -43,12 +42,13 @@ async def _apply_all(connection: Connection) -> None:
     await connection.execute(queries["migration_table"])
     rows = await connection.fetch(queries["migrations_applied"])
     applied = {row["name"]: row["checksum"] for row in rows}
-    paths = migration_paths()
-    if newer := sorted(set(applied) - {*paths, _FUNCTIONS}):
+    paths, functions = migration_paths(), function_paths()
+    if newer := sorted(set(applied) - {*paths, *functions}):
         raise MigrationError(f"This database was used by a newer Recado (it has {newer[-1]}). Start that version.")
     for path in paths:
         await _apply(connection, path, applied, again=False)
-    await _apply(connection, _FUNCTIONS, applied, again=True)
+    for path in functions:
+        await _apply(connection, path, applied, again=True)
 
 
 async def _apply(connection: Connection, path: str, applied: dict[str, str], *, again: bool) -> None:

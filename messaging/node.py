@@ -17,7 +17,9 @@ from messaging.migrations import migrate
 from messaging.pending import Pending
 from messaging.settings import Settings
 from messaging.store import Store
+from messaging.store_bridges import BridgeBook
 from messaging.tickets import Tickets
+from messaging.watch import Watch
 
 SETTLE_TIME = 10.0  # seconds that what is in flight has, at the end
 
@@ -38,6 +40,8 @@ class Node:
         self.actions = Actions(self.store, self.appender, bus, settings)
         self.tickets = Tickets(self.store)
         self.pending = Pending(self.store, self.cursors)
+        self.bridges = BridgeBook(self.store.pool)
+        self.watch = Watch(bus, self.store)
 
     async def open(self) -> None:
         """Bring the database up to date and connect.
@@ -54,6 +58,7 @@ class Node:
             tasks.create_task(self.appender.run(), name="appender")
             tasks.create_task(self.cursors.run(), name="cursors")
             tasks.create_task(self.bus.run(), name="bus")
+            tasks.create_task(self.watch.run(), name="watch")
             if keeps_house:
                 tasks.create_task(self._housekeeping.run(), name="housekeeping")
 

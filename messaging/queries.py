@@ -19,6 +19,11 @@ def migration_paths() -> list[str]:
     return ["schema.sql", *(f"migrations/{name}" for name in sorted(later) if name.endswith(".sql"))]
 
 
+def function_paths() -> list[str]:
+    """The files of functions, applied again whenever they have changed."""
+    return sorted(entry.name for entry in resources.files("sql").iterdir() if entry.name.startswith("functions"))
+
+
 def load_queries() -> dict[str, str]:
     """Statements by name, without the semicolon that ends them."""
     return {match[1]: match[3].strip().rstrip(";") for match in _NAMED.finditer(read_sql("queries.sql"))}

@@ -71,6 +71,8 @@ END $$;
 -- Concurrent calls with the same new names wait for each other in one order.
 CREATE OR REPLACE FUNCTION recado.know(names text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    fresh bigint[];
 BEGIN
     WITH made AS (
         INSERT INTO recado.users (name) SELECT DISTINCT unnest(names) ORDER BY 1 ON CONFLICT DO NOTHING RETURNING id, name
@@ -78,9 +80,12 @@ BEGIN
         INSERT INTO recado.topics (name, kind, creator) SELECT '@' || name, 'direct', name FROM made RETURNING id, creator
     ), head AS (
         INSERT INTO recado.heads (topic_id) SELECT id FROM inbox
+    ), owned AS (
+        INSERT INTO recado.memberships (topic_id, user_id, role, joined_seq)
+        SELECT inbox.id, made.id, 'owner', 0 FROM made JOIN inbox ON inbox.creator = made.name
     )
-    INSERT INTO recado.memberships (topic_id, user_id, role, joined_seq)
-    SELECT inbox.id, made.id, 'owner', 0 FROM made JOIN inbox ON inbox.creator = made.name;
+    SELECT array_agg(id) INTO fresh FROM inbox;
+    PERFORM recado.join_bridges(fresh);
 END $$;
 
 -- A new topic, with the owner (the id of a user, or NULL) as its first member. NULL where the name is taken.
@@ -98,6 +103,7 @@ BEGIN
         IF owner IS NOT NULL THEN
             PERFORM recado.join_topic(made, owner, 'owner', NULL);
         END IF;
+        PERFORM recado.join_bridges(ARRAY[made]);
     END IF;
     RETURN made;
 END $$;

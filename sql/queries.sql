@@ -86,8 +86,8 @@ SELECT id, version, extract(epoch FROM revoked_before)::float8 AS revoked_before
 SELECT jti FROM recado.revocations WHERE jti = ANY ($1);
 
 -- name: users_page
--- Known users by name.
-SELECT id, name FROM recado.users WHERE name > $1 ORDER BY name LIMIT $2;
+-- Known users by name; not the bridges, whose names begin with '%'.
+SELECT id, name FROM recado.users WHERE name > $1 AND name NOT LIKE '\%%' ORDER BY name LIMIT $2;
 
 -- name: device_see
 -- A device connects; false where its user has too many.
@@ -274,6 +274,122 @@ DELETE FROM recado.messages AS m USING (
     LIMIT $3
 ) AS gone
 WHERE m.topic_id = gone.topic_id AND m.seq = gone.seq;
+
+-- name: bridge_register
+-- A bridge as it is configured now; the id of its user.
+SELECT recado.register_bridge($1, $2, $3, $4);
+
+-- name: bridge_forget
+-- A bridge leaves everything but its inbox.
+SELECT recado.forget_bridge($1);
+
+-- name: bridges_all
+-- Every bridge, how it fares, and what lies before it. Its own inbox is one of its topics.
+SELECT b.user_id, b.name, b.kind, b.topics, b.paused, b.state, b.reason, b.attempts, b.since,
+       coalesce(behind.lag, 0)::bigint AS lag, behind.oldest,
+       (SELECT count(*) FROM recado.dead_letters AS d WHERE d.bridge = b.name) AS dead
+FROM recado.bridges AS b
+LEFT JOIN LATERAL (
+    SELECT sum(h.last_seq - c.seq) AS lag,
+           min((SELECT m.sent_at FROM recado.messages AS m
+                WHERE m.topic_id = c.topic_id AND m.seq > c.seq ORDER BY m.seq LIMIT 1)) AS oldest
+    FROM recado.memberships AS s
+    JOIN recado.cursors AS c ON c.topic_id = s.topic_id AND c.membership_id = s.id AND c.device = ''
+    JOIN recado.heads AS h ON h.topic_id = s.topic_id
+    WHERE s.user_id = b.user_id AND h.last_seq > c.seq
+) AS behind ON true
+WHERE $1::text IS NULL OR b.name = $1
+ORDER BY b.name;
+
+-- name: bridge_standing
+-- One bridge as its lane must know it, and the version of its user.
+SELECT b.name, b.kind, b.paused, b.state, b.attempts, b.since, u.version
+FROM recado.bridges AS b JOIN recado.users AS u ON u.id = b.user_id WHERE b.user_id = $1;
+
+-- name: bridge_report
+-- How a bridge fares; since when is kept while its state stays the same.
+UPDATE recado.bridges SET state = $2, reason = $3, attempts = $4,
+       since = CASE WHEN state = $2 THEN since ELSE now() END
+WHERE user_id = $1;
+
+-- name: bridge_pause
+-- Stop a lane, or let it go on; what comes is kept meanwhile.
+WITH changed AS (UPDATE recado.bridges SET paused = $2, reason = $3 WHERE name = $1 RETURNING user_id)
+UPDATE recado.users AS u SET version = version + 1 FROM changed WHERE u.id = changed.user_id RETURNING u.id;
+
+-- name: dead_letter_bury
+-- A message that was given up on; once more changes nothing.
+INSERT INTO recado.dead_letters (bridge, topic, topic_id, seq, sender, content, sent_at, reason)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING;
+
+-- name: dead_letters_page
+-- The dead letters of a bridge (NULL: of all), oldest first.
+SELECT id, bridge, topic, topic_id, seq, sender, content, sent_at, reason, died_at FROM recado.dead_letters
+WHERE ($1::text IS NULL OR bridge = $1) AND id > $2 ORDER BY id LIMIT $3;
+
+-- name: dead_letters_chosen
+-- Those of a bridge by their ids (NULL: all) and times of death, that still have their content.
+SELECT id, topic, topic_id, seq, sender, content, sent_at, reason, died_at FROM recado.dead_letters
+WHERE bridge = $1 AND content IS NOT NULL AND ($2::bigint[] IS NULL OR id = ANY ($2))
+  AND died_at >= coalesce($3, '-infinity') AND died_at < coalesce($4, 'infinity')
+ORDER BY id LIMIT $5;
+
+-- name: dead_letters_drop
+-- They are in the log again.
+DELETE FROM recado.dead_letters WHERE id = ANY ($1);
+
+-- name: overview_totals
+-- How much there is, without counting messages: what the heads say, and what PostgreSQL knows of the table.
+SELECT clock_timestamp() AS at, coalesce(sum(last_seq), 0)::bigint AS appended, count(*) AS topics,
+       (SELECT CASE WHEN reltuples >= 0 THEN reltuples::bigint END FROM pg_class
+        WHERE oid = 'recado.messages'::regclass) AS kept,
+       pg_total_relation_size('recado.messages') AS bytes
+FROM recado.heads;
+
+-- name: overview_busiest
+-- The topics with the most messages in the last minute, among the $1 whose heads were raised last (their rows have the
+-- youngest xmin). Of each, the last $2 messages: where all of them are younger than a minute, their rate is the topic's.
+WITH recent AS MATERIALIZED (
+    SELECT topic_id, last_seq FROM recado.heads WHERE last_seq > 0 ORDER BY age(xmin) LIMIT $1
+)
+SELECT t.name, t.kind, recent.last_seq,
+       (least(sample.count, $2) * 60.0
+        / CASE WHEN sample.count < $2 THEN 60.0 ELSE greatest(sample.seconds, 1.0) END)::float8 AS per_minute
+FROM recent
+JOIN recado.topics AS t ON t.id = recent.topic_id AND t.deleted_at IS NULL
+CROSS JOIN LATERAL (
+    -- From the oldest of them on by seq, because of an inbox's messages those that were seen have gone.
+    SELECT recent.last_seq - min(m.seq) + 1 AS count, extract(epoch FROM now() - min(m.sent_at)) AS seconds
+    FROM recado.messages AS m
+    WHERE m.topic_id = recent.topic_id AND m.seq > recent.last_seq - $2 AND m.sent_at > now() - interval '1 minute'
+) AS sample
+WHERE sample.count > 0
+ORDER BY per_minute DESC, t.name LIMIT $3;
+
+-- name: overview_behind
+-- The members furthest behind, by the device that has confirmed most, among the first $2 members of each of the $1 longest
+-- topics: who is behind in a shorter one has less pending than that one is long.
+WITH longest AS MATERIALIZED (
+    SELECT topic_id, last_seq FROM recado.heads WHERE last_seq > 0 ORDER BY last_seq DESC LIMIT $1
+), furthest AS MATERIALIZED (
+    SELECT longest.topic_id, m.user_id, longest.last_seq, greatest(m.joined_seq, confirmed.seq) AS seq
+    FROM longest
+    CROSS JOIN LATERAL (
+        SELECT id, user_id, joined_seq FROM recado.memberships
+        WHERE topic_id = longest.topic_id ORDER BY user_id LIMIT $2
+    ) AS m
+    CROSS JOIN LATERAL (
+        SELECT max(seq) AS seq FROM recado.cursors WHERE topic_id = longest.topic_id AND membership_id = m.id
+    ) AS confirmed
+    WHERE longest.last_seq > greatest(m.joined_seq, confirmed.seq)
+    ORDER BY longest.last_seq - greatest(m.joined_seq, confirmed.seq) DESC LIMIT $3
+)
+SELECT u.name, t.name AS topic, f.last_seq - f.seq AS pending,
+       (SELECT sent_at FROM recado.messages WHERE topic_id = f.topic_id AND seq > f.seq ORDER BY seq LIMIT 1) AS oldest_at
+FROM furthest AS f
+JOIN recado.topics AS t ON t.id = f.topic_id AND t.deleted_at IS NULL
+JOIN recado.users AS u ON u.id = f.user_id
+ORDER BY pending DESC, u.name, t.name;
 
 -- name: notify
 -- A parcel of the bus.

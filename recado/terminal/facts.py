@@ -20,7 +20,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 from messaging.buses.choose import make_bus
 from messaging.errors import Unavailable
 from messaging.model import Changed, Notice
-from messaging.queries import load_queries, migration_paths, read_sql
+from messaging.queries import function_paths, load_queries, migration_paths, read_sql
 from messaging.settings import Settings
 from messaging.store_pool import Connection, connect
 from recado.client import Refused
@@ -93,7 +93,7 @@ async def applied(connection: Connection) -> dict[str, str] | None:
 
 def shipped() -> dict[str, str]:
     """Checksums of the SQL files of this version, as they are noted when applied."""
-    paths = [*migration_paths(), "functions.sql"]
+    paths = [*migration_paths(), *function_paths()]
     return {path: hashlib.sha256(read_sql(path).encode()).hexdigest() for path in paths}
 
 

@@ -129,7 +129,7 @@ def migrations_finding(applied: dict[str, str] | None, shipped: dict[str, str]) 
         return Finding(
             "fault", "migrations", f"a newer Recado was here (it has {newer[-1]})", "Install that version."
         )
-    if [name for name in changed if name != "functions.sql"]:
+    if [name for name in changed if not name.startswith("functions")]:
         return Finding("fault", "migrations", f"sql/{changed[0]} is not what was applied", "Put the file back.")
     if missing or changed:
         behind = ", ".join([*missing, *changed])

@@ -12,7 +12,7 @@ import pytest
 from log_support import connected, rows, run, value, waits_for_lock
 from messaging import migrations
 from messaging.migrations import MigrationError, migrate
-from messaging.queries import migration_paths, read_sql
+from messaging.queries import function_paths, migration_paths, read_sql
 
 _numbers = itertools.count(1)
 
@@ -33,7 +33,7 @@ async def applied(dsn: str) -> list[tuple[str, str, object]]:
 async def test_five_runners_at_once(empty: str) -> None:
     """On an empty database: every file is applied once, nobody fails."""
     await asyncio.gather(*(migrate(empty) for _ in range(5)))
-    assert {name for name, _, _ in await applied(empty)} == {*migration_paths(), "functions.sql"}
+    assert {name for name, _, _ in await applied(empty)} == {*migration_paths(), *function_paths()}
     assert await value(empty, "SELECT count(*) FROM recado.topics WHERE name = 'general'") == 1
 
 

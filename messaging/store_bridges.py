@@ -1,0 +1,133 @@
+"""What the store keeps of bridges beyond memberships and cursors: their patterns, how they fare, their dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from messaging.store_pool import Pool
+
+State = Literal["up", "waiting", "failing"]
+
+PREFIX = "%bridge/"  # of the user that a bridge is: no token can name it, as '%' is in no name
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A bridge as its lane must know it. ``version``: of its user, raised by every change."""
+
+    name: str
+    kind: str
+    paused: bool
+    state: State
+    attempts: int
+    since: datetime
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A bridge as its operator sees it. ``lag``: messages before it; ``oldest``: when the first of them came."""
+
+    name: str
+    kind: str
+    paused: bool
+    state: State
+    reason: str | None
+    attempts: int
+    since: datetime
+    lag: int
+    oldest: datetime | None
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that was given up on. ``content`` is None where it had expired before it could be sent."""
+
+    bridge: str
+    topic: str
+    topic_id: int
+    seq: int
+    sender: str
+    content: str | None
+    sent_at: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """A dead letter as it lies in the store."""
+
+    id: int
+    letter: DeadLetter
+    died_at: datetime
+
+
+class BridgeBook:
+    """Bridges in the store. Writes are harmless to repeat; failures pass as Unavailable, see Pool."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def register(self, name: str, kind: str, like: str | None, username: str | None = None) -> int:
+        """Make a bridge known as it is configured now: a member of every topic whose name is LIKE that, from here on.
+
+        Returns:
+            The id of the user that it is.
+        """
+        user_id = await self._pool.value("bridge_register", username or PREFIX + name, name, kind, like)
+        return int(user_id)
+
+    async def forget(self, name: str) -> int | None:
+        """The id of the user that it was; None where there is no such bridge."""
+        user_id: int | None = await self._pool.value("bridge_forget", name)
+        return user_id
+
+    async def standing(self, user_id: int) -> Standing | None:
+        row = await self._pool.row("bridge_standing", user_id)
+        return None if row is None else Standing(**row)
+
+    async def reports(self, name: str | None = None) -> list[Report]:
+        fields = Report.__dataclass_fields__
+        rows = await self._pool.fetch("bridges_all", name)
+        return [Report(**{field: row[field] for field in fields}) for row in rows]
+
+    async def report(self, user_id: int, state: State, reason: str | None, attempts: int) -> None:
+        await self._pool.fetch("bridge_report", user_id, state, reason, attempts)
+
+    async def pause(self, name: str, paused: bool, reason: str | None = None) -> int | None:
+        """The id of its user; None where there is no such bridge."""
+        user_id: int | None = await self._pool.value("bridge_pause", name, paused, reason)
+        return user_id
+
+    async def bury(self, letter: DeadLetter) -> None:
+        await self._pool.fetch(
+            "dead_letter_bury", letter.bridge, letter.topic, letter.topic_id, letter.seq, letter.sender,
+            letter.content, letter.sent_at, letter.reason,
+        )  # fmt: skip
+
+    async def buried(self, bridge: str | None, after: int, limit: int) -> list[Buried]:
+        rows = await self._pool.fetch("dead_letters_page", bridge, after, limit)
+        return [_buried(row, row["bridge"]) for row in rows]
+
+    async def chosen(
+        self, bridge: str, ids: Sequence[int] | None, since: datetime | None, until: datetime | None, limit: int
+    ) -> list[Buried]:
+        """Dead letters that can be sent again."""
+        rows = await self._pool.fetch("dead_letters_chosen", bridge, ids, since, until, limit)
+        return [_buried(row, bridge) for row in rows]
+
+    async def unearth(self, ids: Sequence[int]) -> None:
+        """Drop dead letters that are in the log again."""
+        await self._pool.fetch("dead_letters_drop", list(ids))
+
+
+def _buried(row: Any, bridge: str) -> Buried:
+    letter = DeadLetter(
+        bridge, row["topic"], row["topic_id"], row["seq"], row["sender"], row["content"],
+        row["sent_at"], row["reason"],
+    )  # fmt: skip
+    return Buried(row["id"], letter, row["died_at"])

@@ -1,0 +1,78 @@
+-- Bridges: who is a member of what by its pattern. Applied again whenever this file changes; see functions.sql.
+
+-- Bridges whose pattern fits new topics become their members, from the first message on.
+-- Shared with other makers of topics, against `register_bridge`: either sees what the other has made.
+CREATE OR REPLACE FUNCTION recado.join_bridges(fresh bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF fresh IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock_shared(recado.lock_of_patterns());
+    WITH joined AS (
+        INSERT INTO recado.memberships (topic_id, user_id, role, joined_seq)
+        SELECT t.id, b.user_id, 'member', 0
+        FROM recado.topics AS t JOIN recado.bridges AS b ON t.name LIKE b.topics
+        WHERE t.id = ANY (fresh) AND t.name NOT LIKE '@\%%' ON CONFLICT DO NOTHING RETURNING topic_id, id, user_id
+    ), placed AS (
+        INSERT INTO recado.cursors (topic_id, membership_id, device, seq)
+        SELECT j.topic_id, j.id, d.name, 0 FROM joined AS j JOIN recado.devices AS d ON d.user_id = j.user_id
+    )
+    UPDATE recado.users SET version = version + 1 WHERE id IN (
+        SELECT u.id FROM recado.users AS u WHERE u.id IN (SELECT user_id FROM joined) ORDER BY u.id FOR NO KEY UPDATE
+    );
+END $$;
+
+CREATE OR REPLACE FUNCTION recado.lock_of_patterns() RETURNS bigint LANGUAGE sql IMMUTABLE AS $$ SELECT 90455338075983 $$;
+
+-- A bridge as it is configured now: known as a user, and member of every topic that fits, from its head on.
+-- What no longer fits is left. Returns the id of its user.
+CREATE OR REPLACE FUNCTION recado.register_bridge(username text, called text, of_kind text, pattern text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    bridge bigint;
+BEGIN
+    PERFORM recado.know(ARRAY[username]);
+    PERFORM pg_advisory_xact_lock(recado.lock_of_patterns());
+    SELECT id INTO bridge FROM recado.users WHERE name = username;
+    INSERT INTO recado.bridges AS b (user_id, name, kind, topics) VALUES (bridge, called, of_kind, pattern)
+    ON CONFLICT (user_id) DO UPDATE SET kind = excluded.kind, topics = excluded.topics;
+    -- In the order of the locks: every head that this touches, then memberships, then the user.
+    PERFORM FROM recado.heads AS h JOIN recado.topics AS t ON t.id = h.topic_id
+    WHERE t.name LIKE pattern ORDER BY h.topic_id FOR NO KEY UPDATE OF h;
+    WITH joined AS (
+        INSERT INTO recado.memberships (topic_id, user_id, role, joined_seq)
+        SELECT h.topic_id, bridge, 'member', h.last_seq
+        FROM recado.heads AS h JOIN recado.topics AS t ON t.id = h.topic_id
+        WHERE t.name LIKE pattern AND t.name NOT LIKE '@\%%' ON CONFLICT DO NOTHING RETURNING topic_id, id, joined_seq
+    )
+    INSERT INTO recado.cursors (topic_id, membership_id, device, seq) SELECT topic_id, id, '', joined_seq FROM joined;
+    WITH ended AS (
+        DELETE FROM recado.memberships AS m USING recado.topics AS t
+        WHERE m.user_id = bridge AND t.id = m.topic_id AND t.name NOT LIKE coalesce(pattern, '') AND m.role <> 'owner'
+        RETURNING m.topic_id, m.id
+    )
+    DELETE FROM recado.cursors AS c USING ended WHERE c.topic_id = ended.topic_id AND c.membership_id = ended.id;
+    UPDATE recado.users SET version = version + 1 WHERE id = bridge;
+    PERFORM recado.see_device(bridge, '', 16, interval '30 days');
+    RETURN bridge;
+END $$;
+
+-- A bridge leaves every topic but its inbox. Returns the id of its user, NULL where there is no such bridge.
+CREATE OR REPLACE FUNCTION recado.forget_bridge(called text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    bridge bigint;
+BEGIN
+    DELETE FROM recado.bridges WHERE name = called RETURNING user_id INTO bridge;
+    IF bridge IS NOT NULL THEN
+        PERFORM FROM recado.heads AS h JOIN recado.memberships AS m ON m.topic_id = h.topic_id
+        WHERE m.user_id = bridge AND m.role <> 'owner' ORDER BY h.topic_id FOR NO KEY UPDATE OF h;
+        WITH ended AS (
+            DELETE FROM recado.memberships WHERE user_id = bridge AND role <> 'owner' RETURNING topic_id, id
+        )
+        DELETE FROM recado.cursors AS c USING ended WHERE c.topic_id = ended.topic_id AND c.membership_id = ended.id;
+        UPDATE recado.users SET version = version + 1 WHERE id = bridge;
+    END IF;
+    RETURN bridge;
+END $$;
