@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -32,6 +34,15 @@ class Metrics:
         self.swept = Counter(
             "recado_swept_total", "Heads that a sweep found and no notice told", registry=self.registry
         )
+
+        counts = partial(Counter, labelnames=["bridge"], registry=self.registry)
+        gauges = partial(Gauge, labelnames=["bridge"], registry=self.registry)
+        self.bridge_sent = counts("recado_bridge_sent_total", "Messages that a bridge's system has confirmed")
+        self.bridge_failures = counts("recado_bridge_failures_total", "Tries in vain to reach a bridge's system")
+        self.bridge_buried = counts("recado_bridge_buried_total", "Messages that a bridge gave up on")
+        self.bridge_lag = gauges("recado_bridge_lag", "Messages before a bridge")
+        self.bridge_oldest = gauges("recado_bridge_oldest_seconds", "Age of the oldest of them")
+        self.bridge_dead = gauges("recado_bridge_dead", "Dead letters of a bridge")
 
     def delivered(self, messages: int, writes: int) -> None:
         self._deliveries.inc(messages)

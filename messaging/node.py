@@ -15,6 +15,7 @@ from messaging.housekeeping import Housekeeping
 from messaging.metrics import Metrics
 from messaging.migrations import migrate
 from messaging.pending import Pending
+from messaging.replay import Bridges
 from messaging.settings import Settings
 from messaging.store import Store
 from messaging.store_bridges import BridgeBook
@@ -40,7 +41,8 @@ class Node:
         self.actions = Actions(self.store, self.appender, bus, settings)
         self.tickets = Tickets(self.store)
         self.pending = Pending(self.store, self.cursors)
-        self.bridges = BridgeBook(self.store.pool)
+        self.book = BridgeBook(self.store.pool)
+        self.bridges = Bridges(self.book, self.store, self.appender, bus)
         self.watch = Watch(bus, self.store)
 
     async def open(self) -> None:

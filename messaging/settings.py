@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from messaging.issuer_settings import Issuer, parse_issuers
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SCHEME_PORTS = {"http": 80, "https": 443}
 _LOOPBACK = "127.0.0.0/8,::1/128"
+SHOWN = 120  # characters of a wrong value
 SECRET_BYTES = 32  # RFC 7518, section 3.2: an HS256 key is at least as long as the hash
 
 
@@ -105,6 +108,7 @@ class Settings:
     public_api_url: str = _setting("PUBLIC_API_URL", "", _text)
     trusted_proxies: tuple[Network, ...] = _setting("TRUSTED_PROXIES", (), _networks)
     jwt_secret: str = _setting("JWT_SECRET", "", _text)
+    jwt_issuers: tuple[Issuer, ...] = _setting("JWT_ISSUERS", (), parse_issuers)
     auth_mode: str = _setting("AUTH_MODE", "", _auth_mode)
     api_key: str = _setting("API_KEY", "", _text)
     open_nets: tuple[Network, ...] = _setting("OPEN_NETS", _networks(_LOOPBACK), _networks)
@@ -112,6 +116,9 @@ class Settings:
     allowed_origins: tuple[str, ...] = _setting("ALLOWED_ORIGINS", (), _list)
     bus_url: str = _setting("BUS_URL", "", _bus)
     workers: int = _setting("WORKERS", 1, _positive)
+    nats_url: str = _setting("NATS_URL", "", _text)
+    rabbitmq_url: str = _setting("RABBITMQ_URL", "", _text)
+    bridges_file: Path | None = _setting("BRIDGES_FILE", None, Path)
     max_frame: int = _setting("MAX_FRAME", 65536, _frame_size)
     rate_limit: float = _setting("RATE_LIMIT", 1000.0, _rate)
     max_connections_per_user: int = _setting("MAX_CONNECTIONS_PER_USER", 64, _positive)
@@ -172,7 +179,8 @@ def _parsed(name: str, text: str, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(text)
     except ValueError as exc:
-        raise SettingsError(f"{name}: {text!r} is not a value that it takes: {exc}") from None
+        shown = text if len(text) <= SHOWN else text[:SHOWN] + "…"
+        raise SettingsError(f"{name}: {shown!r} is not a value that it takes: {exc}") from None
 
 
 def _default_mode(values: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from messaging.errors import Conflict
 from messaging.store_pool import Pool
 
 State = Literal["up", "waiting", "failing"]
@@ -72,13 +73,18 @@ class BridgeBook:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def register(self, name: str, kind: str, like: str | None, username: str | None = None) -> int:
+    async def register(self, name: str, kind: str, like: str | None) -> int:
         """Make a bridge known as it is configured now: a member of every topic whose name is LIKE that, from here on.
 
         Returns:
             The id of the user that it is.
+
+        Raises:
+            Conflict: a bridge of another kind has this name.
         """
-        user_id = await self._pool.value("bridge_register", username or PREFIX + name, name, kind, like)
+        user_id = await self._pool.value("bridge_register", PREFIX + name, name, kind, like)
+        if user_id is None:
+            raise Conflict(f"There is a bridge {name!r} of another kind already. Choose another name.")
         return int(user_id)
 
     async def forget(self, name: str) -> int | None:

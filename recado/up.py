@@ -11,6 +11,7 @@ from typing import Any
 
 from api.app import make_app
 from api.serving import serve
+from bridges.choose import make_bridging
 from messaging.buses.choose import make_bus
 from messaging.node import Node
 from messaging.process import stop_signal
@@ -81,11 +82,12 @@ def _door(settings: Settings, node: Node, tokens: Tokens) -> Door | Workers:
 
 
 async def _serve(settings: Settings, node: Node, stop: asyncio.Event, lost: asyncio.Future[int]) -> None:
-    tokens = Tokens(settings.jwt_secret)
+    tokens = Tokens(settings.jwt_secret, settings.jwt_issuers)
     door = _door(settings, node, tokens)
+    bridging = make_bridging(settings, settings.database_url, node)
     app = make_app(node, tokens, settings)
-    async with asyncio.TaskGroup() as tasks:
-        works = [tasks.create_task(node.run(keeps_house=True)), tasks.create_task(door.run())]
+    async with tokens, asyncio.TaskGroup() as tasks:
+        works = [tasks.create_task(run) for run in (node.run(keeps_house=True), bridging.run(), door.run())]
         runner = await serve(app, settings.api_host, settings.api_port)
         ports = replace(settings, ws_port=await door.listening(), api_port=runner.addresses[0][1])
         print(await welcome(ports, node.actions, tokens), flush=True)

@@ -26,7 +26,7 @@ END $$;
 CREATE OR REPLACE FUNCTION recado.lock_of_patterns() RETURNS bigint LANGUAGE sql IMMUTABLE AS $$ SELECT 90455338075983 $$;
 
 -- A bridge as it is configured now: known as a user, and member of every topic that fits, from its head on.
--- What no longer fits is left. Returns the id of its user.
+-- What no longer fits is left. Returns the id of its user; NULL where a bridge of another kind has the name.
 CREATE OR REPLACE FUNCTION recado.register_bridge(username text, called text, of_kind text, pattern text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -35,6 +35,9 @@ BEGIN
     PERFORM recado.know(ARRAY[username]);
     PERFORM pg_advisory_xact_lock(recado.lock_of_patterns());
     SELECT id INTO bridge FROM recado.users WHERE name = username;
+    IF EXISTS (SELECT FROM recado.bridges AS b WHERE b.user_id = bridge AND b.kind <> of_kind) THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO recado.bridges AS b (user_id, name, kind, topics) VALUES (bridge, called, of_kind, pattern)
     ON CONFLICT (user_id) DO UPDATE SET kind = excluded.kind, topics = excluded.topics;
     -- In the order of the locks: every head that this touches, then memberships, then the user.

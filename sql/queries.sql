@@ -331,7 +331,7 @@ WHERE ($1::text IS NULL OR bridge = $1) AND id > $2 ORDER BY id LIMIT $3;
 -- Those of a bridge by their ids (NULL: all) and times of death, that still have their content.
 SELECT id, topic, topic_id, seq, sender, content, sent_at, reason, died_at FROM recado.dead_letters
 WHERE bridge = $1 AND content IS NOT NULL AND ($2::bigint[] IS NULL OR id = ANY ($2))
-  AND died_at >= coalesce($3, '-infinity') AND died_at < coalesce($4, 'infinity')
+  AND died_at >= coalesce($3::timestamptz, '-infinity') AND died_at < coalesce($4::timestamptz, 'infinity')
 ORDER BY id LIMIT $5;
 
 -- name: dead_letters_drop
@@ -398,6 +398,10 @@ SELECT recado.notify($1, $2);
 -- name: housekeeping_turn
 -- One node at a time keeps house.
 SELECT pg_try_advisory_xact_lock($1);
+
+-- name: turn_take
+-- A turn that is held as long as this connection lives.
+SELECT pg_try_advisory_lock($1);
 
 -- name: shared_value
 -- What the services of an installation agree on: the first value that any of them offered.

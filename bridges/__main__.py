@@ -1,0 +1,47 @@
+"""The bridges as a service of their own: ``python -m bridges``, against DATABASE_URL. A second one stands by."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from bridges.choose import make_bridging
+from messaging.buses.choose import make_bus
+from messaging.node import Node
+from messaging.process import run_process, stop_signal
+from messaging.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+async def work(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM; what was confirmed is stored before it ends.
+
+    Raises:
+        SettingsError, Unavailable, MigrationError, NotDurable, OSError: the start failed.
+    """
+    stop = stop_signal()
+    node = Node(settings, settings.database_url, make_bus(settings.bus_url or "postgres:", settings.database_url))
+    try:
+        bridging = make_bridging(settings, settings.database_url, node)
+        await node.open()
+        async with asyncio.TaskGroup() as tasks:
+            lanes = tasks.create_task(bridging.run())
+            domain = tasks.create_task(node.run(keeps_house=True))
+            print("ready", flush=True)
+            await stop.wait()
+            lanes.cancel()
+            await asyncio.wait([lanes])
+            if not await node.settle():
+                log.warning("stopped before everything in flight was stored; it is sent again")
+            domain.cancel()
+    finally:
+        await node.close()
+
+
+def main() -> None:
+    run_process("bridges", work)
+
+
+if __name__ == "__main__":
+    main()

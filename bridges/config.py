@@ -1,0 +1,119 @@
+"""What an operator says of brokers: BRIDGES_FILE (TOML), and what NATS_URL and RABBITMQ_URL mean by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from messaging.settings import Settings, SettingsError
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+Payload = Literal["content", "envelope"]
+
+SEED_TOPICS = "updates.store.*"
+
+
+class NatsOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Topics that match, to a subject. ``{topic}`` stands for the topic's name.
+
+    ``payload``: the content's bytes alone, or an object with topic_name, seq, user_source, sent_at and content.
+    """
+
+    name: Name
+    topics: Text
+    subject: Text = "{topic}"
+    payload: Payload = "content"
+    url: str = ""
+
+
+class NatsIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A subject (with NATS' wildcards), into topics. ``{subject}`` stands for the subject that a message came by."""
+
+    name: Name
+    subject: Text
+    topic: Text = "{subject}"
+    sender: Text = "nats"
+    url: str = ""
+
+
+class RabbitOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Topics that match, to a queue. ``{topic}`` stands for the topic's name, ``{user}`` for an inbox's owner.
+
+    ``payload`` "prontogram" is what a legacy consumer reads: {sender, receiver, body, send_time}.
+    """
+
+    name: Name
+    topics: Text
+    queue: Text = "{topic}"
+    payload: Literal["content", "envelope", "prontogram"] = "content"
+    url: str = ""
+
+
+class RabbitIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A queue, into a topic. ``dead_after``: tries after which a message that can't be stored becomes a dead letter."""
+
+    name: Name
+    queue: Text
+    topic: Text
+    sender: Text = "rabbitmq"
+    prefetch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
+    dead_after: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
+    url: str = ""
+
+
+class Nats(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"outs": "out", "ins": "in"}):
+    outs: tuple[NatsOut, ...] = ()
+    ins: tuple[NatsIn, ...] = ()
+
+
+class Rabbit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"outs": "out", "ins": "in"}):
+    outs: tuple[RabbitOut, ...] = ()
+    ins: tuple[RabbitIn, ...] = ()
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that is bridged to brokers."""
+
+    nats: Nats = Nats()
+    rabbitmq: Rabbit = Rabbit()
+
+    def named(self) -> Iterator[NatsOut | NatsIn | RabbitOut | RabbitIn]:
+        yield from self.nats.outs
+        yield from self.nats.ins
+        yield from self.rabbitmq.outs
+        yield from self.rabbitmq.ins
+
+
+def read_config(settings: Settings) -> Config:
+    """The file, or what the URLs mean where there is none. Raises SettingsError: one line that names what is wrong."""
+    if settings.bridges_file is None:
+        seed = (NatsOut("ezout", SEED_TOPICS),) if settings.nats_url else ()
+        return Config(nats=Nats(outs=seed))
+    return checked(decode(settings.bridges_file), settings)
+
+
+def decode(path: Path) -> Config:
+    """Raises SettingsError."""
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Config)
+    except OSError as exc:
+        raise SettingsError(f"BRIDGES_FILE: {path} can't be read: {exc.strerror}") from None
+    except msgspec.MsgspecError as exc:
+        raise SettingsError(f"BRIDGES_FILE: {path}: {exc}") from None
+
+
+def checked(config: Config, settings: Settings) -> Config:
+    """Raises SettingsError where two bridges have one name, or one has no server."""
+    names = [each.name for each in config.named()]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise SettingsError(f"BRIDGES_FILE: two bridges are called {twice!r}; each needs a name of its own")
+    for each in config.named():
+        is_nats = isinstance(each, NatsOut | NatsIn)
+        if not each.url and not (settings.nats_url if is_nats else settings.rabbitmq_url):
+            setting = "NATS_URL" if is_nats else "RABBITMQ_URL"
+            raise SettingsError(f"BRIDGES_FILE: bridge {each.name!r} has no server: give it a url, or set {setting}")
+    return config

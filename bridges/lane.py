@@ -1,0 +1,250 @@
+"""A lane: the one reader that serves a bridge, in order. Read from the cursor, send, confirm, go on.
+
+The bridge is a member, so its cursors say what it has; there is no queue here and no list of what is to be sent again.
+One message is in flight. Whatever goes wrong is one of four things:
+
+    the other system has a problem    stand still, try the same message again, sooner or later (`Schedule`)
+    the message has a problem         bury it (a dead letter), go on behind it
+    the other system wants no more    pause; what comes is kept
+    our database is away              wait for it
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bridges.outlet import Gone, Outlet, Parcel, Undeliverable, Unreachable, original
+from bridges.schedule import FAILING_AFTER, Pace, Schedule
+from messaging.cursors import Cursors
+from messaging.errors import UnknownTopic
+from messaging.metrics import Metrics
+from messaging.model import Entry, Gap, Membership, Message, Page
+from messaging.node import Node
+from messaging.replay import read_replay
+from messaging.store import Store
+from messaging.store_bridges import BridgeBook, DeadLetter, Standing, State
+from messaging.store_pool import is_passing, pauses
+from messaging.watch import Ear, Watch
+
+log = logging.getLogger(__name__)
+
+PAGE_BYTES = 64 * 1024
+WINDOW = 16  # messages confirmed and not yet stored as such: so many a crash may repeat
+IDLE = 60.0  # seconds; the ear wakes a lane long before
+
+
+@dataclass(slots=True)
+class Berth:
+    """Where a lane is in one topic."""
+
+    membership: Membership
+    position: int
+
+
+class Lane:
+    """Serves one bridge until cancelled. Another lane for the same bridge must not run at the same time."""
+
+    def __init__(
+        self, user_id: int, outlet: Outlet, node: Node, *,
+        schedule: Schedule | None = None, pace: Pace | None = None, keep_for: float | None = None,
+    ) -> None:  # fmt: skip
+        """``keep_for``: seconds after which a message that could not be sent is buried; None: as long as it lives."""
+        self._user_id = user_id
+        self._outlet = outlet
+        self._store: Store = node.store
+        self._cursors: Cursors = node.cursors
+        self._book: BridgeBook = node.book
+        self._watch: Watch = node.watch
+        self._metrics: Metrics = node.metrics
+        self._schedule = schedule or Schedule()
+        self._pace = pace or Pace()
+        self._keep_for = keep_for
+        self._berths: dict[int, Berth] = {}
+        self._standing: Standing | None = None
+        self._tries = 0  # in vain, with the message at hand
+        self._unflushed = 0
+
+    async def run(self) -> None:
+        """Serve until cancelled. Cancelling is safe: what is in flight is sent again, with the same id."""
+        with self._watch.listen(self._user_id) as ear:
+            for pause in pauses():
+                try:
+                    await self._serve(ear)
+                    return
+                except Exception as exc:
+                    if not is_passing(exc):
+                        raise
+                    log.warning("bridge %s waits for the database: %s", self._name, exc)
+                await asyncio.sleep(pause)
+
+    @property
+    def _name(self) -> str:
+        return self._standing.name if self._standing else str(self._user_id)
+
+    async def _serve(self, ear: Ear) -> None:
+        """Returns once the bridge is forgotten."""
+        await self._look(ear)
+        while self._standing is not None:
+            if ear.take_poke():
+                await self._look(ear)
+            elif ear.grown and not self._standing.paused:
+                await self._serve_page(ear, next(iter(ear.grown)))
+            else:
+                await self._flush()
+                await (ear.wait_for_poke(IDLE) if self._standing.paused else ear.wait(IDLE))
+
+    async def _look(self, ear: Ear) -> None:
+        """Read anew what the bridge is and, where that has changed, belongs to."""
+        self._standing = await self._book.standing(self._user_id)
+        if self._standing is None or self._standing.version == ear.version:
+            return
+        await self._flush()
+        memberships = {m.topic.id: m for m in await self._store.memberships(self._user_id)}
+        for topic_id in set(self._berths) - set(memberships):
+            self._leave(ear, topic_id)
+        for topic_id in memberships:  # before the heads are read: what comes in between is heard
+            ear.attend(topic_id, ear.positions.get(topic_id, 0))
+        for topic_id, (head, cursor) in (await self._store.positions(self._user_id, "")).items():
+            if topic_id in memberships:
+                self._moor(ear, memberships[topic_id], cursor)
+                ear.hear(topic_id, head)
+        ear.version = self._standing.version
+
+    def _moor(self, ear: Ear, membership: Membership, cursor: int) -> None:
+        known = self._berths.get(membership.topic.id)
+        if known is None or known.membership.id != membership.id:
+            self._berths[membership.topic.id] = Berth(membership, cursor)
+            ear.attend(membership.topic.id, cursor)
+
+    def _leave(self, ear: Ear, topic_id: int) -> None:
+        self._berths.pop(topic_id, None)
+        ear.ignore(topic_id)
+
+    async def _serve_page(self, ear: Ear, topic_id: int) -> None:
+        """One page of one topic; then another's turn comes."""
+        ear.grown.discard(topic_id)
+        berth = self._berths.get(topic_id)
+        page = None if berth is None else await self._page(berth)
+        if berth is None or page is None:
+            self._leave(ear, topic_id)
+            return
+        for entry in page.entries:
+            if not await self._see_through(ear, berth, entry):
+                ear.grown |= {topic_id} & self._berths.keys()  # where its position is it begins again
+                return
+        ear.attend(topic_id, berth.position)
+        ear.hear(topic_id, page.head)
+
+    async def _page(self, berth: Berth) -> Page | None:
+        """What comes next; None where the topic or the membership has gone."""
+        membership = berth.membership
+        try:
+            page, held = await self._store.page(membership.topic, berth.position, PAGE_BYTES, [membership.id])
+        except UnknownTopic:
+            return None
+        return page if held else None
+
+    async def _see_through(self, ear: Ear, berth: Berth, entry: Entry) -> bool:
+        """Send one entry, or bury it. False: the lane is to stop before it."""
+        while await self._may_go_on(ear, berth):
+            try:
+                await self._send(berth, entry)
+            except Unreachable as exc:
+                await self._stand_still(ear, exc)
+                continue
+            except Gone as exc:
+                await self._book.pause(self._name, True, str(exc) or "the other system wants no more")
+                await self._look(ear)
+                continue
+            except Undeliverable as exc:
+                await self._bury(berth, entry, str(exc))
+            await self._settle(berth, entry)
+            return True
+        return False
+
+    async def _may_go_on(self, ear: Ear, berth: Berth) -> bool:
+        if ear.take_poke():
+            await self._look(ear)
+        moored = self._berths.get(berth.membership.topic.id) is berth
+        return moored and self._standing is not None and not self._standing.paused
+
+    async def _send(self, berth: Berth, entry: Entry) -> None:
+        if isinstance(entry, Gap):
+            raise Undeliverable(f"{entry.first} to {entry.last} were {entry.reason} before they could be sent")
+        if self._keep_for is not None and _age(entry) > self._keep_for:
+            raise Undeliverable(f"it could not be delivered in {self._keep_for / 86400:g} days")
+        await asyncio.sleep(self._pace.wait(time.monotonic()))
+        await self._outlet.send(parcel(berth.membership, entry, self._tries))
+        self._metrics.bridge_sent.labels(self._name).inc()
+
+    async def _stand_still(self, ear: Ear, exc: Unreachable) -> None:
+        """Wait for the next try: for its time, or for somebody who asks for one."""
+        assert self._standing is not None
+        self._tries += 1
+        self._metrics.bridge_failures.labels(self._name).inc()
+        attempts, state = self._standing.attempts + 1, self._state()
+        if attempts == 1 or state != self._standing.state:
+            log.warning("bridge %s is %s: %s", self._name, state, exc)
+        await self._flush()
+        await self._book.report(self._user_id, state, str(exc), attempts)
+        await ear.wait_for_poke(self._schedule.pause(attempts, random.random(), exc.retry_after))
+        await self._look(ear)
+
+    def _state(self) -> State:
+        """What a bridge is that has just failed once more."""
+        assert self._standing is not None
+        failed_for = (datetime.now(UTC) - self._standing.since).total_seconds()
+        return "failing" if self._standing.state != "up" and failed_for > FAILING_AFTER else "waiting"
+
+    async def _bury(self, berth: Berth, entry: Entry, reason: str) -> None:
+        """Only what is in the store as a dead letter is left behind."""
+        topic = berth.membership.topic
+        log.error("bridge %s gives up a message of %s: %s", self._name, topic.name, reason)
+        self._metrics.bridge_buried.labels(self._name).inc()
+        await self._book.bury(_letter(self._name, berth.membership, entry, reason))
+
+    async def _settle(self, berth: Berth, entry: Entry) -> None:
+        """The cursor moves, after the other system has confirmed, or after the burial."""
+        membership = berth.membership
+        berth.position = entry.seq if isinstance(entry, Message) else entry.last
+        self._cursors.move(membership.topic.id, membership.id, "", berth.position)
+        self._tries = 0
+        self._unflushed += 1
+        if self._unflushed >= WINDOW:
+            await self._flush()
+        if self._standing is not None and self._standing.state != "up":
+            log.warning("bridge %s is up again", self._name)
+            await self._book.report(self._user_id, "up", None, 0)
+            self._standing = await self._book.standing(self._user_id)
+
+    async def _flush(self) -> None:
+        if self._unflushed:
+            await self._cursors.flush()
+            self._unflushed = 0
+
+
+def parcel(membership: Membership, message: Message, tries: int) -> Parcel:
+    """A message as the other system is to get it. What lies in the bridge's own inbox may be a dead letter's replay."""
+    topic = membership.topic
+    again = read_replay(message.content) if membership.role == "owner" else None
+    if again is not None:
+        return Parcel(again.id, again.topic, again.message(), tries)
+    return Parcel(original(topic, message), topic.name, message, tries)
+
+
+def _letter(bridge: str, membership: Membership, entry: Entry, reason: str) -> DeadLetter:
+    topic = membership.topic
+    if isinstance(entry, Gap):
+        return DeadLetter(bridge, topic.name, topic.id, entry.first, "", None, None, reason)
+    sent = parcel(membership, entry, 0)
+    content, sent_at = sent.message.content, sent.message.sent_at
+    return DeadLetter(bridge, sent.topic, topic.id, entry.seq, sent.message.sender, content, sent_at, reason)
+
+
+def _age(message: Message) -> float:
+    return (datetime.now(UTC) - message.sent_at).total_seconds()

@@ -1,0 +1,81 @@
+"""All bridges of an installation, run by one process at a time: another one stands by."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bridges.lane import Lane
+from bridges.outlet import Outlet
+from messaging.node import Node
+from messaging.patterns import like
+from messaging.store_pool import is_passing
+from messaging.store_turn import take_turns
+
+log = logging.getLogger(__name__)
+
+MEASURE_EVERY = 10.0  # seconds
+_LOCK = 0x5245_4341_444F + 2
+
+Run = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """A bridge out, as configured: topics by a pattern, to an outlet."""
+
+    name: str
+    kind: str
+    topics: str
+    outlet: Callable[[], Outlet]
+
+
+class Bridging:
+    """Serves lanes and inlets while it has the turn."""
+
+    def __init__(self, node: Node, dsn: str, outs: Iterable[Out], runs: Iterable[Run]) -> None:
+        """``runs``: what else works in this turn, each until cancelled: inlets, platforms."""
+        self._node = node
+        self._dsn = dsn
+        self._outs = list(outs)
+        self._runs = list(runs)
+
+    async def run(self) -> None:
+        """Until cancelled. Any failure that does not pass by itself ends it, and should end the process."""
+        await take_turns(self._dsn, _LOCK, self._work)
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for out in self._outs:
+                tasks.create_task(self._serve(out), name=f"bridge {out.name}")
+            for run in self._runs:
+                tasks.create_task(run())
+            tasks.create_task(self._measure(), name="bridges' figures")
+
+    async def _serve(self, out: Out) -> None:
+        user_id = await self._node.book.register(out.name, out.kind, like(out.topics))
+        log.info("bridge %s: topics %s to %s", out.name, out.topics, out.kind)
+        outlet = out.outlet()
+        try:
+            await Lane(user_id, outlet, self._node).run()
+        finally:
+            await outlet.close()
+
+    async def _measure(self) -> None:
+        """Lag, oldest age and dead letters of every bridge, from the store."""
+        metrics = self._node.metrics
+        while True:
+            try:
+                for report in await self._node.book.reports():
+                    age = (datetime.now(UTC) - report.oldest).total_seconds() if report.oldest else 0.0
+                    metrics.bridge_lag.labels(report.name).set(report.lag)
+                    metrics.bridge_oldest.labels(report.name).set(max(0.0, age))
+                    metrics.bridge_dead.labels(report.name).set(report.dead)
+            except Exception as exc:
+                if not is_passing(exc):
+                    raise
+            await asyncio.sleep(MEASURE_EVERY)

@@ -1,0 +1,203 @@
+"""A lane reads in order from its cursor, and knows four kinds of trouble."""
+
+import asyncio
+
+from lane_support import QUICK, System, publish, serving, working
+
+from bridges.lane import Lane
+from bridges.outlet import Gone, Parcel, Undeliverable, Unreachable
+from messaging.node import Node
+
+
+async def bridge(node: Node, like: str = "news.%") -> int:
+    return await node.book.register("paper", "test", like)
+
+
+async def topic(node: Node, name: str) -> None:
+    await node.actions.know("ana")
+    await node.store.create_topic(name, "public", await node.store.user("ana"))
+
+
+async def test_in_order_from_the_first_message_of_a_topic_made_later(database: str) -> None:
+    async with working(database) as node:
+        system = System()
+        async with serving(Lane(await bridge(node), system, node, schedule=QUICK)):
+            await topic(node, "news.today")
+            await publish(node, "news.today", *(str(n) for n in range(200)))
+            await system.has(200)
+        assert system.contents == [str(n) for n in range(200)]
+        assert len({parcel.id for parcel in system.got}) == 200
+
+
+async def test_a_topic_that_was_there_before_is_sent_from_now_on(database: str) -> None:
+    async with working(database) as node:
+        await topic(node, "news.old")
+        await publish(node, "news.old", '"before"')
+        system = System()
+        async with serving(Lane(await bridge(node), system, node, schedule=QUICK)):
+            await publish(node, "news.old", '"after"')
+            await system.has(1)
+        assert system.contents == ['"after"']
+
+
+async def test_what_was_confirmed_is_not_sent_again_by_the_next_lane(database: str) -> None:
+    async with working(database) as node:
+        user_id = await bridge(node)
+        await topic(node, "news.today")
+        system = System()
+        async with serving(Lane(user_id, system, node, schedule=QUICK)):
+            await publish(node, "news.today", "1", "2", "3")
+            await system.has(3)
+        await node.settle()
+        async with serving(Lane(user_id, system, node, schedule=QUICK)):
+            await publish(node, "news.today", "4")
+            await system.has(4)
+        assert system.contents == ["1", "2", "3", "4"]
+
+
+async def test_a_system_with_a_problem_gets_the_same_message_until_it_takes_it(database: str) -> None:
+    async with working(database) as node:
+        await topic(node, "news.today")
+        user_id = await bridge(node)
+        system, tried = System(), []
+
+        def down(parcel: Parcel) -> None:
+            tried.append((parcel.id, parcel.message.content))
+            if len(tried) < 8:
+                raise Unreachable("it is down")
+
+        system.answer = down
+        async with serving(Lane(user_id, system, node, schedule=QUICK)):
+            await publish(node, "news.today", "1", "2")
+            await system.has(2)
+        assert len(set(tried[:8])) == 1, "no other message before it"
+        assert system.contents == ["1", "2"]
+        [report] = await node.book.reports()
+        assert (report.state, report.attempts) == ("up", 0)
+
+
+async def test_while_it_is_down_the_operator_sees_why_and_how_much_waits(database: str) -> None:
+    async with working(database) as node:
+        await topic(node, "news.today")
+        user_id = await bridge(node)
+        system, seen = System(), asyncio.Event()
+
+        def down(parcel: Parcel) -> None:
+            if parcel.tries == 3:
+                seen.set()
+            raise Unreachable("connection refused")
+
+        system.answer = down
+        async with serving(Lane(user_id, system, node, schedule=QUICK)):
+            await publish(node, "news.today", "1", "2")
+            await asyncio.wait_for(seen.wait(), 10)
+        [report] = await node.book.reports("paper")
+        assert (report.state, report.reason, report.lag) == ("waiting", "connection refused", 2)
+        assert report.attempts >= 3 and report.oldest is not None
+
+
+async def test_a_bad_message_is_buried_and_stops_nobody(database: str) -> None:
+    async with working(database) as node:
+        await topic(node, "news.today")
+        user_id = await bridge(node)
+        system = System()
+
+        def picky(parcel: Parcel) -> None:
+            if parcel.message.content == "2":
+                raise Undeliverable("422: no number")
+
+        system.answer = picky
+        async with serving(Lane(user_id, system, node, schedule=QUICK)):
+            await publish(node, "news.today", "1", "2", "3")
+            await system.has(2)
+            assert system.contents == ["1", "3"]
+            [buried] = await node.book.buried("paper", 0, 10)
+            letter = buried.letter
+            assert (letter.content, letter.reason, letter.topic) == ("2", "422: no number", "news.today")
+            system.answer = lambda parcel: None
+            assert await node.bridges.replay("paper", None) == 1
+            await system.has(3)
+        again = system.got[2]
+        assert (again.message.content, again.topic, again.message.seq) == ("2", "news.today", 2)
+        assert again.id not in {parcel.id for parcel in system.got[:2]}
+        assert await node.book.buried("paper", 0, 10) == []
+
+
+async def test_paused_it_keeps_and_resumed_it_goes_on_at_once(database: str) -> None:
+    async with working(database) as node:
+        await topic(node, "news.today")
+        user_id = await bridge(node)
+        system = System()
+        await node.bridges.pause("paper", True)
+        async with serving(Lane(user_id, system, node, schedule=QUICK)):
+            await publish(node, "news.today", "1", "2")
+            await node.bridges.pause("paper", False)
+            await system.has(2)
+        assert system.contents == ["1", "2"]
+
+
+async def test_who_wants_no_more_is_paused_and_what_comes_is_kept(database: str) -> None:
+    async with working(database) as node:
+        await topic(node, "news.today")
+        user_id = await bridge(node)
+        system, gone = System(), asyncio.Event()
+
+        def leaving(parcel: Parcel) -> None:
+            gone.set()
+            raise Gone("410")
+
+        system.answer = leaving
+        async with serving(Lane(user_id, system, node, schedule=QUICK)):
+            await publish(node, "news.today", "1")
+            await asyncio.wait_for(gone.wait(), 10)
+            system.answer = lambda parcel: None
+            await publish(node, "news.today", "2")
+            await node.bridges.pause("paper", False)
+            await system.has(2)
+        assert system.contents == ["1", "2"]
+
+
+async def test_a_pause_between_tries_ends_when_somebody_asks(database: str) -> None:
+    """With pauses of minutes: only the poke can have ended them."""
+    async with working(database) as node:
+        await topic(node, "news.today")
+        user_id = await bridge(node)
+        system, tried = System(), asyncio.Event()
+
+        def down(parcel: Parcel) -> None:
+            tried.set()
+            if parcel.tries == 0:
+                raise Unreachable("down")
+
+        system.answer = down
+        async with serving(Lane(user_id, system, node)):
+            await publish(node, "news.today", "1")
+            await asyncio.wait_for(tried.wait(), 10)
+            from messaging.model import Changed
+
+            while not system.got:
+                node.bus.tell(Changed(user_id))
+                await asyncio.sleep(0.01)
+
+
+async def test_a_forgotten_bridge_ends_its_lane(database: str) -> None:
+    async with working(database) as node:
+        user_id = await bridge(node)
+        lane = asyncio.ensure_future(Lane(user_id, System(), node).run())
+        await node.bridges.forget("paper")
+        await asyncio.wait_for(lane, 10)
+
+
+async def test_what_expired_first_is_a_dead_letter_not_silence(database: str) -> None:
+    async with working(database) as node:
+        await topic(node, "news.today")
+        user_id = await bridge(node)
+        await publish(node, "news.today", "1", "2", "3")
+        async with node.store.pool.connection() as connection:
+            await connection.execute("DELETE FROM recado.messages WHERE seq <= 2")
+        system = System()
+        async with serving(Lane(user_id, system, node, schedule=QUICK)):
+            await system.has(1)
+        assert system.contents == ["3"]
+        [buried] = await node.book.buried("paper", 0, 10)
+        assert buried.letter.content is None and "1 to 2" in buried.letter.reason
