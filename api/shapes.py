@@ -38,6 +38,7 @@ class Path(msgspec.Struct, frozen=True):
 
     topic: Name = ""
     user: Name = ""
+    bridge: Name = ""
     seq: Seq = 1
 
 

@@ -1,0 +1,145 @@
+"""Bridges for their operator: how they fare, what they gave up on, and a second try for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from api.route import Answer, Asked, Route
+from api.shapes import Limit, Name, Position, Seq
+from messaging.errors import Unavailable
+from messaging.replay import MOST, UnknownBridge
+from messaging.store_bridges import Buried, Report
+
+PAGE_MOST = 500
+
+
+class Bridge(msgspec.Struct, frozen=True):
+    """`lag`: messages before it. `oldest`: when the first of them came. `dead_letters`: what it gave up on."""
+
+    name: str
+    kind: str
+    state: str
+    paused: bool
+    reason: str | None
+    failed_attempts: int
+    since: datetime
+    lag: int
+    oldest: datetime | None
+    dead_letters: int
+
+
+class DeadLettersQuery(msgspec.Struct, frozen=True):
+    """Those of one bridge, or all; `after`: an `id`."""
+
+    bridge: Name | None = None
+    after: Position = 0
+    limit: Limit = 100
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """`content` is null where the message had expired before it could be sent."""
+
+    id: int
+    bridge: str
+    topic_name: str
+    seq: int
+    user_source: str
+    content: msgspec.Raw
+    sent_at: datetime | None
+    reason: str
+    died_at: datetime
+
+
+class ReplayWish(msgspec.Struct, frozen=True):
+    """Dead letters by their `ids`, or all that died from `since` until before `until`. `dry_run`: only count."""
+
+    bridge: Name
+    ids: Annotated[list[Seq], msgspec.Meta(max_length=MOST)] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    dry_run: bool = False
+
+
+class Count(msgspec.Struct, frozen=True):
+    count: int
+
+
+def routes() -> list[Route]:
+    group, one = "Bridges", "/api/v1/bridges/{bridge}"
+    return [
+        Route(method="GET", path="/api/v1/bridges", handler=get_all, group=group, access="backend",
+              summary="Every bridge: how it fares, and what lies before it.", answers={200: list[Bridge]}),
+        Route(method="GET", path=one, handler=get_one, group=group, access="backend", summary="One bridge.",
+              answers={200: Bridge}, errors=(UnknownBridge,)),
+        Route(method="POST", path=one + "/pause", handler=pausing(True), group=group, access="backend",
+              summary="Stop sending to a bridge; what comes for it is kept.",
+              answers={200: Bridge}, errors=(UnknownBridge,)),
+        Route(method="POST", path=one + "/resume", handler=pausing(False), group=group, access="backend",
+              summary="Go on sending; a bridge that waits tries at once.",
+              answers={200: Bridge}, errors=(UnknownBridge,)),
+        Route(method="DELETE", path=one, handler=forget, group=group, access="backend", answers={204: None},
+              summary="Forget a bridge that is configured no more: it leaves its topics, what was pending is dropped.",
+              errors=(UnknownBridge,)),
+        Route(method="GET", path="/api/v1/dead-letters", handler=get_dead, group=group, access="backend",
+              query=DeadLettersQuery, summary="Messages that a bridge gave up on, oldest first.",
+              answers={200: list[DeadLetter]}),
+        Route(method="POST", path="/api/v1/dead-letters/replay", handler=replay, group=group, access="backend",
+              body=ReplayWish, summary="Send dead letters again, at most 1000 at a time; the count of them.",
+              answers={202: Count}, errors=(UnknownBridge, Unavailable), example={"bridge": "shops", "dry_run": True}),
+    ]  # fmt: skip
+
+
+async def get_all(asked: Asked[None, None]) -> Answer:
+    return Answer(200, [shown(report) for report in await asked.domain.node.book.reports()])
+
+
+async def get_one(asked: Asked[None, None]) -> Answer:
+    found = await asked.domain.node.book.reports(asked.path.bridge)
+    if not found:
+        raise UnknownBridge
+    return Answer(200, shown(found[0]))
+
+
+def pausing(paused: bool) -> Callable[[Asked[None, None]], Awaitable[Answer]]:
+    async def change(asked: Asked[None, None]) -> Answer:
+        await asked.domain.node.bridges.pause(asked.path.bridge, paused)
+        return await get_one(asked)
+
+    return change
+
+
+async def forget(asked: Asked[None, None]) -> Answer:
+    await asked.domain.node.bridges.forget(asked.path.bridge)
+    return Answer(204)
+
+
+async def get_dead(asked: Asked[DeadLettersQuery, None]) -> Answer:
+    query = asked.query
+    found = await asked.domain.node.book.buried(query.bridge, query.after, min(query.limit, PAGE_MOST))
+    return Answer(200, [shown_dead(buried) for buried in found])
+
+
+async def replay(asked: Asked[None, ReplayWish]) -> Answer:
+    wish = asked.body
+    count = await asked.domain.node.bridges.replay(wish.bridge, wish.ids, wish.since, wish.until, dry_run=wish.dry_run)
+    return Answer(202, Count(count))
+
+
+def shown(report: Report) -> Bridge:
+    return Bridge(
+        report.name, report.kind, report.state, report.paused, report.reason, report.attempts, report.since,
+        report.lag, report.oldest, report.dead,
+    )  # fmt: skip
+
+
+def shown_dead(buried: Buried) -> DeadLetter:
+    letter = buried.letter
+    return DeadLetter(
+        buried.id, letter.bridge, letter.topic, letter.seq, letter.sender,
+        msgspec.Raw(b"null" if letter.content is None else letter.content.encode()),
+        letter.sent_at, letter.reason, buried.died_at,
+    )  # fmt: skip

@@ -1,0 +1,69 @@
+"""Bridges by REST: what an operator sees, stops, resumes, replays and forgets."""
+
+from doors import Door
+
+from messaging.store_bridges import DeadLetter
+
+pytest_plugins = ["doors"]
+
+
+async def known(door: Door) -> None:
+    await door.node.book.register("shops", "test", "updates.%")
+
+
+async def test_a_bridge_is_seen_with_what_lies_before_it(door: Door) -> None:
+    await known(door)
+    await door.ask("POST", "/api/v1/topics", 201, json={"topic_name": "updates.a", "user": "ana", "is_private": False})
+    await door.ask("POST", "/api/v1/topics/updates.a/messages", 201, json={"content": 1})
+    [bridge] = await door.ask("GET", "/api/v1/bridges")
+    assert (bridge["name"], bridge["state"], bridge["lag"], bridge["dead_letters"]) == ("shops", "up", 1, 0)
+    assert bridge["oldest"] is not None
+    assert await door.ask("GET", "/api/v1/bridges/shops") == bridge
+
+
+async def test_paused_and_resumed(door: Door) -> None:
+    await known(door)
+    paused = await door.ask("POST", "/api/v1/bridges/shops/pause")
+    assert paused["paused"] is True and paused["reason"] == "paused by the operator"
+    resumed = await door.ask("POST", "/api/v1/bridges/shops/resume")
+    assert resumed["paused"] is False and resumed["reason"] is None
+
+
+async def test_what_is_not_there_says_so(door: Door) -> None:
+    for method, path in [("GET", ""), ("POST", "/pause"), ("POST", "/resume"), ("DELETE", "")]:
+        answer = await door.ask(method, f"/api/v1/bridges/nobody{path}", 404)
+        assert answer["code"] == "not_found"
+    await door.ask("POST", "/api/v1/dead-letters/replay", 404, json={"bridge": "nobody"})
+
+
+async def test_dead_letters_are_listed_counted_and_sent_again(door: Door) -> None:
+    await known(door)
+    for seq in (1, 2, 3):
+        content = None if seq == 3 else f'{{"n":{seq}}}'
+        sent_at = await door.node.store.pool.value("clock")
+        await door.node.book.bury(DeadLetter("shops", "updates.a", 7, seq, "ana", content, sent_at, "422"))
+    letters = await door.ask("GET", "/api/v1/dead-letters?bridge=shops")
+    assert [(each["seq"], each["content"], each["reason"]) for each in letters] == [
+        (1, {"n": 1}, "422"), (2, {"n": 2}, "422"), (3, None, "422"),
+    ]  # fmt: skip
+    wish = {"bridge": "shops", "dry_run": True}
+    assert await door.ask("POST", "/api/v1/dead-letters/replay", 202, json=wish) == {"count": 2}
+    one = {"bridge": "shops", "ids": [letters[0]["id"]]}
+    assert await door.ask("POST", "/api/v1/dead-letters/replay", 202, json=one) == {"count": 1}
+    assert [each["seq"] for each in await door.ask("GET", "/api/v1/dead-letters")] == [2, 3]
+    [bridge] = await door.ask("GET", "/api/v1/bridges")
+    assert (bridge["lag"], bridge["dead_letters"]) == (1, 2)
+
+
+async def test_forgotten_it_holds_nothing_back(door: Door) -> None:
+    await known(door)
+    await door.ask("DELETE", "/api/v1/bridges/shops", 204)
+    assert await door.ask("GET", "/api/v1/bridges") == []
+
+
+async def test_bridges_are_no_business_of_users(locked: Door) -> None:
+    token = await locked.token("ana")
+    for method, path in [("GET", "/api/v1/bridges"), ("GET", "/api/v1/dead-letters")]:
+        await locked.ask(method, path, 403, token=token)
+    await locked.ask("POST", "/api/v1/dead-letters/replay", 403, token=token, json={"bridge": "shops"})
+    await locked.ask("POST", "/api/v1/bridges/shops/pause", 403, token=token)
