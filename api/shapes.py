@@ -7,9 +7,11 @@ from typing import Annotated
 
 import msgspec
 
-from messaging.model import MAX_LIFETIME, MAX_NAME, MAX_SEQ, NAME_PATTERN, Message
+from messaging.model import MAX_LIFETIME, MAX_NAME, MAX_SEQ, NAME_PATTERN, TOPIC_PATTERN, Message
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=NAME_PATTERN)]
+TopicName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=TOPIC_PATTERN)]
+BridgeName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
 Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]  # 0: before the first message
 Lifetime = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIFETIME, description="Seconds.")]
@@ -36,9 +38,11 @@ class Nothing(msgspec.Struct, frozen=True):
 class Path(msgspec.Struct, frozen=True):
     """What stands in the braces of a route's path."""
 
-    topic: Name = ""
+    topic: TopicName = ""
     user: Name = ""
-    bridge: Name = ""
+    bridge: BridgeName = ""
+    platform: BridgeName = ""
+    message: BridgeName = ""
     seq: Seq = 1
 
 

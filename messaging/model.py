@@ -16,7 +16,10 @@ MAX_NAME = 128
 # No empty, "." or ".." segment between slashes: a name must survive in a URL and in a file system.
 NAME_PATTERN = r"^(?!\.{1,2}(?:/|$))[A-Za-z0-9._:@+|-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._:@+|-]+)*\Z"
 NAME_RULE = "1 to 128 of A–Z a–z 0–9 . _ - : @ / + |, no empty, . or .. segment between slashes"
+# What comes from other systems is percent-encoded into the same set: no name of ours has a '%'.
+TOPIC_PATTERN = NAME_PATTERN.replace("[A-Za-z0-9._:@+|-]", "(?:[A-Za-z0-9._:@+|-]|%[0-9A-F]{2})")
 _NAME = re.compile(NAME_PATTERN)
+_TOPIC = re.compile(TOPIC_PATTERN)
 
 
 def is_name(text: str) -> bool:
@@ -27,6 +30,11 @@ def is_name(text: str) -> bool:
 def is_topic_name(text: str) -> bool:
     """Whether ``text`` may name a topic; ``@`` in front is kept for inboxes."""
     return is_name(text) and not text.startswith("@")
+
+
+def may_be_topic(text: str) -> bool:
+    """Whether ``text`` may be looked up as a topic: rooms of other systems, too, are topics."""
+    return len(text) <= MAX_NAME and _TOPIC.match(text) is not None
 
 
 def inbox_of(user: str) -> str:

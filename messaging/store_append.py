@@ -90,7 +90,7 @@ class Log:
             await connection.execute(
                 f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'"
             )
-            rows = await connection.fetch(self._pool.text("append_batch"), *_columns(drafts))
+            rows = await connection.fetch(self._pool.text("append_batch"), *columns(drafts))
         except asyncpg.LockNotAvailableError as exc:
             await self._roll_back()
             raise HeadsHeld from exc
@@ -182,7 +182,9 @@ def _witness(drafts: Sequence[Draft], verdicts: Sequence[Verdict]) -> Witness | 
     return None
 
 
-def _columns(drafts: Sequence[Draft]) -> tuple[list[object], ...]:
+def columns(drafts: Sequence[Draft]) -> tuple[list[object], ...]:
+    """Drafts as the parallel arrays that `recado.append` takes."""
+    """The drafts as `append_batch` takes them: one array for each field."""
     return (
         [draft.topic_id for draft in drafts],
         [draft.member for draft in drafts],

@@ -338,6 +338,26 @@ ORDER BY id LIMIT $5;
 -- They are in the log again.
 DELETE FROM recado.dead_letters WHERE id = ANY ($1);
 
+-- name: intake_turn
+-- One node at a time takes in, until the end of its transaction.
+SELECT pg_try_advisory_xact_lock($1);
+
+-- name: intake_waiting
+-- The oldest rows of the intake, in order: at most $1, about $2 bytes, none of the topics $3 (whose heads are held).
+SELECT w.id, w.topic_id, w.topic, w.sender, w.content, w.key, w.ttl, w.published_at, t.kind, t.lifetime
+FROM (
+    SELECT i.*, sum(octet_length(i.content)) OVER (ORDER BY i.id) - octet_length(i.content) AS before
+    FROM (SELECT * FROM recado.intake WHERE topic_id <> ALL ($3::bigint[]) ORDER BY id LIMIT $1) AS i
+) AS w
+LEFT JOIN LATERAL (
+    SELECT kind, lifetime FROM recado.topics WHERE id = w.topic_id AND deleted_at IS NULL OFFSET 0
+) AS t ON true
+WHERE w.before < $2 ORDER BY w.id;
+
+-- name: intake_remove
+-- Rows of the intake that were dealt with, in the transaction that did it.
+DELETE FROM recado.intake WHERE id = ANY ($1);
+
 -- name: overview_totals
 -- How much there is, without counting messages: what the heads say, and what PostgreSQL knows of the table.
 SELECT clock_timestamp() AS at, coalesce(sum(last_seq), 0)::bigint AS appended, count(*) AS topics,
@@ -398,6 +418,135 @@ SELECT recado.notify($1, $2);
 -- name: housekeeping_turn
 -- One node at a time keeps house.
 SELECT pg_try_advisory_xact_lock($1);
+
+-- name: platforms_all
+-- Platforms by name; of one name where $1 is given.
+SELECT id, inbox, name, style, url, secret, CASE WHEN old_until > now() THEN old_secret END AS old_secret, audio, image,
+       trusted, insecure, retry_ambiguous, import_every, users_as_of
+FROM recado.platforms WHERE $1::text IS NULL OR name = $1 ORDER BY name;
+
+-- name: platform_by_token
+-- The platform that has this token, by the token's digest.
+SELECT id, inbox, name, style, url, secret, CASE WHEN old_until > now() THEN old_secret END AS old_secret, audio, image,
+       trusted, insecure, retry_ambiguous, import_every, users_as_of
+FROM recado.platforms WHERE token_digest = $1;
+
+-- name: platform_by_id
+-- A platform by the id of its user.
+SELECT id, inbox, name, style, url, secret, CASE WHEN old_until > now() THEN old_secret END AS old_secret, audio, image,
+       trusted, insecure, retry_ambiguous, import_every, users_as_of
+FROM recado.platforms WHERE id = $1;
+
+-- name: platform_keep
+-- A platform as it is said to be now; its secret and token stay where none is given. Returns whether it is new.
+INSERT INTO recado.platforms AS p (id, inbox, name, style, url, token_digest, secret, audio, image, trusted, insecure,
+                                   retry_ambiguous, import_every)
+SELECT $1, t.id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12
+FROM recado.topics AS t WHERE t.name = '@' || (SELECT name FROM recado.users WHERE id = $1)
+ON CONFLICT (id) DO UPDATE SET style = excluded.style, url = excluded.url, audio = excluded.audio, image = excluded.image,
+    token_digest = coalesce(excluded.token_digest, p.token_digest), secret = coalesce(p.secret, excluded.secret),
+    trusted = excluded.trusted, insecure = excluded.insecure, retry_ambiguous = excluded.retry_ambiguous,
+    import_every = excluded.import_every
+RETURNING xmax = 0 AS is_new;
+
+-- name: platform_rotate
+-- A new secret; the one before goes on signing beside it for a day.
+UPDATE recado.platforms SET old_secret = secret, old_until = now() + interval '24 hours', secret = $2
+WHERE id = $1 RETURNING id;
+
+-- name: platform_forget
+-- A platform, its users and its rooms are no more; the rooms' topics stay.
+WITH gone AS (DELETE FROM recado.platforms WHERE id = $1 RETURNING id),
+people AS (DELETE FROM recado.platform_users WHERE platform = $1),
+their_rooms AS (DELETE FROM recado.rooms WHERE platform = $1),
+elsewhere AS (UPDATE recado.rooms SET members = array_remove(members, $1) WHERE platform <> $1 AND $1 = ANY (members))
+SELECT id FROM gone;
+
+-- name: platform_imported
+-- An import of this platform's users succeeded.
+UPDATE recado.platforms SET users_as_of = now() WHERE id = $1;
+
+-- name: news_lock
+-- What is accepted is accepted one after the other: all of it ends in the same inboxes anyway.
+SELECT pg_advisory_xact_lock($1);
+
+-- name: news_patience
+-- For this transaction: rather no answer than a long one.
+SELECT set_config('lock_timeout', '2s', true);
+
+-- name: people_of
+-- Users of a platform by key, a page.
+SELECT platform, key, id_json, name, introduced, removed FROM recado.platform_users
+WHERE platform = $1 AND NOT removed AND key > $2 ORDER BY key LIMIT $3;
+
+-- name: people_named
+-- Users by (platform, key): parallel arrays.
+SELECT u.platform, u.key, u.id_json, u.name, u.introduced, u.removed
+FROM unnest($1::bigint[], $2::text[]) AS v (platform, key)
+JOIN recado.platform_users AS u ON u.platform = v.platform AND u.key = v.key;
+
+-- name: people_absent
+-- How often in a row each user of a platform was missing from its list.
+SELECT key, absent FROM recado.platform_users WHERE platform = $1 AND NOT removed;
+
+-- name: person_keep
+-- A user as it is now.
+INSERT INTO recado.platform_users (platform, key, id_json, name, introduced) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (platform, key) DO UPDATE SET id_json = excluded.id_json, name = excluded.name, absent = 0, removed = false,
+    introduced = excluded.introduced;
+
+-- name: people_missed
+-- Users of a platform that its list did not have this time.
+UPDATE recado.platform_users SET absent = absent + 1 WHERE platform = $1 AND key = ANY ($2);
+
+-- name: people_seen
+-- Users of a platform that its list has again.
+UPDATE recado.platform_users SET absent = 0 WHERE platform = $1 AND key = ANY ($2) AND absent > 0;
+
+-- name: people_removed
+-- Users of a platform that are no more.
+UPDATE recado.platform_users SET removed = true, introduced = '{}' WHERE platform = $1 AND key = ANY ($2);
+
+-- name: room_by_key
+-- A room by the platform that made it and its id there.
+SELECT platform, key, id_json, name, type, users, topic_id, members FROM recado.rooms WHERE platform = $1 AND key = $2;
+
+-- name: room_by_topic
+-- The room that a topic is.
+SELECT platform, key, id_json, name, type, users, topic_id, members FROM recado.rooms WHERE topic_id = $1;
+
+-- name: room_keep
+-- A room as it is now.
+INSERT INTO recado.rooms (platform, key, id_json, name, type, users, topic_id, members)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (platform, key) DO UPDATE SET id_json = excluded.id_json, name = excluded.name, type = excluded.type,
+    users = excluded.users, members = excluded.members;
+
+-- name: news_find
+-- Whether an id was accepted from a platform already, and where it went.
+SELECT digest, topic_ids, seqs FROM recado.news WHERE platform = $1 AND id = $2;
+
+-- name: news_keep
+-- An id was accepted.
+INSERT INTO recado.news (platform, id, digest, topic_ids, seqs) VALUES ($1, $2, $3, $4, $5);
+
+-- name: news_states
+-- Where a message went, and how far each destination is: derived from its cursor.
+SELECT p.name, at.seq, coalesce(max(c.seq), 0)::bigint AS cursor, b.state, b.paused, b.reason,
+       (SELECT d.reason FROM recado.dead_letters AS d
+        WHERE d.bridge = b.name AND d.topic_id = at.topic_id AND d.seq = at.seq) AS dead
+FROM recado.news AS n, unnest(n.topic_ids, n.seqs) AS at (topic_id, seq)
+JOIN recado.platforms AS p ON p.inbox = at.topic_id
+JOIN recado.bridges AS b ON b.user_id = p.id
+LEFT JOIN recado.cursors AS c ON c.topic_id = at.topic_id
+WHERE n.platform = $1 AND n.id = $2
+GROUP BY p.name, at.topic_id, at.seq, b.state, b.paused, b.reason, b.name ORDER BY p.name;
+
+-- name: purge_news
+-- Ids whose seven days are over.
+DELETE FROM recado.news WHERE (platform, id) IN (
+    SELECT platform, id FROM recado.news WHERE accepted_at < now() - $1::interval ORDER BY accepted_at LIMIT $2
+);
 
 -- name: turn_take
 -- A turn that is held as long as this connection lives.

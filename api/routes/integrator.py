@@ -1,0 +1,196 @@
+"""The integrator as chat platforms know it: who there is, what they say, and what a platform that pulls gets to hear.
+
+Paths, fields and answers are those of the first integrator, whose platforms work against this one unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from api.chat_shapes import (
+    Delivery,
+    Event,
+    Events,
+    EventsQuery,
+    ListedPlatform,
+    MessageSaid,
+    MessageState,
+    PingQuery,
+    Platforms,
+    PlatformUser,
+    Pong,
+    Queued,
+    RoomSaid,
+    UserSaid,
+    UsersByPlatform,
+)
+from api.route import Answer, Asked, Route
+from messaging.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized, Unavailable
+from messaging.integrator.news import OWN, News, Person, Platform, json_of, room_type
+from messaging.integrator.pulling import news_of
+from messaging.integrator.talk import Said, UnknownPlatform, UnknownRoom
+from messaging.model import Entry, Message
+from messaging.store_bridges import Report
+from messaging.store_platforms import Whereabouts
+
+LISTED_MOST = 10_000  # users of one platform
+SUCCESS = b"success"  # what the first integrator answers
+
+def routes() -> list[Route]:
+    group = "Integrator"
+    says = (Unauthorized, Unavailable)
+    return [
+        Route(method="GET", path="/platforms", handler=get_platforms, group=group, access="platform",
+              summary="Every platform with its users as last known, also while it is down.",
+              answers={200: Platforms}, errors=says),
+        Route(method="GET", path="/users", handler=get_users, group=group, access="platform",
+              summary="The users of every platform.", answers={200: UsersByPlatform}, errors=says),
+        Route(method="POST", path="/user", handler=post_user, group=group, access="platform", body=UserSaid,
+              summary="A platform has a user, new or renamed; the others are told.",
+              answers={200: str}, media="text/html", errors=says, example={"id": 17, "name": "Ana", "token": "1111"}),
+        Route(method="POST", path="/room", handler=post_room, group=group, access="platform", body=RoomSaid,
+              summary="A platform has a room, new or changed; the platforms of its members are told.",
+              answers={200: str}, media="text/html", errors=says,
+              example={"id": 5, "name": "Trip", "type": "private", "users": [{"GWT_CHAT": ["bob"]}], "token": "1111"}),
+        Route(method="POST", path="/message", handler=post_message, group=group, access="platform", body=MessageSaid,
+              headers=("Idempotency-Key",),
+              summary="A message for a room: stored for every platform of it. With Accept: application/json its id.",
+              answers={200: str}, media="text/html", errors=(*says, Conflict, Forbidden, UnknownPlatform, UnknownRoom),
+              example={"roomId": 5, "senderId": 17, "text": "Hi", "token": "1111"}),
+        Route(method="GET", path="/messages/{message}", handler=get_message, group=group, access="platform",
+              summary="Where a message of this platform is, by destination.",
+              answers={200: MessageState}, errors=(*says, NotFound)),
+        Route(method="GET", path="/events", handler=get_events, group=group, access="platform", query=EventsQuery,
+              summary="News for a platform that asks for them; waits for the next where there are none.",
+              answers={200: Events}, errors=(*says, Conflict)),
+        Route(method="GET", path="/ping", handler=ping, group=group, access="platform", query=PingQuery,
+              summary="I am there: what waits for me may come.", answers={200: Pong}, errors=says),
+        Route(method="POST", path="/ping", handler=ping, group=group, access="platform", query=PingQuery,
+              summary="I am there: what waits for me may come.", answers={200: Pong}, errors=says),
+    ]  # fmt: skip
+
+
+async def get_platforms(asked: Asked[None, None]) -> Answer:
+    await require_known(asked)
+    reports = {report.name: report for report in await asked.domain.node.book.reports()}
+    found = []
+    for platform in await asked.domain.node.platforms.platforms():
+        report = reports.get(platform.bridge)
+        users = await users_of(asked, platform)
+        found.append(ListedPlatform(
+            platform.name, users, as_text(platform.audio), as_text(platform.image), state_of(report),
+            platform.users_as_of, report.lag if report and platform.style != "own" else 0,
+        ))  # fmt: skip
+    return Answer(200, Platforms(found))
+
+
+async def get_users(asked: Asked[None, None]) -> Answer:
+    await require_known(asked)
+    platforms = await asked.domain.node.platforms.platforms()
+    return Answer(200, UsersByPlatform({each.name: await users_of(asked, each) for each in platforms}))
+
+
+async def post_user(asked: Asked[None, UserSaid]) -> Answer:
+    said = asked.body
+    await asked.domain.node.integrator.take_user(await speaker(asked, said.token), said.id, said.name)
+    return Answer(200, SUCCESS)
+
+
+async def post_room(asked: Asked[None, RoomSaid]) -> Answer:
+    said, kind = asked.body, room_type(asked.body.type)
+    platform = await speaker(asked, said.token)
+    await asked.domain.node.integrator.take_room(platform, said.id, said.name, kind, said.users)
+    return Answer(200, SUCCESS)
+
+
+async def post_message(asked: Asked[None, MessageSaid]) -> Answer:
+    body = asked.body
+    platform = await speaker(asked, body.token)
+    if len(body.text.encode()) > asked.domain.settings.max_frame:
+        raise BadRequest(f"text: it may have {asked.domain.settings.max_frame} bytes.")
+    said = Said(body.room_platform, body.room, body.sender, body.text, body.id or asked.key, body.sender_name)
+    accepted = await asked.domain.node.integrator.take_message(platform, said)
+    if "application/json" not in asked.headers.get("Accept", ""):
+        return Answer(200, SUCCESS)
+    queued = msgspec.json.encode(Queued(accepted.id, "queued", accepted.deliveries))
+    return Answer(200, queued, {"Content-Type": "application/json"})
+
+
+async def get_message(asked: Asked[None, None]) -> Answer:
+    platform = await speaker(asked, "")
+    found = await asked.domain.node.platforms.whereabouts(platform.id, asked.path.message)
+    if not found:
+        raise NotFound("This platform has sent no message of this id in the last seven days, or to nobody.")
+    return Answer(200, MessageState(asked.path.message, [delivery_of(each) for each in found]))
+
+
+async def get_events(asked: Asked[EventsQuery, None]) -> Answer:
+    platform, query = await speaker(asked, ""), asked.query
+    pulled = await asked.domain.node.pulling.news(platform, query.after, query.limit, query.wait)
+    return Answer(200, Events([event_of(entry) for entry in pulled.entries], pulled.next))
+
+
+async def ping(asked: Asked[PingQuery, None]) -> Answer:
+    token = asked.query.token or bearer_of(asked)
+    if token:
+        await asked.domain.node.registry.identify(token)
+    return Answer(200, Pong("ok", 'Sent "pong" to all platforms'))
+
+
+async def speaker(asked: Asked[Any, Any], token: str) -> Platform:
+    """Who speaks: whose token it is. Recado itself, for a backend that says so. Raises Unauthorized."""
+    token = token or bearer_of(asked)
+    if token == OWN and asked.caller.is_backend:
+        return await asked.domain.node.registry.own()
+    return await asked.domain.node.registry.identify(token)
+
+
+async def require_known(asked: Asked[Any, Any]) -> None:
+    """Raises Unauthorized for who is no platform, no backend, and not inside."""
+    if not asked.caller.is_backend:
+        await speaker(asked, "")
+
+
+def bearer_of(asked: Asked[Any, Any]) -> str:
+    scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+async def users_of(asked: Asked[None, None], platform: Platform) -> list[PlatformUser]:
+    node = asked.domain.node
+    if platform.style == "own":
+        names = await node.store.users_page("", LISTED_MOST)
+        return [PlatformUser(msgspec.Raw(json_of(name).encode()), name, OWN) for _, name in names]
+    people: Sequence[Person] = await node.platforms.people(platform.id, "", LISTED_MOST)
+    return [PlatformUser(msgspec.Raw(each.id_json.encode()), each.name, platform.name) for each in people]
+
+
+def as_text(value: bool) -> Literal["True", "False"]:
+    """Older platforms compare with 'True'."""
+    return "True" if value else "False"
+
+
+def state_of(report: Report | None) -> str:
+    return "up" if report is None else "paused" if report.paused else report.state
+
+
+def delivery_of(at: Whereabouts) -> Delivery:
+    """Derived from the cursor of the destination; a dead letter alone has a row of its own."""
+    if at.dead is not None:
+        return Delivery(at.platform, "dead", at.dead)
+    if at.cursor >= at.seq:
+        return Delivery(at.platform, "delivered", None)
+    if at.paused:
+        return Delivery(at.platform, "paused", at.reason)
+    return Delivery(at.platform, "queued" if at.state == "up" else "will_retry", at.reason)
+
+
+def event_of(entry: Entry) -> Event:
+    if isinstance(entry, Message):
+        news = msgspec.json.decode(news_of(entry), type=News)
+        return Event(news.id, entry.seq, news.type, news.timestamp, news.data)
+    span = json_of({"from": entry.first, "to": entry.last}).encode()
+    return Event(f"gap-{entry.first}-{entry.last}", entry.last, "gap", None, msgspec.Raw(span))

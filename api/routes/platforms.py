@@ -1,0 +1,184 @@
+"""Platforms for their operator: register, change, rotate, pause, forget; what they did not get, and a second try."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from api.route import Answer, Asked, Route
+from api.routes.bridges import Count, DeadLetter, DeadLettersQuery, shown_dead
+from api.shapes import Seq
+from messaging.errors import Conflict, Unavailable
+from messaging.integrator.news import Platform
+from messaging.integrator.registry import IMPORT_LEAST, MAX_NAME, ONE_DAY
+from messaging.integrator.talk import UnknownPlatform
+from messaging.replay import MOST, UnknownBridge
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
+Style = Literal["paths", "webhook", "pull"]
+Seconds = Annotated[int, msgspec.Meta(ge=IMPORT_LEAST, le=365 * ONE_DAY)]
+
+_NAMES = {
+    "audio": "supportAudio", "image": "supportImage", "import_every": "importEvery",
+    "retry_ambiguous": "retryAmbiguous",
+}  # fmt: skip
+
+
+class NewPlatform(msgspec.Struct, frozen=True, rename=_NAMES):
+    """`style`: paths (the first integrator's three), webhook (one URL, signed), pull (no URL; the default without one).
+
+    `importEvery`: seconds between looks at its list of users. `retryAmbiguous` false: what may have arrived is not sent
+    again, and may be lost.
+    """
+
+    name: Name
+    url: str | None = None
+    style: Style | None = None
+    audio: bool = False
+    image: bool = False
+    import_every: Seconds = ONE_DAY
+    retry_ambiguous: bool = True
+    insecure: bool = False
+
+
+class Change(msgspec.Struct, frozen=True, rename=_NAMES):
+    """What is not given stays."""
+
+    url: str | msgspec.UnsetType | None = msgspec.UNSET
+    style: Style | msgspec.UnsetType = msgspec.UNSET
+    audio: bool | msgspec.UnsetType = msgspec.UNSET
+    image: bool | msgspec.UnsetType = msgspec.UNSET
+    import_every: Seconds | msgspec.UnsetType = msgspec.UNSET
+    retry_ambiguous: bool | msgspec.UnsetType = msgspec.UNSET
+    insecure: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class ShownPlatform(msgspec.Struct, frozen=True, rename=_NAMES):
+    name: str
+    style: str
+    url: str | None
+    audio: bool
+    image: bool
+    import_every: int
+    retry_ambiguous: bool
+    insecure: bool
+
+
+class NewSecrets(msgspec.Struct, frozen=True):
+    """Told once: keep them. `token` is for what the platform says, `secret` signs what it is told."""
+
+    name: str
+    token: str
+    secret: str
+
+
+class NewSecret(msgspec.Struct, frozen=True):
+    """What is sent is signed with the old secret too, for 24 hours."""
+
+    name: str
+    secret: str
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """By `ids`, or all that died from `since` until before `until`. `dry_run`: only count."""
+
+    ids: Annotated[list[Seq], msgspec.Meta(max_length=MOST)] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    dry_run: bool = False
+
+
+class StateQuery(DeadLettersQuery, frozen=True):
+    state: Literal["dead"] = "dead"
+
+
+def routes() -> list[Route]:
+    group, one = "Platforms", "/platforms/{platform}"
+    unknown = (UnknownPlatform,)
+    return [
+        Route(method="POST", path="/platforms", handler=post, group=group, access="backend", body=NewPlatform,
+              summary="Register a platform; its token and secret are told this once.", answers={201: NewSecrets},
+              errors=(Conflict, Unavailable), example={"name": "Fourth"}),
+        Route(method="PATCH", path=one, handler=patch, group=group, access="backend", body=Change,
+              summary="Change how a platform is reached.", answers={200: ShownPlatform}, errors=unknown,
+              example={"url": "https://chat.example/hook"}),
+        Route(method="DELETE", path=one, handler=delete, group=group, access="backend",
+              summary="Forget a platform; what was pending for it is dropped.", answers={204: None}, errors=unknown),
+        Route(method="POST", path=one + "/rotate", handler=rotate, group=group, access="backend",
+              summary="A new signing secret.", answers={200: NewSecret}, errors=unknown),
+        Route(method="POST", path=one + "/pause", handler=pause, group=group, access="backend",
+              summary="Stop telling a platform; its news are kept.", answers={204: None},
+              errors=(*unknown, UnknownBridge)),
+        Route(method="POST", path=one + "/resume", handler=resume, group=group, access="backend",
+              summary="Tell it again, at once.", answers={204: None}, errors=(*unknown, UnknownBridge)),
+        Route(method="GET", path=one + "/deliveries", handler=deliveries, group=group, access="backend",
+              query=StateQuery, summary="News that were given up, oldest first.", answers={200: list[DeadLetter]},
+              errors=unknown),
+        Route(method="POST", path=one + "/replay", handler=replay, group=group, access="backend", body=Replay,
+              summary="Tell it again what was given up; the count of it.", answers={202: Count},
+              errors=(*unknown, UnknownBridge, Unavailable), example={"dry_run": True}),
+    ]  # fmt: skip
+
+
+async def post(asked: Asked[None, NewPlatform]) -> Answer:
+    wish = asked.body
+    style = wish.style or ("webhook" if wish.url else "pull")
+    registered = await asked.domain.node.registry.register(
+        wish.name, style, wish.url, audio=wish.audio, image=wish.image, import_every=wish.import_every,
+        retry_ambiguous=wish.retry_ambiguous, insecure=wish.insecure,
+    )  # fmt: skip
+    return Answer(201, NewSecrets(registered.platform.name, registered.token, registered.secret))
+
+
+async def patch(asked: Asked[None, Change]) -> Answer:
+    values = {
+        name: value for name, value in msgspec.structs.asdict(asked.body).items() if value is not msgspec.UNSET
+    }
+    return Answer(200, shown(await asked.domain.node.registry.change(asked.path.platform, **values)))
+
+
+async def delete(asked: Asked[None, None]) -> Answer:
+    await asked.domain.node.registry.forget(asked.path.platform)
+    return Answer(204)
+
+
+async def rotate(asked: Asked[None, None]) -> Answer:
+    name = asked.path.platform
+    return Answer(200, NewSecret(name, await asked.domain.node.registry.rotate(name)))
+
+
+async def pause(asked: Asked[None, None]) -> Answer:
+    return await paused(asked, True)
+
+
+async def resume(asked: Asked[None, None]) -> Answer:
+    return await paused(asked, False)
+
+
+async def paused(asked: Asked[None, None], is_paused: bool) -> Answer:
+    platform = await asked.domain.node.registry.find(asked.path.platform)
+    await asked.domain.node.bridges.pause(platform.bridge, is_paused)
+    return Answer(204)
+
+
+async def deliveries(asked: Asked[StateQuery, None]) -> Answer:
+    platform = await asked.domain.node.registry.find(asked.path.platform)
+    found = await asked.domain.node.book.buried(platform.bridge, asked.query.after, asked.query.limit)
+    return Answer(200, [shown_dead(buried) for buried in found])
+
+
+async def replay(asked: Asked[None, Replay]) -> Answer:
+    platform, wish = await asked.domain.node.registry.find(asked.path.platform), asked.body
+    count = await asked.domain.node.bridges.replay(
+        platform.bridge, wish.ids, wish.since, wish.until, dry_run=wish.dry_run
+    )
+    return Answer(202, Count(count))
+
+
+def shown(platform: Platform) -> ShownPlatform:
+    return ShownPlatform(
+        platform.name, platform.style, platform.url, platform.audio, platform.image, platform.import_every,
+        platform.retry_ambiguous, platform.insecure,
+    )  # fmt: skip

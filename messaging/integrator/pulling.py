@@ -1,0 +1,92 @@
+"""News for a platform that asks for them: its inbox, read from its cursor, which moves by what it asks for next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from messaging.cursors import Cursors
+from messaging.errors import BadRequest, Conflict, Unavailable, UnknownTopic
+from messaging.integrator.news import Platform
+from messaging.model import Entry, Membership, Message
+from messaging.replay import read_replay
+from messaging.store import Store
+from messaging.store_pool import is_passing
+from messaging.watch import Watch
+
+DEVICE = ""
+PAGE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """Entries in order, and the cursor to ask with next."""
+
+    entries: tuple[Entry, ...]
+    next: int
+
+
+class Pulling:
+    """The inboxes of platforms that pull."""
+
+    def __init__(self, store: Store, cursors: Cursors, watch: Watch) -> None:
+        self._store = store
+        self._cursors = cursors
+        self._watch = watch
+
+    async def news(self, platform: Platform, after: int | None, limit: int, wait: float) -> Pulled:
+        """What comes after a cursor; None: after what was confirmed. Everything up to ``after`` is confirmed by asking.
+
+        Waits up to ``wait`` seconds where there is nothing yet. Cancelling is safe.
+
+        Raises:
+            Conflict: this platform is told its news. BadRequest: the cursor is none that it was given.
+            Unavailable.
+        """
+        if platform.style != "pull":
+            raise Conflict(f"The style of this platform is {platform.style}: its news are sent to it.")
+        membership, cursor = await self._place(platform)
+        topic = membership.topic
+        with self._watch.listen() as ear:
+            start = cursor if after is None else await self._confirm(membership, after)
+            ear.attend(topic.id, start)
+            pulled = await self._page(membership, start, limit)
+            if not pulled.entries and wait > 0:
+                await ear.wait(wait)
+                pulled = await self._page(membership, start, limit)
+            return pulled
+
+    async def _place(self, platform: Platform) -> tuple[Membership, int]:
+        memberships = await self._store.memberships(platform.id)
+        membership = next((each for each in memberships if each.topic.id == platform.inbox), None)
+        if membership is None:
+            raise Unavailable
+        positions = await self._store.positions(platform.id, DEVICE)
+        return membership, positions[platform.inbox][1]
+
+    async def _confirm(self, membership: Membership, after: int) -> int:
+        if after > (await self._store.heads([membership.topic.id])).get(membership.topic.id, 0):
+            raise BadRequest("after: this cursor is ahead of everything that you were given.")
+        self._cursors.move(membership.topic.id, membership.id, DEVICE, after)
+        try:
+            await self._cursors.flush()
+        except Exception as exc:
+            if not is_passing(exc):
+                raise
+            raise Unavailable from exc
+        return after
+
+    async def _page(self, membership: Membership, after: int, limit: int) -> Pulled:
+        try:
+            page, _ = await self._store.page(membership.topic, after, PAGE_BYTES, [membership.id])
+        except UnknownTopic:
+            return Pulled((), after)
+        entries = page.entries[:limit]
+        last = entries[-1] if entries else None
+        reached = after if last is None else last.seq if isinstance(last, Message) else last.last
+        return Pulled(entries, reached)
+
+
+def news_of(message: Message) -> str:
+    """The news that an entry of an inbox is, as JSON; a dead letter's replay is what it was the first time."""
+    again = read_replay(message.content)
+    return message.content if again is None else again.content

@@ -1,0 +1,198 @@
+"""Who the platforms are: registered by call or by the operator's file, recognised by their tokens."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from messaging.bus import Bus
+from messaging.errors import BadRequest, Conflict, Unauthorized
+from messaging.integrator.news import OWN, Platform, Style, bridge_name
+from messaging.integrator.talk import UnknownPlatform
+from messaging.model import Changed
+from messaging.settings import SettingsError
+from messaging.store_bridges import BridgeBook
+from messaging.store_platforms import PlatformBook
+
+log = logging.getLogger(__name__)
+
+MAX_NAME = 64
+IMPORT_LEAST = 60  # seconds
+ONE_DAY = 86400
+_FROM_OUTSIDE = r"%\%%"  # LIKE: a '%' in the name of a topic, which rooms of platforms alone have
+
+
+class Listed(msgspec.Struct, frozen=True, rename="camel"):
+    """A platform as the operator's file has it: the first integrator's words, and a few more."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    endpoint: str | None = None
+    support_audio: str | bool = False
+    support_image: str | bool = False
+    style: Style | None = None
+    secret: str | None = None
+    import_every: Annotated[int, msgspec.Meta(ge=IMPORT_LEAST)] = ONE_DAY
+    insecure: bool = False
+    retry_ambiguous: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A platform and what it must keep to itself, told this once."""
+
+    platform: Platform
+    token: str
+    secret: str
+
+
+def new_secret() -> str:
+    """A signing secret as Standard Webhooks writes it: 32 random bytes."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def digest_of(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def is_true(value: str | bool) -> bool:
+    """Older systems write "True" and "False"."""
+    return value is True or (isinstance(value, str) and value.lower() == "true")
+
+
+def checked_address(style: Style, url: str | None) -> str | None:
+    """Where a platform is told its news; None for one that asks for them. Raises BadRequest."""
+    if style == "pull":
+        return None
+    parts = urlsplit(url or "")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None or parts.fragment:
+        raise BadRequest(f"url: the style {style} needs an http or https address, without a user or a fragment.")
+    return url if style == "webhook" or str(url).endswith("/") else f"{url}/"
+
+
+class Registry:
+    """The platforms of this installation."""
+
+    def __init__(self, book: PlatformBook, bridges: BridgeBook, bus: Bus) -> None:
+        self._book = book
+        self._bridges = bridges
+        self._bus = bus
+
+    async def identify(self, token: str) -> Platform:
+        """Whose token this is. A platform that calls is there: a lane that waits for it tries at once.
+
+        Raises:
+            Unauthorized: nobody's.
+        """
+        platform = await self._book.by_token(digest_of(token)) if token else None
+        if platform is None:
+            raise Unauthorized("No platform has this token.")
+        self._bus.tell(Changed(platform.id))
+        return platform
+
+    async def find(self, name: str) -> Platform:
+        """Raises UnknownPlatform."""
+        found = await self._book.platforms(name)
+        if not found or found[0].style == "own":
+            raise UnknownPlatform
+        return found[0]
+
+    async def own(self) -> Platform:
+        """Recado itself, as a platform."""
+        await self._keep_own()
+        return (await self._book.platforms(OWN))[0]
+
+    async def register(self, name: str, style: Style, url: str | None, **more: Any) -> Registered:
+        """A new platform. ``more``: audio, image, import_every, retry_ambiguous, insecure as in `Platform`.
+
+        Raises:
+            BadRequest: the address does not fit the style.
+            Conflict: the name is taken.
+        """
+        if name == OWN or await self._book.platforms(name):
+            raise Conflict(f"There is a platform {name!r} already.")
+        platform = Platform(
+            0, 0, name, style, checked_address(style, url), (new_secret(),), more.get("audio", False),
+            more.get("image", False), False, more.get("insecure", False), more.get("retry_ambiguous", True),
+            more.get("import_every", ONE_DAY), None,
+        )  # fmt: skip
+        token = secrets.token_urlsafe(24)
+        return Registered(await self._keep(platform, digest_of(token)), token, platform.secrets[0])
+
+    async def change(self, name: str, **values: Any) -> Platform:
+        """Another style, url … as in `Platform`. Raises UnknownPlatform, BadRequest."""
+        changed = replace(await self.find(name), **values)
+        changed = replace(changed, url=checked_address(changed.style, changed.url))
+        kept = await self._keep(changed, None)
+        self._bus.tell(Changed(kept.id))
+        return kept
+
+    async def rotate(self, name: str) -> str:
+        """A new secret; what is sent is signed with the old one too, for a day. Raises UnknownPlatform."""
+        platform, secret = await self.find(name), new_secret()
+        await self._book.rotate(platform.id, secret)
+        return secret
+
+    async def forget(self, name: str) -> None:
+        """A platform is no more; what was pending for it is dropped. Raises UnknownPlatform."""
+        platform = await self.find(name)
+        await self._book.forget(platform.id)
+        await self._bridges.forget(bridge_name(name))
+        self._bus.tell(Changed(platform.id))
+
+    async def load(self, path: Path) -> None:
+        """The platforms of the operator's file, as they are there now. Raises SettingsError."""
+        for each in read_file(path):
+            style: Style = each.style or ("paths" if each.endpoint else "pull")
+            known = await self._book.platforms(each.name)
+            secret = each.secret or (known[0].secrets[0] if known and known[0].secrets else new_secret())
+            try:
+                url = checked_address(style, each.endpoint)
+            except BadRequest as exc:
+                raise SettingsError(f"PLATFORMS_FILE: {each.name}: {exc}") from None
+            platform = Platform(
+                0, 0, each.name, style, url, (secret,), is_true(each.support_audio), is_true(each.support_image),
+                True, each.insecure, each.retry_ambiguous, each.import_every, None,
+            )  # fmt: skip
+            await self._keep(platform, digest_of(each.token))
+            log.info("platform %s: %s %s", each.name, style, url or "(it asks for its news)")
+
+    async def _keep(self, platform: Platform, token_digest: bytes | None) -> Platform:
+        await self._keep_own()
+        user_id = await self._bridges.register(bridge_name(platform.name), "platform", None)
+        await self._book.keep(replace(platform, id=user_id), token_digest)
+        kept = await self._book.by_id(user_id)
+        assert kept is not None, "it was kept just now"
+        return kept
+
+    async def _keep_own(self) -> None:
+        """Recado's own users take part as a platform too: a bridge that belongs to every room."""
+        if not await self._book.platforms(OWN):
+            user_id = await self._bridges.register(OWN, "rooms", _FROM_OUTSIDE)
+            own = Platform(user_id, 0, OWN, "own", None, (), False, False, True, False, True, ONE_DAY, None)
+            await self._book.keep(own, None)
+
+
+def read_file(path: Path) -> Sequence[Listed]:
+    """A list of platforms, or an object with such a list as ``platforms``. Raises SettingsError."""
+    try:
+        text = path.read_bytes()
+        whole = msgspec.json.decode(text)
+        found = msgspec.convert(whole["platforms"] if isinstance(whole, dict) else whole, list[Listed])
+    except OSError as exc:
+        raise SettingsError(f"PLATFORMS_FILE: {path} can't be read: {exc.strerror}") from None
+    except (msgspec.MsgspecError, KeyError) as exc:
+        raise SettingsError(f"PLATFORMS_FILE: {path}: {exc}") from None
+    names, tokens = [each.name for each in found], [each.token for each in found]
+    if OWN in names or len(set(names)) < len(names) or len(set(tokens)) < len(tokens):
+        raise SettingsError(f"PLATFORMS_FILE: {path}: names and tokens must differ, and {OWN} is ourselves")
+    return found

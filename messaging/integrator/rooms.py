@@ -1,0 +1,72 @@
+"""A room as its platform says it: who belongs to it, who hears of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from messaging.errors import BadRequest
+from messaging.integrator.desk import Desk
+from messaging.integrator.news import OWN, OutsideId, Platform, Room, RoomType, json_of, key_of, room_news, topic_name
+from messaging.model import is_name
+
+Members = Sequence[Mapping[str, Sequence[OutsideId]]]  # [{platform: [ids]}, …]: how platforms write it
+Seats = list[tuple[Platform, OutsideId]]
+
+_decode_members = msgspec.json.Decoder(list[dict[str, list[OutsideId]]]).decode
+
+
+async def settle_room(
+    desk: Desk, platform: Platform, outside: OutsideId, name: str, kind: RoomType, users: Members
+) -> None:
+    """Keep a room as it is said to be now, and tell it. Raises BadRequest."""
+    key = key_of(outside)
+    before = await desk.acceptance.room(platform.id, key)
+    seats = seats_of(desk, users)
+    topic_id = before.topic_id if before else await _topic(desk, platform, key, kind)
+    members = frozenset({platform.id, *(each.id for each, _ in seats)})
+    room = Room(platform.id, key, json_of(outside), name, kind, json_of(users), topic_id, members)
+    if room == before:
+        return
+    await desk.acceptance.keep_room(room)
+    if before is not None and before.type != kind:
+        await desk.acceptance.change_kind(topic_id, kind)
+    await _seat_ours(desk, room, before)
+    for person in await desk.placeholders(seats):
+        await desk.introduce(person, desk.some(members, platform))
+    for member in desk.some(members, platform):
+        had_it = before is not None and member.id in before.members
+        desk.tell(member, "room.updated" if had_it else "room.created", room_news(room, platform.name))
+
+
+def seats_of(desk: Desk, users: Members) -> Seats:
+    """Who is named, of which platform. Raises BadRequest for a platform that there is not, or no name of ours."""
+    seats: Seats = []
+    for name, ids in ((name, ids) for each in users for name, ids in each.items()):
+        platform = desk.named(name)
+        if platform is None:
+            raise BadRequest(f"users: there is no platform {name!r}. GET /platforms lists them.")
+        if platform.style == "own" and (wrong := next((each for each in ids if not is_name(str(each))), None)):
+            raise BadRequest(f"users: {wrong!r} is not a name that a user of {OWN} may have.")
+        seats += [(platform, outside) for outside in ids]
+    return seats
+
+
+def ids_in(room: Room | None, platform: str) -> list[OutsideId]:
+    """A platform's own users in a room, as it writes their ids."""
+    members = _decode_members(room.users) if room is not None else []
+    return [outside for each in members for outside in each.get(platform, ())]
+
+
+async def _topic(desk: Desk, platform: Platform, key: str, kind: RoomType) -> int:
+    return await desk.acceptance.make_topic(topic_name(platform.name, key), kind, platform.name)
+
+
+async def _seat_ours(desk: Desk, room: Room, before: Room | None) -> None:
+    """Users of Recado belong to the topic that the room is."""
+    now, earlier = ({str(each) for each in ids_in(it, OWN)} for it in (room, before))
+    for name in sorted(now - earlier):
+        desk.changed.add(await desk.acceptance.join(room.topic_id, name))
+    for name in sorted(earlier - now):
+        desk.changed.add(await desk.acceptance.leave(room.topic_id, name))

@@ -1,0 +1,327 @@
+"""Chat platforms through one desk: what each is told, in which order, and what nobody is told."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from doors import Door
+
+from messaging.integrator.news import OWN
+from messaging.integrator.talk import Said
+from messaging.model import Message
+
+pytest_plugins = ["doors"]
+
+
+async def register(door: Door, name: str, **more: Any) -> str:
+    """A platform that pulls, unless told otherwise. Its token."""
+    return str((await door.ask("POST", "/platforms", 201, json={"name": name, **more}))["token"])
+
+
+async def legacy(door: Door, name: str) -> str:
+    return await register(door, name, style="paths", url="http://127.0.0.1:9/api/")
+
+
+async def inbox(door: Door, name: str) -> list[tuple[str, Any]]:
+    """Everything that a platform is told: type and data."""
+    platform = await door.node.registry.find(name)
+    async with door.node.store.pool.connection() as connection:
+        rows = await connection.fetch(
+            "SELECT content FROM recado.messages WHERE topic_id = $1 ORDER BY seq", platform.inbox
+        )
+    news = [json.loads(row["content"]) for row in rows]
+    return [(each["type"], each["data"]) for each in news]
+
+
+async def last_of(door: Door, topic: str) -> tuple[int, Message]:
+    """The last message of a topic, with the topic's id."""
+    standing = await door.node.store.standing(topic)
+    assert standing is not None
+    topic_id = standing.topic.id
+    [message] = await door.node.store.history(topic_id, 0, standing.head + 1, 1, None, newest=True)
+    return topic_id, message
+
+
+async def say(door: Door, path: str, status: int = 200, **body: Any) -> Any:
+    return await door.ask("POST", path, status, json=body)
+
+
+async def three(door: Door) -> dict[str, str]:
+    return {name: await legacy(door, name) for name in ("GWT_CHAT", "net core", "BuasApp")}
+
+
+# --- the surface of the first integrator -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("sender", ["GWT_CHAT", "net core", "BuasApp"])
+async def test_a_user_is_told_to_every_other_platform_wherever_the_sender_stands(door: Door, sender: str) -> None:
+    tokens = await three(door)
+    assert await say(door, "/user", id=17, name="Ana", token=tokens[sender]) == "success"
+    for name in tokens:
+        told = [] if name == sender else [("user.created", {"id": 17, "name": "Ana", "platform": sender})]
+        assert await inbox(door, name) == told
+
+
+async def test_an_unchanged_user_is_told_once_and_a_new_name_is_told(door: Door) -> None:
+    tokens = await three(door)
+    for name in ("Ana", "Ana", "Anna"):
+        await say(door, "/user", id="17", name=name, token=tokens["GWT_CHAT"])
+    assert await inbox(door, "BuasApp") == [
+        ("user.created", {"id": "17", "name": "Ana", "platform": "GWT_CHAT"}),
+        ("user.updated", {"id": "17", "name": "Anna", "platform": "GWT_CHAT"}),
+    ]
+
+
+async def test_ids_keep_their_json_type_and_are_compared_as_text(door: Door) -> None:
+    tokens = await three(door)
+    await say(door, "/user", id=17, name="Ana", token=tokens["BuasApp"])
+    await say(door, "/user", id="17", name="Ana", token=tokens["BuasApp"])
+    assert [data["id"] for _, data in await inbox(door, "GWT_CHAT")] == [17, "17"]
+    listed = await door.ask("GET", "/users")
+    assert listed["users"]["BuasApp"] == [{"id": "17", "name": "Ana", "platform": "BuasApp"}]
+
+
+@pytest.mark.parametrize(("given", "told"), [("private", "private"), ("group", "public"), ("GLOBAL", "public")])
+async def test_a_room_goes_to_the_platforms_of_its_members_in_todays_words(door: Door, given: str, told: str) -> None:
+    tokens = await three(door)
+    users = [{"GWT_CHAT": ["bob"]}, {"net core": []}, {"BuasApp": [1]}]
+    await say(door, "/room", id=5, name="Trip", type=given, users=users, token=tokens["BuasApp"])
+    rooms = [data for kind, data in await inbox(door, "GWT_CHAT") if kind == "room.created"]
+    assert rooms == [{"id": 5, "name": "Trip", "platform": "BuasApp", "users": users, "type": told}]
+    assert list(rooms[0]) == ["id", "name", "platform", "users", "type"]
+    assert await inbox(door, "net core") == []
+
+
+async def test_a_message_goes_to_the_rooms_platforms_alone_and_the_senders_news_come_first(door: Door) -> None:
+    tokens = await three(door)
+    users = [{"GWT_CHAT": ["bob"]}, {"BuasApp": [1]}]
+    await say(door, "/room", id=5, name="Trip", type="group", users=users, token=tokens["BuasApp"])
+    message = {"roomOriginalPlatform": "BuasApp", "roomId": 5, "senderId": 2, "text": "ciao"}
+    assert await say(door, "/message", **message, token=tokens["BuasApp"]) == "success"
+    told = await inbox(door, "GWT_CHAT")
+    assert [kind for kind, _ in told] == ["user.created", "room.created", "user.created", "message.created"]
+    assert told[2][1] == {"id": 2, "name": "2", "platform": "BuasApp"}
+    data = told[3][1]
+    assert list(data)[:5] == ["roomOriginalPlatform", "roomId", "senderId", "senderPlatform", "text"]
+    assert {**message, "senderPlatform": "BuasApp"}.items() <= data.items()
+    assert data["recipients"] == ["bob"]
+    assert await inbox(door, "net core") == [] and await inbox(door, "BuasApp") == []
+
+
+async def test_the_token_decides_who_speaks_never_the_body(door: Door) -> None:
+    tokens = await three(door)
+    await say(
+        door, "/message", roomOriginalPlatform="GWT_CHAT", roomId="x", senderId=2, text="hi",
+        senderPlatform="GWT_CHAT", token=tokens["BuasApp"],
+    )  # fmt: skip
+    assert (await inbox(door, "net core"))[-1][1]["senderPlatform"] == "BuasApp"
+
+
+async def test_a_room_that_nobody_told_of_goes_to_all_as_it_did_and_is_refused_to_new_platforms(door: Door) -> None:
+    tokens = await three(door)
+    new = await register(door, "Fourth")
+    said = {"roomOriginalPlatform": "BuasApp", "roomId": 99, "senderId": 1, "text": "?"}
+    await say(door, "/message", **said, token=tokens["BuasApp"])
+    assert [kind for kind, _ in await inbox(door, "Fourth")] == ["user.created", "message.created"]
+    answer = await say(door, "/message", 404, roomId=98, senderId=1, text="?", token=new)
+    assert answer["code"] == "not_found"
+
+
+async def test_a_private_room_is_closed_to_platforms_that_are_not_in_it(door: Door) -> None:
+    tokens = await three(door)
+    users = [{"GWT_CHAT": ["bob"]}]
+    await say(door, "/room", id=5, name="Two", type="private", users=users, token=tokens["BuasApp"])
+    said = {"roomOriginalPlatform": "BuasApp", "roomId": 5, "senderId": 1, "text": "?"}
+    await say(door, "/message", 403, **said, token=tokens["net core"])
+
+
+async def test_who_is_not_known_is_told_so(door: Door) -> None:
+    await three(door)
+    await say(door, "/user", 401, id=1, name="x", token="9999")
+    await say(door, "/user", 401, id=1, name="x")
+    await say(door, "/user", 400, id=True, name="x", token="1")
+    await say(door, "/room", 400, id=1, name="x", type="circle", users=[], token="1")
+
+
+async def test_platforms_are_listed_with_their_users_while_they_are_down(door: Door) -> None:
+    tokens = await three(door)
+    await say(door, "/user", id=17, name="Ana", token=tokens["net core"])
+    listed = (await door.ask("GET", "/platforms"))["platforms"]
+    by_name = {each["name"]: each for each in listed}
+    assert set(by_name) == {"GWT_CHAT", "net core", "BuasApp", OWN}
+    assert by_name["net core"]["users"] == [{"id": 17, "name": "Ana", "platform": "net core"}]
+    assert by_name["net core"]["supportAudio"] == "False"
+    assert (by_name["BuasApp"]["state"], by_name["BuasApp"]["pending"]) == ("up", 1)
+
+
+async def test_ping_answers_as_it_did_and_wakes_the_lane_of_who_calls(door: Door) -> None:
+    token = await legacy(door, "BuasApp")
+    platform = await door.node.registry.find("BuasApp")
+    with door.node.watch.listen(platform.id) as ear:
+        for method in ("GET", "POST"):
+            answer = await door.ask(method, f"/ping?token={token}")
+            assert answer == {"status": "ok", "message": 'Sent "pong" to all platforms'}
+        assert ear.take_poke()
+
+
+# --- ids, retries, states --------------------------------------------------------------------------
+
+
+async def test_the_same_id_again_is_answered_the_same_and_nothing_is_sent(door: Door) -> None:
+    tokens = await three(door)
+    said = {"roomOriginalPlatform": "BuasApp", "roomId": 9, "senderId": 1, "text": "once", "id": "m-1"}
+    asked = {"json": {**said, "token": tokens["BuasApp"]}, "headers": {"Accept": "application/json"}}
+    answers = [await door.ask("POST", "/message", 200, **asked) for _ in range(3)]
+    assert answers == [{"id": "m-1", "status": "queued", "deliveries": 2}] * 3
+    assert [kind for kind, _ in await inbox(door, "GWT_CHAT")] == ["user.created", "message.created"]
+    await say(door, "/message", 409, **{**said, "text": "other", "token": tokens["BuasApp"]})
+
+
+async def test_senders_at_the_same_time_leave_one_order_and_no_double(door: Door) -> None:
+    tokens = await three(door)
+    said = {"roomOriginalPlatform": "BuasApp", "roomId": 9, "senderId": 1, "token": tokens["BuasApp"]}
+    twice = [str(n) for n in range(20)] * 2
+    await asyncio.gather(*(say(door, "/message", **said, text=text, id=f"m-{text}") for text in twice))
+    ours, theirs = await inbox(door, "GWT_CHAT"), await inbox(door, "net core")
+    texts = [data["text"] for kind, data in ours if kind == "message.created"]
+    assert sorted(texts, key=int) == [str(n) for n in range(20)]
+    assert texts == [data["text"] for kind, data in theirs if kind == "message.created"]
+    assert [kind for kind, _ in ours].count("user.created") == 1
+
+
+async def test_a_message_tells_where_it_is(door: Door) -> None:
+    tokens = await three(door)
+    pull = await register(door, "Fourth")
+    users = [{"Fourth": ["f"]}, {"GWT_CHAT": ["bob"]}]
+    await say(door, "/room", id=5, name="Trip", type="group", users=users, token=tokens["BuasApp"])
+    await say(door, "/message", roomId=5, senderId=1, text="hi", id="m-1", token=tokens["BuasApp"])
+    state = await door.ask("GET", "/messages/m-1", token=tokens["BuasApp"])
+    assert [(each["platform"], each["state"]) for each in state["deliveries"]] == [
+        ("Fourth", "queued"), ("GWT_CHAT", "queued"),
+    ]  # fmt: skip
+    events = await door.ask("GET", "/events", token=pull)
+    await door.ask("GET", f"/events?after={events['next']}", token=pull)
+    state = await door.ask("GET", "/messages/m-1", token=tokens["BuasApp"])
+    assert state["deliveries"][0] == {"platform": "Fourth", "state": "delivered", "reason": None}
+    await door.ask("GET", "/messages/m-1", 404, token=tokens["GWT_CHAT"])
+
+
+# --- pull ------------------------------------------------------------------------------------------
+
+
+async def test_events_are_confirmed_by_asking_for_what_comes_after(door: Door) -> None:
+    tokens, pull = await three(door), await register(door, "Fourth")
+    for n in range(3):
+        await say(door, "/user", id=n, name=f"u{n}", token=tokens["BuasApp"])
+    first = await door.ask("GET", "/events?limit=2", token=pull)
+    assert [event["data"]["id"] for event in first["events"]] == [0, 1]
+    assert await door.ask("GET", "/events?limit=2", token=pull) == first, "not confirmed: told again"
+    second = await door.ask("GET", f"/events?after={first['next']}", token=pull)
+    assert [event["data"]["id"] for event in second["events"]] == [2]
+    last = await door.ask("GET", f"/events?after={second['next']}", token=pull)
+    assert last == {"events": [], "next": second["next"]}
+    assert await door.ask("GET", "/events", token=pull) == last
+    await door.ask("GET", "/events?after=99", 400, token=pull)
+
+
+async def test_who_waits_is_answered_when_something_comes(door: Door) -> None:
+    tokens, pull = await three(door), await register(door, "Fourth")
+    waiting = asyncio.ensure_future(door.ask("GET", "/events?wait=30", token=pull))
+    async with asyncio.timeout(10):
+        while not door.node.watch._ears:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await say(door, "/user", id=1, name="Ana", token=tokens["BuasApp"])
+        answer = await waiting
+    assert [event["type"] for event in answer["events"]] == ["user.created"]
+
+
+async def test_a_platform_that_is_told_does_not_pull(door: Door) -> None:
+    await door.ask("GET", "/events", 409, token=await legacy(door, "BuasApp"))
+
+
+# --- Recado's own users ----------------------------------------------------------------------------
+
+
+async def test_a_room_is_a_topic_for_our_users_and_what_they_write_goes_out(door: Door) -> None:
+    tokens = await three(door)
+    users = [{"GWT_CHAT": ["bob"]}, {OWN: ["ana"]}]
+    await say(door, "/room", id=5, name="Trip", type="private", users=users, token=tokens["BuasApp"])
+    await say(door, "/message", roomId=5, senderId=1, text="ciao", token=tokens["BuasApp"])
+    ana = await door.token("ana")
+    topic = "BuasApp%253A5"
+    history = await door.ask("GET", f"/api/v1/topics/{topic}/messages", token=ana)
+    assert [(each["user_source"], each["content"]) for each in history["messages"]] == [("BuasApp%2F1", "ciao")]
+    await door.ask("POST", f"/api/v1/topics/{topic}/messages", 201, token=ana, json={"content": "hola"})
+    at, message = await last_of(door, "BuasApp%3A5")
+    for _ in range(2):  # as a lane does that was cut off
+        await door.node.integrator.take_own(at, message)
+    told = await inbox(door, "BuasApp")
+    assert [kind for kind, _ in told] == ["user.created", "message.created"]
+    assert told[0][1] == {"id": "ana", "name": "ana", "platform": OWN}
+    assert (told[1][1]["senderPlatform"], told[1][1]["text"], told[1][1]["recipients"]) == (OWN, "hola", [])
+    others = [data["text"] for kind, data in await inbox(door, "GWT_CHAT") if kind == "message.created"]
+    assert others == ["ciao", "hola"]
+
+
+async def test_what_came_from_a_platform_is_not_told_again(door: Door) -> None:
+    tokens = await three(door)
+    await say(door, "/room", id=5, name="T", type="group", users=[{"GWT_CHAT": ["b"]}], token=tokens["BuasApp"])
+    await say(door, "/message", roomId=5, senderId=1, text="ciao", token=tokens["BuasApp"])
+    before = await inbox(door, "GWT_CHAT")
+    await door.node.integrator.take_own(*await last_of(door, "BuasApp%3A5"))
+    assert await inbox(door, "GWT_CHAT") == before
+
+
+async def test_no_user_of_ours_can_have_a_name_from_outside(door: Door) -> None:
+    await door.ask("POST", "/api/v1/tokens", 400, json={"user": "BuasApp%2F1"})
+    topic = {"topic_name": "BuasApp%3A5", "user": "ana", "is_private": False}
+    await door.ask("POST", "/api/v1/topics", 400, json=topic)
+
+
+# --- operators -------------------------------------------------------------------------------------
+
+
+async def test_a_secret_is_told_once_and_rotated(door: Door) -> None:
+    made = await door.ask("POST", "/platforms", 201, json={"name": "Hook", "url": "https://chat.example/hook"})
+    assert made["secret"].startswith("whsec_")
+    await door.ask("POST", "/platforms", 409, json={"name": "Hook"})
+    await door.ask("POST", "/platforms", 409, json={"name": OWN})
+    rotated = await door.ask("POST", "/platforms/Hook/rotate")
+    assert (await door.node.registry.find("Hook")).secrets == (rotated["secret"], made["secret"])
+    changed = await door.ask("PATCH", "/platforms/Hook", json={"style": "pull"})
+    assert (changed["style"], changed["url"]) == ("pull", None)
+    await door.ask("DELETE", "/platforms/Hook", 204)
+    await door.ask("POST", "/platforms/Hook/rotate", 404)
+
+
+@pytest.mark.parametrize("url", ["", "ftp://x/", "http://", "http://u:p@x/", "//x", "http://x/#a"])
+async def test_an_address_that_can_not_be_one_is_refused(door: Door, url: str) -> None:
+    await door.ask("POST", "/platforms", 400, json={"name": "Hook", "style": "webhook", "url": url})
+
+
+async def test_with_a_key_only_platforms_and_backends_come_in(locked: Door) -> None:
+    key = {"Authorization": f"Bearer {locked.settings.api_key}"}
+    made = await locked.ask("POST", "/platforms", 201, json={"name": "Fourth"}, headers=key)
+    await locked.ask("POST", "/platforms", 403, json={"name": "Fifth"}, token=await locked.token("ana"))
+    await locked.ask("GET", "/platforms", token=made["token"])
+    await locked.ask("GET", "/platforms", headers=key)
+    await locked.ask("GET", "/platforms", 401, token="wrong")
+
+
+async def test_imported_users_are_introduced_before_their_first_message(door: Door) -> None:
+    from messaging.integrator.importing import Diff, Listed
+
+    tokens = await three(door)
+    buas = await door.node.registry.find("BuasApp")
+    await door.node.integrator.import_users(buas, Diff(changed=(Listed(1, "Ana"), Listed(2, "Bea"))))
+    assert await inbox(door, "GWT_CHAT") == [], "the first import is told to nobody"
+    said = Said("BuasApp", 9, 1, "hi")
+    await door.node.integrator.take_message(await door.node.registry.find("BuasApp"), said)
+    told = await inbox(door, "GWT_CHAT")
+    assert told[0] == ("user.created", {"id": 1, "name": "Ana", "platform": "BuasApp"})
+    again = await door.node.registry.find("BuasApp")
+    await door.node.integrator.import_users(again, Diff(changed=(Listed(3, "Eva"),), removed=("1",)))
+    assert [kind for kind, _ in await inbox(door, "GWT_CHAT")][2:] == ["user.created", "user.removed"]
+    assert [each["id"] for each in (await door.ask("GET", "/users"))["users"]["BuasApp"]] == [2, 3]
+    assert tokens
