@@ -127,7 +127,7 @@ class Lane:
 
     async def _serve_page(self, ear: Ear, topic_id: int) -> None:
         """One page of one topic; then another's turn comes."""
-        ear.grown.discard(topic_id)
+        ear.grown.pop(topic_id, None)  # to the end of the queue where there is more
         berth = self._berths.get(topic_id)
         page = None if berth is None else await self._page(berth)
         if berth is None or page is None:
@@ -135,7 +135,8 @@ class Lane:
             return
         for entry in page.entries:
             if not await self._see_through(ear, berth, entry):
-                ear.grown |= {topic_id} & self._berths.keys()  # where its position is it begins again
+                if topic_id in self._berths:
+                    ear.grown[topic_id] = None  # it begins again where its position is
                 return
         ear.attend(topic_id, berth.position)
         ear.hear(topic_id, page.head)

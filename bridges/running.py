@@ -11,9 +11,10 @@ from typing import Any
 
 from bridges.lane import Lane
 from bridges.outlet import Outlet
+from messaging.errors import Unavailable
 from messaging.node import Node
 from messaging.patterns import like
-from messaging.store_pool import is_passing
+from messaging.store_pool import is_passing, pauses
 from messaging.store_turn import take_turns
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class Bridging:
             tasks.create_task(self._measure(), name="bridges' figures")
 
     async def _serve(self, out: Out) -> None:
-        user_id = await self._node.book.register(out.name, out.kind, like(out.topics))
+        user_id = await self._registered(out)
         log.info("bridge %s: topics %s to %s", out.name, out.topics, out.kind)
         outlet = out.outlet()
         try:
@@ -65,11 +66,21 @@ class Bridging:
         finally:
             await outlet.close()
 
+    async def _registered(self, out: Out) -> int:
+        for pause in pauses():
+            try:
+                return await self._node.book.register(out.name, out.kind, like(out.topics))
+            except Unavailable as exc:
+                log.warning("bridge %s waits for the database: %s", out.name, exc)
+            await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
+
     async def _measure(self) -> None:
-        """Lag, oldest age and dead letters of every bridge, from the store."""
+        """Lag, oldest age and dead letters of every bridge, from the store; and that bridges count as seen."""
         metrics = self._node.metrics
         while True:
             try:
+                await self._node.book.touch()
                 for report in await self._node.book.reports():
                     age = (datetime.now(UTC) - report.oldest).total_seconds() if report.oldest else 0.0
                     metrics.bridge_lag.labels(report.name).set(report.lag)

@@ -101,6 +101,10 @@ class BridgeBook:
         rows = await self._pool.fetch("bridges_all", name)
         return [Report(**{field: row[field] for field in fields}) for row in rows]
 
+    async def touch(self) -> None:
+        """Bridges are there, also where nothing moves: an inbox keeps what they have not had yet."""
+        await self._pool.fetch("bridges_touch")
+
     async def report(self, user_id: int, state: State, reason: str | None, attempts: int) -> None:
         await self._pool.fetch("bridge_report", user_id, state, reason, attempts)
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import islice
 
 from messaging.bus import Bus
-from messaging.model import Appended, Changed, Notice
+from messaging.model import Appended, Changed, Notice, Voided
 from messaging.store import Store
 from messaging.store_pool import is_passing
 
@@ -29,7 +29,7 @@ class Ear:
         self.user_id = user_id
         self.version = version  # of the user, as the reader knows it
         self.positions: dict[int, int] = {}
-        self.grown: set[int] = set()  # topics that may have more than their position
+        self.grown: dict[int, None] = {}  # topics that may have more than their position, the longest waiting first
         self._ears = ears
         self._sound = asyncio.Event()
         self._poke = asyncio.Event()
@@ -41,7 +41,7 @@ class Ear:
 
     def ignore(self, topic_id: int) -> None:
         self.positions.pop(topic_id, None)
-        self.grown.discard(topic_id)
+        self.grown.pop(topic_id, None)
         listening = self._ears.get(topic_id, set())
         listening.discard(self)
         if not listening:
@@ -53,7 +53,7 @@ class Ear:
 
     def hear(self, topic_id: int, head: int) -> None:
         if head > self.positions[topic_id]:
-            self.grown.add(topic_id)
+            self.grown[topic_id] = None
             self._sound.set()
 
     def poke(self) -> None:
@@ -113,6 +113,10 @@ class Watch:
             case Changed(user_id=user_id):
                 for ear in self._users.get(user_id, ()):
                     ear.poke()
+            case Voided():  # rare, and ears know no tokens
+                for ears in self._users.values():
+                    for ear in ears:
+                        ear.poke()
 
     def _resync(self) -> None:
         self._sweep_now.set()

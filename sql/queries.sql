@@ -301,6 +301,11 @@ LEFT JOIN LATERAL (
 WHERE $1::text IS NULL OR b.name = $1
 ORDER BY b.name;
 
+-- name: bridges_touch
+-- A bridge counts as seen for as long as it is not forgotten; once a day is enough.
+UPDATE recado.devices AS d SET seen_at = now() FROM recado.bridges AS b
+WHERE d.user_id = b.user_id AND d.seen_at < now() - interval '1 day';
+
 -- name: bridge_standing
 -- One bridge as its lane must know it, and the version of its user.
 SELECT b.name, b.kind, b.paused, b.state, b.attempts, b.since, u.version
