@@ -6,24 +6,35 @@ message for a known room goes to that room's platforms alone, and to its topic; 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
 
 import msgspec
 
 from messaging.bus import Bus
+from messaging.errors import Unavailable
 from messaging.integrator.desk import Desk
 from messaging.integrator.importing import Diff
 from messaging.integrator.news import OWN, OutsideId, Platform, RoomType, user_news
 from messaging.integrator.rooms import Members, settle_room
-from messaging.integrator.talk import Accepted, Said, accept
+from messaging.integrator.talk import Accepted, Said, accept, new_id
 from messaging.model import Changed, Message
 from messaging.store_bridges import PREFIX
 from messaging.store_platforms import PlatformBook
+from messaging.store_pool import backoff
+
+T = TypeVar("T")
+
+TRIES = 4
 
 
 class Integrator:
-    """The one desk at which all platforms speak. All that it does raises Unavailable where the database is away."""
+    """The one desk at which all platforms speak. All that it does raises Unavailable where the database stays away.
+
+    A try whose COMMIT was not answered is made again: whatever is accepted is recognised by its id, or changes nothing.
+    """
 
     def __init__(self, book: PlatformBook, bus: Bus) -> None:
         self._book = book
@@ -31,64 +42,81 @@ class Integrator:
 
     async def take_user(self, platform: Platform, outside: OutsideId, name: str) -> None:
         """A user as its platform says it is. An unchanged one is told to nobody."""
-        async with self._accepting(platform) as desk:
+
+        async def work(desk: Desk) -> None:
             await desk.meet(platform, outside, name)
             await desk.send()
+
+        await self._accept(platform, work)
 
     async def take_room(
         self, platform: Platform, outside: OutsideId, name: str, kind: RoomType, users: Members
     ) -> None:
         """A room as its platform says it is, with its members of all platforms. Raises BadRequest."""
-        async with self._accepting(platform) as desk:
+
+        async def work(desk: Desk) -> None:
             await settle_room(desk, platform, outside, name, kind, users)
             await desk.send()
 
+        await self._accept(platform, work)
+
     async def take_message(self, platform: Platform, said: Said) -> Accepted:
         """A message, for everybody in its room. Raises Conflict, UnknownPlatform, UnknownRoom, Forbidden."""
-        async with self._accepting(platform) as desk:
-            return await accept(desk, platform, said)
+        named = said if said.id else replace(said, id=new_id())
+        return await self._accept(platform, lambda desk: accept(desk, platform, named))
 
     async def take_own(self, topic_id: int, message: Message) -> None:
         """What somebody wrote into a room's topic, for the platforms of that room.
 
-        What came from a platform is not told again: names from outside have a ``%``, ours never.
+        What came from a platform is not told again: names from outside have a ``%``, ours never. Raises Forbidden.
         """
         if "%" in message.sender:
             return
         [own] = await self._book.platforms(OWN)
-        async with self._accepting(own) as desk:
+
+        async def work(desk: Desk) -> None:
             room = await desk.acceptance.room_of(topic_id)
-            if room is None:
-                return
-            origin = desk.platforms[room.platform]
-            said = Said(
-                origin.name, msgspec.json.decode(room.id_json), message.sender, _text(message),
-                f"{topic_id}.{message.seq}",
-            )  # fmt: skip
-            await accept(desk, own, said)
+            if room is not None:
+                at = (desk.platforms[room.platform].name, msgspec.json.decode(room.id_json))
+                await accept(desk, own, Said(*at, message.sender, _text(message), f"{topic_id}.{message.seq}"))
+
+        await self._accept(own, work)
 
     async def import_users(self, platform: Platform, diff: Diff) -> None:
         """What has changed in a platform's list of users. Its first list is told to nobody: they read GET /users."""
-        async with self._accepting(platform) as desk:
-            for user in diff.changed:
-                await desk.meet(platform, user.id, user.name, quietly=platform.users_as_of is None)
-            for person in (await desk.acceptance.people((platform.id, key) for key in diff.removed)).values():
-                for other in desk.some(person.introduced, platform):
-                    desk.tell(other, "user.removed", user_news(person, platform.name))
-            await desk.acceptance.mark(platform.id, seen=diff.seen, missed=diff.missed, removed=diff.removed)
-            await desk.send()
+        await self._accept(platform, lambda desk: settle_list(desk, platform, diff))
 
-    @asynccontextmanager
-    async def _accepting(self, platform: Platform) -> AsyncIterator[Desk]:
-        """A desk; what is on it is stored at the end of the block, and the bus hears of it."""
+    async def _accept(self, platform: Platform, work: Callable[[Desk], Awaitable[T]]) -> T:
+        for attempt in range(TRIES - 1):
+            try:
+                return await self._once(platform, work)
+            except Unavailable:
+                await asyncio.sleep(backoff(attempt, base=0.1))
+        return await self._once(platform, work)
+
+    async def _once(self, platform: Platform, work: Callable[[Desk], Awaitable[T]]) -> T:
+        """All that follows from one thing, in one transaction; then the bus hears of it."""
         async with self._book.acceptance() as acceptance:
             platforms = {each.id: each for each in await acceptance.platforms()}
             desk = Desk(acceptance, platforms, PREFIX + platform.bridge)
-            yield desk
+            result = await work(desk)
         for notice in acceptance.notices:
             self._bus.tell(notice)
         for user_id in desk.changed:
             self._bus.tell(Changed(user_id))
+        return result
+
+
+async def settle_list(desk: Desk, platform: Platform, diff: Diff) -> None:
+    """Keep what an import found, and tell it."""
+    for user in diff.changed:
+        await desk.meet(platform, user.id, user.name, quietly=platform.users_as_of is None)
+    gone = await desk.acceptance.people((platform.id, key) for key in diff.removed)
+    for person in gone.values():
+        for other in desk.some(person.introduced, platform):
+            desk.tell(other, "user.removed", user_news(person, platform.name))
+    await desk.acceptance.mark(platform.id, seen=diff.seen, missed=diff.missed, removed=diff.removed)
+    await desk.send()
 
 
 def _text(message: Message) -> str:

@@ -58,10 +58,16 @@ def read_list(body: bytes, others: Collection[str]) -> list[Listed]:
     """
     try:
         found = msgspec.json.decode(body, type=_Users).users
-    except (msgspec.MsgspecError, RecursionError) as exc:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         raise Implausible(f"it is no list of users: {exc}") from None
-    own = (user for user in found if not (isinstance(user.platform, str) and user.platform in others))
-    return list({key_of(user.id): Listed(user.id, (user.name or key_of(user.id))[:MOST_NAME]) for user in own}.values())
+    own = [user for user in found if not (isinstance(user.platform, str) and user.platform in others)]
+    if any("\0" in key_of(user.id) for user in own):
+        raise Implausible("it is no list of users: no id has a NUL")
+    return list({key_of(user.id): Listed(user.id, _name(user)) for user in own}.values())
+
+
+def _name(user: _User) -> str:
+    return (user.name or "").replace("\0", "").strip()[:MOST_NAME] or key_of(user.id)
 
 
 def compare(known: Mapping[str, Person], absences: Mapping[str, int], listed: Sequence[Listed]) -> Diff:

@@ -59,6 +59,10 @@ class Accepted:
     deliveries: int
 
 
+def new_id() -> str:
+    return "msg_" + secrets.token_urlsafe(16)
+
+
 async def accept(desk: Desk, platform: Platform, said: Said) -> Accepted:
     """Pass a message on. The same id again is answered the same, and nothing is sent.
 
@@ -67,7 +71,7 @@ async def accept(desk: Desk, platform: Platform, said: Said) -> Accepted:
         UnknownPlatform, UnknownRoom: nobody told of its room.
         Forbidden: the room is private, and this platform not in it.
     """
-    identity = said.id or "msg_" + secrets.token_urlsafe(16)
+    identity = said.id or new_id()
     kept = await desk.acceptance.accepted(platform.id, identity)
     if kept is not None and kept.digest != said.digest:
         raise Conflict(f"The id {identity!r} was used for another message.")
@@ -107,7 +111,7 @@ async def _introduced(desk: Desk, platform: Platform, said: Said, to: list[Platf
 async def _deliver(
     desk: Desk, platform: Platform, room: Room | None, line: Line, to: list[Platform], digest: bytes
 ) -> Accepted:
-    event = "msg_" + secrets.token_urlsafe(16)
+    event = new_id()
     places = []
     for each in to:
         recipients = [json_of(outside) for outside in ids_in(room, each.name)]

@@ -201,3 +201,35 @@ async def test_what_expired_first_is_a_dead_letter_not_silence(database: str) ->
         assert system.contents == ["3"]
         [buried] = await node.book.buried("paper", 0, 10)
         assert buried.letter.content is None and "1 to 2" in buried.letter.reason
+
+
+async def test_a_topic_that_never_ends_starves_no_other(database: str) -> None:
+    """Page by page: between two pages of one topic, every other that has something gets its turn."""
+    async with working(database) as node:
+        for name in ("news.flood", "news.drop"):
+            await topic(node, name)
+        user_id = await bridge(node)
+        big = '"' + "x" * 30_000 + '"'
+        system = System()
+        await publish(node, "news.flood", *[big] * 9)
+        await publish(node, "news.drop", '"drop"')
+        async with serving(Lane(user_id, system, node, schedule=QUICK)):
+            await system.has(10)
+        assert system.contents.index('"drop"') < 9
+
+
+async def test_a_database_that_goes_away_costs_time_and_no_message(database: str) -> None:
+    async with working(database) as node:
+        await topic(node, "news.today")
+        user_id = await bridge(node)
+        system = System()
+        async with serving(Lane(user_id, system, node, schedule=QUICK)):
+            for n in range(4):
+                await publish(node, "news.today", *(str(20 * n + k) for k in range(20)))
+                async with node.store.pool.connection() as connection:
+                    await connection.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+            await system.has(80)
+        assert list(dict.fromkeys(system.contents)) == [str(n) for n in range(80)]
