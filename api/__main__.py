@@ -32,9 +32,10 @@ async def work(settings: Settings) -> None:
 
 
 async def _serve_until(stop: asyncio.Event, node: Node, settings: Settings) -> None:
-    app = make_app(node, Tokens(settings.jwt_secret), settings)
+    tokens = Tokens(settings.jwt_secret, settings.jwt_issuers)
+    app = make_app(node, tokens, settings)
     # A background task that dies ends the group, and with it the process.
-    async with asyncio.TaskGroup() as tasks:
+    async with tokens, asyncio.TaskGroup() as tasks:
         work = tasks.create_task(node.run(keeps_house=False))
         runner = await serve(app, settings.api_host, settings.api_port)
         print("ready", flush=True)

@@ -16,10 +16,10 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from api.problems import Misdirected
 from api.route import Access, Domain
-from messaging.actions import BACKEND, Caller
 from messaging.errors import Forbidden, RecadoError, Unauthorized
 from messaging.identity import identify
 from messaging.model import User
+from messaging.permissions import BACKEND, Caller
 from messaging.settings import Network, Settings, origin_of
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
@@ -71,12 +71,15 @@ def decide(rules: Rules, access: Access, headers: Headers, peer: str | None) -> 
     check_origin(rules, access, headers)
     if access == "anyone":
         return NOBODY
-    outside = why_outside(rules, headers, peer) if rules.is_open or access == "inside" else None
+    asks_where = rules.is_open or access in ("inside", "platform")
+    outside = why_outside(rules, headers, peer) if asks_where else None
     if rules.is_open and outside is not None:
         raise outside
     if access == "visitor":
         return NOBODY
     token = bearer(headers)
+    if access == "platform":  # whose token it is, if any, the handler asks the registry
+        return ANY_BACKEND if is_key(rules, token) or (not token and outside is None) else NOBODY
     if token:
         return ANY_BACKEND if is_key(rules, token) else Credential(token=token)
     if rules.is_open or (access == "inside" and outside is None):
@@ -151,7 +154,9 @@ async def caller_of(credential: Credential, domain: Domain) -> Caller:
 
     Raises:
         Unauthorized: the token is not valid, or revoked.
+        Unavailable: another issued it, whose keys can't be read now.
     """
     if not credential.token:
         return BACKEND if credential.is_backend else stranger()
-    return Caller(await identify(domain.node.store, domain.tokens.verify(credential.token)))
+    claims = await domain.tokens.verify(credential.token)
+    return Caller(await identify(domain.node.store, claims), claims.grants)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from messaging.actions import Actions, Aim
+from messaging.actions import Actions
 from messaging.errors import RecadoError, Unavailable
+from messaging.permissions import Aim
 from messaging.store_append import Verdict
 
 PATIENCE = 10.0  # seconds

@@ -1,18 +1,14 @@
-"""What a caller may do, on every door. The sole home of permissions.
-
-A private topic that a caller may not see does not exist for it: the same error, whatever it tries.
-"""
+"""What a caller can do, on every door. Whether it may, `permissions` says."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from messaging.appender import Appender, Origin
 from messaging.bus import Bus
-from messaging.errors import BadRequest, Conflict, Forbidden, NotAMember, UnknownTopic, UnknownUser
+from messaging.errors import BadRequest, Conflict, UnknownTopic, UnknownUser
 from messaging.model import (
     MAX_SEQ,
     Changed,
@@ -25,6 +21,25 @@ from messaging.model import (
     inbox_of,
     is_name,
     is_topic_name,
+    may_be_topic,
+)
+from messaging.news import MAKER, kind_of_unowned
+from messaging.permissions import (
+    Aim,
+    Caller,
+    Past,
+    aim_at,
+    belonging,
+    creating,
+    inviting,
+    joinable,
+    may_make_to_read,
+    may_make_to_write,
+    not_for_writing,
+    owning,
+    past,
+    sees,
+    visible,
 )
 from messaging.settings import Settings
 from messaging.store import Member, Standing, Store
@@ -32,71 +47,6 @@ from messaging.store_append import Draft
 
 HISTORY_MOST = 100
 INBOXES_KNOWN = 100_000  # an inbox never goes, so its id may be remembered
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks: a user, or a backend that holds the API key (or any caller in open mode) and acts for anyone."""
-
-    user: User | None
-
-    @property
-    def is_backend(self) -> bool:
-        return self.user is None
-
-    def require_self(self, username: str) -> None:
-        """Raises Forbidden where the caller is a user and another one than ``username``."""
-        if self.user is not None and self.user.name != username:
-            raise Forbidden("With a user's token you act for that user alone.")
-
-
-BACKEND = Caller(None)
-
-
-@dataclass(frozen=True, slots=True)
-class Aim:
-    """Where a publish goes: a topic, and the user who must belong to it when it is stored (None: nobody must)."""
-
-    topic: Topic
-    member: int | None
-
-
-def visible(caller: Caller, standing: Standing | None) -> Standing:
-    """The topic, if it exists for this caller. Raises UnknownTopic."""
-    if standing is None:
-        raise UnknownTopic
-    if not caller.is_backend and standing.topic.kind != "public" and standing.membership is None:
-        raise UnknownTopic
-    return standing
-
-
-def belonging(caller: Caller, standing: Standing | None) -> Standing:
-    """The topic, if this caller is a member of it or a backend. Raises UnknownTopic, NotAMember."""
-    found = visible(caller, standing)
-    if not caller.is_backend and found.membership is None:
-        raise NotAMember
-    return found
-
-
-def owning(caller: Caller, standing: Standing | None) -> Standing:
-    """The topic, if this caller may change it. Raises UnknownTopic, NotAMember, Forbidden."""
-    found = belonging(caller, standing)
-    if found.membership is not None and found.membership.role != "owner":
-        raise Forbidden("Only the owner of this topic may do this.")
-    return found
-
-
-def joinable(topic: Topic) -> None:
-    """Raises Forbidden for an inbox."""
-    if topic.kind == "direct":
-        raise Forbidden("An inbox belongs to its user alone: it can be neither joined, left nor changed.")
-
-
-def history_starts(caller: Caller, standing: Standing) -> int:
-    """The seq behind which history is open: public topics from the start, private ones from joining."""
-    if standing.topic.kind == "public" or caller.is_backend or standing.membership is None:
-        return 0
-    return standing.membership.joined_seq
 
 
 class Actions:
@@ -115,19 +65,26 @@ class Actions:
         """Where a message to ``target`` goes: a topic visible to the caller, else the inbox of a known user.
 
         Raises:
-            UnknownTopic, UnknownUser, NotAMember.
+            UnknownTopic, UnknownUser, NotAMember, Forbidden.
         """
         if target.startswith("@"):
-            return Aim(await self._inbox(target[1:]), None)
+            return await self._aim_at_inbox(caller, target[1:])
         standing = await self._standing(caller, target)
+        if standing is None and may_make_to_write(caller, target):
+            standing = await self._unowned(caller, target)
         try:
-            found = belonging(caller, standing)
+            return aim_at(caller, standing)
         except UnknownTopic:
+            if caller.grants.writes(target):  # what it may write to is a topic, which is not there
+                raise
             try:
-                return Aim(await self._inbox(target), None)
+                return await self._aim_at_inbox(caller, target)
             except UnknownUser:
                 raise UnknownTopic from None
-        return Aim(found.topic, None if caller.user is None else caller.user.id)
+
+    async def _aim_at_inbox(self, caller: Caller, user: str) -> Aim:
+        caller.require_write(inbox_of(user))
+        return Aim(await self._inbox(user), None)
 
     def publish(
         self, aim: Aim, sender: str, content: str, key: str | None, ttl: int | None, origin: Origin, context: Any
@@ -140,8 +97,11 @@ class Actions:
             ttl: seconds that the message lives; None: as its topic says.
 
         Raises:
+            Forbidden: the aim is not one for writing.
             Unavailable: too much is in flight.
         """
+        if not aim.allowed:
+            raise not_for_writing()
         digest = None if key is None else hashlib.blake2b(content.encode(), digest_size=16).digest()
         lifetime = ttl if ttl is not None else self._lifetime(aim.topic)
         draft = Draft(aim.topic.id, aim.member, sender, key, digest, content, lifetime)
@@ -168,9 +128,17 @@ class Actions:
 
     async def subscribe(self, caller: Caller, user: User, name: str, inviter: str | None = None) -> bool:
         """Make ``user`` a member of a topic that the caller sees. Whether it was none before."""
-        standing = visible(caller, await self._standing(caller, name))
-        joinable(standing.topic)
+        standing = await self.topic_to_join(caller, name)
         return await self._join(standing.topic, user, inviter)
+
+    async def topic_to_join(self, caller: Caller, name: str) -> Standing:
+        """A topic that the caller sees, made if need be where it is for news. Raises UnknownTopic, Forbidden."""
+        found = await self._standing(caller, name)
+        if found is None and may_make_to_read(caller, name, kind_of_unowned(self._settings)):
+            found = await self._unowned(caller, name)
+        standing = visible(caller, found)
+        joinable(standing.topic)
+        return standing
 
     async def unsubscribe(self, caller: Caller, user: User, name: str) -> bool:
         """End a membership: one's own, or as a backend or owner anybody's. Whether there was one."""
@@ -184,8 +152,7 @@ class Actions:
 
     async def invite(self, caller: Caller, name: str, username: str) -> bool:
         """Make a known user a member; any member may. Whether it was none before."""
-        standing = belonging(caller, await self._standing(caller, name))
-        joinable(standing.topic)
+        standing = inviting(caller, await self._standing(caller, name))
         invited = await self.user(username)
         return await self._join(standing.topic, invited, None if caller.user is None else caller.user.name)
 
@@ -201,23 +168,27 @@ class Actions:
         self, caller: Caller, name: str, before: int | None, after: int | None, limit: int
     ) -> tuple[list[Message], bool]:
         """Messages in order, and whether there are more: beyond ``after`` where it is given, else before ``before``."""
-        standing = belonging(caller, await self._standing(caller, name))
-        floor = max(history_starts(caller, standing), after or 0)
-        membership = standing.membership
-        guard = membership.id if membership is not None and standing.topic.kind != "public" else None
+        standing, opened = await self.readable(caller, name)
+        floor = max(opened.floor, after or 0)
         limit = max(1, min(limit, HISTORY_MOST))
         newest = after is None
         messages = await self._store.history(
-            standing.topic.id, floor, before or MAX_SEQ, limit + 1, guard, newest=newest
+            standing.topic.id, floor, before or MAX_SEQ, limit + 1, opened.membership, newest=newest
         )
         more = len(messages) > limit
         return (messages[-limit:] if newest else messages[:limit]), more
 
-    async def topics(self, user: User, device: str = "") -> list[tuple[Membership, int, int]]:
-        """What a user belongs to: each with its head and this device's cursor."""
+    async def readable(self, caller: Caller, name: str) -> tuple[Standing, Past]:
+        """A topic of which the caller may read, and how much. Raises UnknownTopic, NotAMember."""
+        standing = visible(caller, await self._standing(caller, name))
+        return standing, past(caller, standing)
+
+    async def topics(self, caller: Caller, user: User, device: str = "") -> list[tuple[Membership, int, int]]:
+        """What a user belongs to, as far as the caller sees it: each with its head and this device's cursor."""
         positions = await self._store.positions(user.id, device)
         memberships = await self._store.memberships(user.id)
-        return [(m, *positions[m.topic.id]) for m in memberships if m.topic.id in positions]
+        seen = (m for m in memberships if sees(caller, m.topic, member=True))
+        return [(m, *positions[m.topic.id]) for m in seen if m.topic.id in positions]
 
     async def topic(self, caller: Caller, name: str) -> Standing:
         return visible(caller, await self._standing(caller, name))
@@ -248,10 +219,20 @@ class Actions:
         """Raises BadRequest for a name outside the rule, Conflict for a taken one, Forbidden for another's topic."""
         if not is_topic_name(name) or kind == "direct":
             raise BadRequest(f"{name!r} is not a name that a topic may have.")
-        caller.require_self(owner.name)
+        creating(caller, name, owner)
         if await self._store.create_topic(name, kind, owner, retention, lifetime) is None:
             raise Conflict(f"There is a topic {name!r} already.")
         self._bus.tell(Changed(owner.id))
+
+    async def make_unowned(self, name: str, creator: str, kind: Kind | None = None) -> None:
+        """Make a topic that belongs to nobody, if there is none of this name. Raises BadRequest for what is no name."""
+        if not is_topic_name(name):
+            raise BadRequest(f"{name!r} is not a name that a topic may have.")
+        await self._store.create_unowned(name, kind or kind_of_unowned(self._settings), creator)
+
+    async def _unowned(self, caller: Caller, name: str) -> Standing | None:
+        await self.make_unowned(name, MAKER)
+        return await self._standing(caller, name)
 
     async def change_topic(
         self, caller: Caller, name: str, kind: Kind, retention: int | None, lifetime: int | None
@@ -294,6 +275,6 @@ class Actions:
         self._bus.tell(Voided(jti))
 
     async def _standing(self, caller: Caller, name: str) -> Standing | None:
-        if not is_name(name):  # an inbox's name, too, is within the rule or not there
+        if not may_be_topic(name):  # an inbox's name, too, is within the rule or not there
             return None
         return await self._store.standing(name, None if caller.user is None else caller.user.id)

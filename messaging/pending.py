@@ -17,6 +17,7 @@ import msgspec
 from messaging.cursors import Cursors
 from messaging.errors import Unavailable, UnknownTopic
 from messaging.model import Entry, Membership, Message, Topic, User
+from messaging.permissions import Caller, sees
 from messaging.store import Store
 from messaging.store_pool import is_passing
 
@@ -98,20 +99,22 @@ class Pending:
         self._store = store
         self._cursors = cursors
 
-    async def read(self, user: User) -> list[tuple[str, Message]]:
-        """What is pending, each with its topic's name; oldest first per topic, at most 1000 and about 512 KiB.
+    async def read(self, caller: Caller, user: User) -> list[tuple[str, Message]]:
+        """What is pending and seen by the caller, each with its topic's name.
+
+        Oldest first per topic, at most 1000 messages and about 512 KiB.
 
         Raises:
             Forbidden: the user has too many devices for this one.
         """
         found: list[tuple[str, Message]] = []
-        for behind in await self._behind(user):
+        for behind in await self._behind(caller, user):
             gather = partial(_gather, found, behind.membership.topic.name)
             if not await self._walk(behind, gather):
                 break
         return found
 
-    async def confirm(self, user: User, named: Iterable[Named]) -> None:
+    async def confirm(self, caller: Caller, user: User, named: Iterable[Named]) -> None:
         """Confirm, per topic, the longest run from the oldest pending message on whose contents are all named.
 
         Raises:
@@ -121,7 +124,7 @@ class Pending:
         left = names_of(named)
         topics = {topic_name for topic_name, _ in left}
         # Inboxes last: what was named by its sender's name may be meant for a topic of that name.
-        for behind in sorted(await self._behind(user), key=lambda each: each.membership.topic.kind == "direct"):
+        for behind in sorted(await self._behind(caller, user), key=lambda each: each.membership.topic.kind == "direct"):
             topic = behind.membership.topic
             if topic.name in topics or topic.kind == "direct":
                 await self._confirm(behind, left)
@@ -146,13 +149,13 @@ class Pending:
                 raise
             raise Unavailable from exc
 
-    async def _behind(self, user: User) -> list[_Behind]:
+    async def _behind(self, caller: Caller, user: User) -> list[_Behind]:
         await self._store.see_device(user.id, DEVICE)
         positions = await self._store.positions(user.id, DEVICE)
         found = []
         for membership in await self._store.memberships(user.id):
             head, cursor = positions.get(membership.topic.id, (0, 0))
-            if head > cursor:
+            if head > cursor and sees(caller, membership.topic, member=True):
                 found.append(_Behind(membership, cursor))
         return found
 

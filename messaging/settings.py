@@ -119,6 +119,8 @@ class Settings:
     nats_url: str = _setting("NATS_URL", "", _text)
     rabbitmq_url: str = _setting("RABBITMQ_URL", "", _text)
     bridges_file: Path | None = _setting("BRIDGES_FILE", None, Path)
+    platforms_file: Path | None = _setting("PLATFORMS_FILE", None, Path)
+    integrator_allow_nets: tuple[Network, ...] = _setting("INTEGRATOR_ALLOW_NETS", (), _networks)
     max_frame: int = _setting("MAX_FRAME", 65536, _frame_size)
     rate_limit: float = _setting("RATE_LIMIT", 1000.0, _rate)
     max_connections_per_user: int = _setting("MAX_CONNECTIONS_PER_USER", 64, _positive)

@@ -1,24 +1,26 @@
-"""Issue and verify tokens: JWTs signed with HS256 (RFC 7519, RFC 7518)."""
+"""Issue and verify tokens: JWTs (RFC 7519, RFC 7518). Ours are signed with HS256, other issuers' with their keys."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import jwt
 from jwt.types import Options
 
 from messaging.errors import BadRequest, Unauthorized
+from messaging.grants import CLAIM, Grants, grants_of
+from messaging.issuer_settings import Issuer
+from messaging.issuers import Issuers
 from messaging.model import MAX_LIFETIME, is_name
 
 ONE_DAY = 86400  # seconds
 LEEWAY = 30  # seconds that clocks of two machines may differ
 MAX_TOKEN = 4096  # bytes
 _ALGORITHM = "HS256"
-_CHECKS: Options = {"require": ["exp"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +31,37 @@ class Claims:
     jti: str
     issued_at: float  # seconds since 1970; 0 where the token does not say
     expires_at: float
-    payload: Mapping[str, Any] = field(default_factory=dict)
+    payload: Mapping[str, Any] = field(default_factory=dict)  # with the claim `topics`, wherever it stood
+    grants: Grants = field(default_factory=Grants)
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """What a token's signature and claims must agree with."""
+
+    key: jwt.PyJWK | str
+    algorithm: str
+    required: tuple[str, ...]
+    issuer: Issuer | None = None
 
 
 class Tokens:
-    """Issues and verifies tokens with one secret."""
+    """Issues tokens with one secret; verifies these, and those of other issuers. `async with` where there are any."""
 
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
+    def __init__(self, secret: str, issuers: Iterable[Issuer] | Issuers = ()) -> None:
+        self._ours = _Check(secret, _ALGORITHM, ("exp",))
+        self._issuers = issuers if isinstance(issuers, Issuers) else Issuers(issuers)
         # A short key only warns by default.
         self._jwt = jwt.PyJWT(options={"enforce_minimum_key_length": True})
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._issuers.close()
 
     def issue(
         self, user: str, lifetime: float = ONE_DAY, payload: Mapping[str, Any] | None = None
@@ -48,32 +71,73 @@ class Tokens:
         ``iat`` has fractions (a NumericDate may): a token made right after a revocation is told from one made before.
 
         Raises:
-            BadRequest: the name, the lifetime (seconds, at most a year) or the size is not within the rules.
+            BadRequest: the name, the lifetime (seconds, at most a year), the payload's claim `topics` or the size is
+                not within the rules.
         """
         if not is_name(user):
             raise BadRequest(f"{user!r} is not a name that a user may have.")
         if not 0 < lifetime <= MAX_LIFETIME:
             raise BadRequest(f"A token lives for 1 … {MAX_LIFETIME} seconds.")
+        _granted(payload or {}, BadRequest)
         now = time.time()
         jti = secrets.token_urlsafe(12)
         claims: dict[str, Any] = {"sub": user, "iat": now, "exp": int(now + lifetime), "jti": jti}
         if payload:
             claims["payload"] = dict(payload)
-        token = self._jwt.encode(claims, self._secret, _ALGORITHM)
+        token = self._jwt.encode(claims, self._ours.key, _ALGORITHM)
         if len(token) > MAX_TOKEN:
             raise BadRequest(f"The payload makes a token of {len(token)} bytes; the most is {MAX_TOKEN}.")
         return token, claims["exp"]
 
-    def decode(self, token: str) -> dict[str, Any]:
-        """The claims of a token whose signature and times are right.
+    async def decode(self, token: str) -> dict[str, Any]:
+        """The claims of a token whose signature and times are right. Ours are verified without ever waiting.
 
         Raises:
             Unauthorized: it is not; the text says why and never has the token.
+            Unavailable: it is another issuer's, whose keys can't be read now.
         """
+        return self._checked(token, await self._check_for(token))
+
+    async def verify(self, token: str) -> Claims:
+        """What a valid token says. In ours the claim ``username`` stands in where ``sub`` is missing.
+
+        Whether it was revoked only the store knows.
+
+        Raises:
+            Unauthorized: the token is not valid, or names no user that could exist.
+            Unavailable: it is another issuer's, whose keys can't be read now.
+        """
+        check = await self._check_for(token)
+        claims = self._checked(token, check)
+        issuer = check.issuer
+        user = _our_user(claims) if issuer is None else self._issuers.user_of(issuer, claims)
+        payload, jti = _payload(claims), claims.get("jti", "")
+        return Claims(
+            user=user,
+            jti=jti if isinstance(jti, str) and is_name(jti) else "",
+            issued_at=float(claims.get("iat", 0)),
+            # Timers are set by it: a session of a token that never expires ends, too.
+            expires_at=min(float(claims["exp"]), time.time() + MAX_LIFETIME),
+            payload=payload,
+            grants=_granted(payload, Unauthorized),
+        )
+
+    async def _check_for(self, token: str) -> _Check:
         if len(token) > MAX_TOKEN:
             raise Unauthorized("The token is too long.")
+        issuer = self._issuers.of(token)
+        if issuer is None:
+            return self._ours
+        key = await self._issuers.key(issuer, token)
+        return _Check(key, issuer.algorithm, ("exp", "iat", "iss", "aud", issuer.name_claim), issuer)
+
+    def _checked(self, token: str, check: _Check) -> dict[str, Any]:
+        options: Options = {"require": list(check.required)}
+        audience, issuer = (check.issuer.audience, check.issuer.issuer) if check.issuer is not None else (None, None)
         try:
-            claims = self._jwt.decode(token, self._secret, [_ALGORITHM], options=_CHECKS, leeway=LEEWAY)
+            claims = self._jwt.decode(
+                token, check.key, [check.algorithm], options=options, leeway=LEEWAY, audience=audience, issuer=issuer
+            )
             expires_at, _ = float(claims["exp"]), float(claims.get("iat", 0))
         except (jwt.PyJWTError, ValueError, OverflowError, RecursionError) as exc:
             raise Unauthorized(f"The token is not valid: {type(exc).__name__}.") from None
@@ -81,23 +145,27 @@ class Tokens:
             raise Unauthorized("The token has expired. Ask for a new one.")
         return claims
 
-    def verify(self, token: str) -> Claims:
-        """What a valid token says. The claim ``username`` stands in where ``sub`` is missing.
 
-        Whether it was revoked only the store knows.
+def _our_user(claims: Mapping[str, Any]) -> str:
+    user = claims.get("sub", claims.get("username"))
+    if not isinstance(user, str) or not is_name(user):
+        raise Unauthorized("The token names no user.")
+    return user
 
-        Raises:
-            Unauthorized: the token is not valid, or names no user that could exist.
-        """
-        claims = self.decode(token)
-        user = claims.get("sub", claims.get("username"))
-        if not isinstance(user, str) or not is_name(user):
-            raise Unauthorized("The token names no user.")
-        payload, jti = claims.get("payload"), claims.get("jti", "")
-        return Claims(
-            user=user,
-            jti=jti if isinstance(jti, str) and is_name(jti) else "",
-            issued_at=float(claims.get("iat", 0)),
-            expires_at=float(claims["exp"]),
-            payload=payload if isinstance(payload, dict) else {},
-        )
+
+def _payload(claims: Mapping[str, Any]) -> dict[str, Any]:
+    """The claim `payload`, with the claim `topics` where that stands at the top. Raises Unauthorized for both."""
+    given = claims.get("payload")
+    payload = dict(given) if isinstance(given, dict) else {}
+    if CLAIM in claims:
+        if CLAIM in payload:
+            raise Unauthorized("The token says twice which topics it is for: at the top and in its payload.")
+        payload[CLAIM] = claims[CLAIM]
+    return payload
+
+
+def _granted(payload: Mapping[str, Any], error: type[BadRequest] | type[Unauthorized]) -> Grants:
+    try:
+        return grants_of(payload)
+    except ValueError as exc:
+        raise error(f"The token's claim about topics is malformed: {exc}.") from None

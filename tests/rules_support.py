@@ -13,9 +13,9 @@ from typing import Any
 import asyncpg
 from websockets.asyncio.client import ClientConnection
 
-from messaging.actions import BACKEND
 from messaging.errors import RecadoError
 from messaging.model import Appended, Notice
+from messaging.permissions import BACKEND
 from messaging.store_append import Verdict
 from ws_support import Running, send
 
@@ -49,7 +49,7 @@ async def cursor(recado: Running, user: str, topic: str, device: str = "") -> in
     """How far a device has confirmed, in the database, once what was confirmed until now is there."""
     await recado.node.cursors.flush()
     known = await recado.node.actions.user(user)
-    found = await recado.node.actions.topics(known, device)
+    found = await recado.node.actions.topics(BACKEND, known, device)
     return next(at for membership, _, at in found if membership.topic.name == topic)
 
 

@@ -43,7 +43,7 @@ class Running:
             yield link
 
     async def topic(self, name: str, owner: str, *members: str, kind: str = "public") -> None:
-        from messaging.actions import BACKEND
+        from messaging.permissions import BACKEND
 
         await self.node.actions.create_topic(BACKEND, name, await self.node.actions.know(owner), kind)  # type: ignore[arg-type]
         for member in members:
@@ -57,9 +57,9 @@ async def running(dsn: str, bus: LocalBus | None = None, **changes: Any) -> Asyn
     settings = replace(Settings(ws_port=0, jwt_secret=SECRET, auth_mode="open"), **changes)
     node = Node(settings, dsn, bus or LocalBus())
     await node.open()
-    tokens = Tokens(SECRET)
+    tokens = Tokens(SECRET, settings.jwt_issuers)
     try:
-        async with asyncio.TaskGroup() as tasks:
+        async with tokens, asyncio.TaskGroup() as tasks:
             door = Door(settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics)
             works = [tasks.create_task(node.run(keeps_house=True)), tasks.create_task(door.run())]
             yield Running(node, door, tokens, await door.listening())

@@ -10,12 +10,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from messaging.delivery import Place, between
 from messaging.errors import Unavailable, UnknownTopic
 from messaging.metrics import Metrics
-from messaging.model import Page, Topic
+from messaging.pages import Pages, SharedPage
 from messaging.store import Store
 from messaging.store_pool import backoff
 from ws_server.hub import SessionFeed
@@ -29,64 +28,6 @@ NODE_PAGE = 2 * PIECE_BYTES  # bytes
 LEAST_SHARE = 2048  # bytes of a chunk for one of many topics
 
 Frames = list[tuple[int, bytes]]
-
-
-@dataclass(slots=True, eq=False)
-class _Flight:
-    """One read that several wait for."""
-
-    landed: asyncio.Future[SharedPage]
-    memberships: set[int] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class SharedPage:
-    """A page, its frames encoded once, and which of the asking memberships still hold."""
-
-    page: Page
-    frames: Frames
-    memberships: set[int]
-
-
-class Pages:
-    """Page reads, one in flight per topic, position and size: who comes meanwhile shares the next."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._flying: dict[tuple[int, int, int], _Flight] = {}
-        self._boarding: dict[tuple[int, int, int], _Flight] = {}
-
-    async def read(self, topic: Topic, after: int, budget: int, membership: int | None = None) -> SharedPage:
-        """The page beyond ``after`` of at most ``budget`` bytes (one entry at least).
-
-        Raises:
-            UnknownTopic, Unavailable.
-        """
-        key = (topic.id, after, 1 << (budget.bit_length() - 1))  # like sizes share
-        flight = self._boarding.get(key)
-        leads = flight is None
-        if flight is None:
-            flight = self._boarding[key] = _Flight(asyncio.get_running_loop().create_future())
-        if membership is not None:
-            flight.memberships.add(membership)
-        if leads:
-            await self._fly(key, flight, topic)
-        return await asyncio.shield(flight.landed)
-
-    async def _fly(self, key: tuple[int, int, int], flight: _Flight, topic: Topic) -> None:
-        while key in self._flying:
-            await asyncio.wait([self._flying[key].landed])
-        del self._boarding[key]
-        self._flying[key] = flight
-        try:
-            page, holds = await self._store.page(topic, key[1], key[2], list(flight.memberships))
-            flight.landed.set_result(SharedPage(page, entry_frames(topic.name, page.entries), holds))
-        except BaseException as exc:
-            flight.landed.set_exception(exc)
-            flight.landed.exception()  # whoever waits gets it; if nobody does, it is not lost: we raise it
-            raise
-        finally:
-            del self._flying[key]
 
 
 class CatchUp:
@@ -107,7 +48,7 @@ class CatchUp:
         ``deliver``: frames for the live readers. ``written``: a chunk waits for its pong. ``stale``: a session's
         memberships are not as it knows them. ``restored``: a log ends before what this node knows of it.
         """
-        self._pages = Pages(store)
+        self._pages: Pages[Frames] = Pages(store, lambda topic, page: entry_frames(topic.name, page.entries))
         self._metrics = metrics
         self._deliver = deliver
         self._written = written
@@ -212,7 +153,7 @@ class CatchUp:
             self.want_feed(feed)
         return self._write_page(session, place, shared)
 
-    def _write_page(self, session: Session, place: Place[Session], shared: SharedPage) -> int | None:
+    def _write_page(self, session: Session, place: Place[Session], shared: SharedPage[Frames]) -> int | None:
         feed = place.feed
         # Never beyond the node: what it has not delivered yet comes with its own next range.
         until = shared.page.last if feed.position is None else min(shared.page.last, feed.position)

@@ -68,7 +68,7 @@ class Gate:
     async def _claims(self, token: str) -> Claims:
         if token.startswith(PREFIX):
             return await self._tickets.redeem(token)
-        return self._tokens.verify(token)
+        return await self._tokens.verify(token)
 
     async def _health(self, *, ready: bool, shut: bool) -> Response:
         try:

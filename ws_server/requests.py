@@ -10,9 +10,10 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from messaging.actions import Actions, Aim
+from messaging.actions import Actions
 from messaging.content import check_content
 from messaging.errors import BadRequest, RateLimited, RecadoError, UnknownTopic
+from messaging.permissions import Aim
 from messaging.settings import Settings
 from messaging.store_append import Verdict
 from ws_server.hub import Hub
@@ -246,11 +247,12 @@ class Requests:
         )
 
     async def _topics(self, command: Topics) -> None:
+        session = self.session
         states = [
             TopicState(m.topic.name, m.topic.kind, m.role, head, cursor, max(0, head - max(cursor, m.joined_seq)))
-            for m, head, cursor in await self._actions.topics(self.session.user, self.session.device)
+            for m, head, cursor in await self._actions.topics(session.caller, session.user, session.device)
         ]
-        self.session.send(TopicList(topics=states, ref=command.ref))
+        session.send(TopicList(topics=states, ref=command.ref))
 
     async def _landing(self) -> None:
         """Wait for the publishes before this request: it sees what they did, and undoes no permission of theirs."""

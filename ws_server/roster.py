@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from messaging.errors import Unavailable
 from messaging.metrics import Metrics
 from messaging.model import Membership
+from messaging.permissions import sees
 from messaging.store import Store
 from messaging.store_pool import backoff
 from ws_server.catchup import CatchUp
@@ -58,7 +59,8 @@ class Roster:
         if session.gone:
             return
         for membership in memberships:
-            self._hub.attach(session, membership)
+            if sees(session.caller, membership.topic, member=True):
+                self._hub.attach(session, membership)
         positions = await self._store.positions(session.user.id, session.device)
         if session.gone:
             return
@@ -140,7 +142,7 @@ class Roster:
                 self._hub.detach(session, place)
                 session.send(Removed(topic_name=place.feed.topic.name))
         for membership in memberships.values():
-            if membership.topic.id not in session.places:
+            if membership.topic.id not in session.places and sees(session.caller, membership.topic, member=True):
                 if membership.invited_by is not None:
                     session.send(Invited(topic_name=membership.topic.name, user_source=membership.invited_by))
                 self._hub.attach(session, membership)

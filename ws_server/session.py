@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from messaging.actions import Aim, Caller
 from messaging.cursors import Cursors
 from messaging.delivery import CHUNK_MIN, Ledger, Place, next_chunk
 from messaging.model import Topic, User
+from messaging.permissions import Aim, Caller, aim_of_member
 from messaging.tokens import Claims
 from ws_server.handshake import Wishes
 from ws_server.protocol import encode, ping_frame
@@ -58,7 +58,7 @@ class Session:
         self.link = link
         self.transport: asyncio.Transport = link.transport
         self.user = user
-        self.caller = Caller(user)
+        self.caller = Caller(user, claims.grants)
         self.claims = claims
         self.wishes = wished
         self.address = address
@@ -102,7 +102,7 @@ class Session:
 
     def enter(self, place: Place[Session], topic: Topic) -> None:
         self.places[topic.id] = place
-        self.aims[topic.name] = Aim(topic, None if topic.kind == "direct" else self.user.id)
+        self.aims[topic.name] = aim_of_member(self.caller, topic)
         self.behind.append(place)
 
     def leave(self, place: Place[Session]) -> None:

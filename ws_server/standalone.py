@@ -23,9 +23,10 @@ async def serve(settings: Settings, stop: asyncio.Event, *, reuse_port: bool = F
     node = Node(settings, settings.database_url, make_bus(settings.bus_url or "postgres:", settings.database_url))
     try:
         await node.open()
-        async with asyncio.TaskGroup() as tasks:
+        tokens = Tokens(settings.jwt_secret, settings.jwt_issuers)
+        async with tokens, asyncio.TaskGroup() as tasks:
             door = Door(
-                settings, node.store, node.actions, Tokens(settings.jwt_secret), node.cursors, node.bus, node.metrics,
+                settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics,
                 reuse_port=reuse_port,
             )  # fmt: skip
             works = [tasks.create_task(node.run(keeps_house=True)), tasks.create_task(door.run())]

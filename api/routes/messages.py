@@ -9,9 +9,10 @@ import msgspec
 from api.outcomes import Outcome, Outcomes, publish
 from api.route import Answer, Asked, Route
 from api.shapes import Lifetime, Limit, Name, Position, SentMessage, Seq, sent_message
-from messaging.actions import Actions, Aim, Caller
+from messaging.actions import Actions
 from messaging.content import check_content
 from messaging.errors import Conflict, Forbidden, NotAMember, RecadoError, UnknownTopic, UnknownUser
+from messaging.permissions import Aim, Caller
 
 BATCH_BODY = 1024 * 1024 + 4096  # bytes
 BATCH_MOST = 1000

@@ -84,7 +84,7 @@ async def get(asked: Asked[UserQuery, None]) -> Answer:
         user = await asked.actions.user(username)
     except UnknownUser:
         return Answer(200, SeedMessages([]))
-    found = await asked.domain.node.pending.read(user)
+    found = await asked.domain.node.pending.read(asked.caller, user)
     return Answer(200, SeedMessages([seed_message(topic_name, message) for topic_name, message in found]))
 
 
@@ -107,7 +107,7 @@ async def put(asked: Asked[None, Confirmation]) -> Answer:
         user = await asked.actions.user(body.user)
     except UnknownUser:  # then nothing is pending, and nothing is left to confirm
         return Answer(200, Said("Message deleted"))
-    await asked.domain.node.pending.confirm(user, named)
+    await asked.domain.node.pending.confirm(asked.caller, user, named)
     return Answer(200, Said("Message deleted"))
 
 

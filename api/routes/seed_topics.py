@@ -136,7 +136,7 @@ async def topics_of(asked: Asked[TopicQuery, None], username: str) -> list[SeedT
         user = await asked.actions.user(username)
     except UnknownUser:
         return []
-    topics = [membership.topic for membership, _, _ in await asked.actions.topics(user)]
+    topics = [membership.topic for membership, _, _ in await asked.actions.topics(asked.caller, user)]
     topics = [topic for topic in topics if topic.kind != "direct"][:MOST_TOPICS]
     most = min(MOST_MEMBERS, MOST_NAMES // max(1, len(topics)))
     names = await asked.domain.node.store.member_names([topic.id for topic in topics], most)

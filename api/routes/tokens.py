@@ -103,7 +103,7 @@ async def translate(asked: Asked[TokenQuery, None]) -> Answer:
     if action == "encode":
         return await encode(asked)
     if action == "decode":
-        return decode(asked)
+        return await decode(asked)
     return Answer(400, Problem("bad_request", "Action header not found"))
 
 
@@ -115,9 +115,9 @@ async def encode(asked: Asked[TokenQuery, None]) -> Answer:
     return Answer(200, Token(token))
 
 
-def decode(asked: Asked[TokenQuery, None]) -> Answer:
+async def decode(asked: Asked[TokenQuery, None]) -> Answer:
     try:
-        claims = asked.domain.tokens.decode(asked.query.token or "")
+        claims = await asked.domain.tokens.decode(asked.query.token or "")
     except Unauthorized:
         return Answer(400, Problem("bad_request", "Token not decoded"))
     return Answer(200, claims | {f"{name}_readable": readable(claims.get(name)) for name in ("iat", "exp")})

@@ -83,7 +83,7 @@ async def locked(open_door: Opener) -> Door:
 @contextlib.asynccontextmanager
 async def running(dsn: str, **values: Any) -> AsyncIterator[Door]:
     settings = Settings(**{"auth_mode": "open", "jwt_secret": SECRET, "api_port": free_port(), **values})
-    node, tokens = Node(settings, dsn, LocalBus()), Tokens(SECRET)
+    node, tokens = Node(settings, dsn, LocalBus()), Tokens(SECRET, settings.jwt_issuers)
     await node.open()
     work = asyncio.create_task(node.run(keeps_house=False))
     app = make_app(node, tokens, settings)
@@ -95,6 +95,7 @@ async def running(dsn: str, **values: Any) -> AsyncIterator[Door]:
         await runner.cleanup()
         work.cancel()
         await asyncio.wait([work])
+        await tokens.close()
         await node.close()
         if not work.cancelled():
             work.result()  # the node broke down: say how

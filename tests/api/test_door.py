@@ -54,7 +54,7 @@ async def test_all_tokens_of_a_user_are_revoked(door: Door) -> None:
 
 async def test_one_token_is_revoked(door: Door) -> None:
     one, other = await door.token("ana"), await door.token("ana")
-    await door.ask("POST", f"{V1}/tokens/revoke", json={"jti": door.tokens.verify(one).jti})
+    await door.ask("POST", f"{V1}/tokens/revoke", json={"jti": (await door.tokens.verify(one)).jti})
     await door.ask("GET", f"{V1}/messages?user=ana", 401, token=one)
     await door.ask("GET", f"{V1}/messages?user=ana", token=other)
 
@@ -280,7 +280,7 @@ async def test_pages(door: Door) -> None:
     async with door.send("GET", "/docs") as response:
         assert response.content_type == "text/html"
         page = await response.text()
-    for name, kind in (("docs/docs.css", "text/css"), ("docs/docs.js", "text/javascript")):
+    for name, kind in (("web/docs.css", "text/css"), ("web/docs.js", "text/javascript")):
         assert name in page
         async with door.send("GET", f"/{name}") as response:
             assert (response.status, response.content_type) == (200, kind)

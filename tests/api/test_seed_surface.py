@@ -5,6 +5,8 @@ from typing import Any
 import jwt
 from doors import SECRET, Door
 
+from messaging.permissions import BACKEND
+
 pytest_plugins = ["doors"]
 
 V1 = "/api/v1"
@@ -127,7 +129,7 @@ async def test_subscribing_by_invitation(door: Door) -> None:
     body = {"topic_name": "news", "user": "eva", "user_source": "ana"}
     assert await door.ask("PUT", f"{V1}/topics", json=body) == {"message": "User subscribed"}
     user = await door.node.actions.user("eva")
-    [membership] = [m for m, _, _ in await door.node.actions.topics(user) if m.topic.kind == "private"]
+    [membership] = [m for m, _, _ in await door.node.actions.topics(BACKEND, user) if m.topic.kind == "private"]
     assert membership.invited_by == "ana"
 
 
@@ -227,7 +229,7 @@ async def test_confirming_survives_the_process(door: Door) -> None:
     await post(door, "news", "a")
     await confirm(door, "ana", ("news", "a"))
     user = await door.node.actions.user("ana")
-    [(_, head, cursor)] = [each for each in await door.node.actions.topics(user) if each[0].topic.name == "news"]
+    [(_, head, cursor)] = [each for each in await door.node.actions.topics(BACKEND, user) if each[0].topic.name == "news"]
     assert head == cursor == 1
 
 

@@ -18,7 +18,7 @@ pytest_plugins = ["doors"]
 async def test_a_ticket_opens_the_websocket_once(database: str) -> None:
     async with running(database) as recado:
         await recado.node.actions.know("ana")
-        claims = recado.tokens.verify(recado.token("ana"))
+        claims = await recado.tokens.verify(recado.token("ana"))
         ticket = await recado.node.tickets.issue(claims)
         async with connect(f"{recado.url}/{ticket}", proxy=None) as link:
             assert "ana" == (await receive(link, "connected"))["username"]
@@ -51,7 +51,7 @@ async def test_a_backend_gets_one_for_anyone_and_it_is_exchanged_for_a_token(ope
     issued = await door.ask("POST", "/api/v1/tickets", 201, token=KEY, json={"user": "ana"})
     assert 60 == issued["expires_in"]
     login = await door.ask("POST", "/api/v1/login", json={"ticket": issued["ticket"]})
-    assert "ana" == login["user"] == door.tokens.verify(login["token"]).user
+    assert "ana" == login["user"] == (await door.tokens.verify(login["token"])).user
     assert "unauthorized" == (await door.ask("POST", "/api/v1/login", 401, json={"ticket": issued["ticket"]}))["code"]
 
 
@@ -60,7 +60,7 @@ async def test_a_user_gets_one_for_itself_that_lives_no_longer_than_its_token(lo
     token, expires_at = locked.tokens.issue("ana", 600, {"shop": 7})
     issued = await locked.ask("POST", "/api/v1/tickets", 201, token=token, json={})
     login = await locked.ask("POST", "/api/v1/login", json={"ticket": issued["ticket"]})
-    claims = locked.tokens.verify(login["token"])
+    claims = await locked.tokens.verify(login["token"])
     assert {"shop": 7} == claims.payload
     assert claims.expires_at <= expires_at
     await locked.ask("POST", "/api/v1/tickets", 403, token=token, json={"user": "ben"})

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from programs import Program, free_port
 
-from messaging.actions import BACKEND
 from messaging.bus import LocalBus
 from messaging.node import Node
+from messaging.permissions import BACKEND
 from messaging.settings import Settings
 from messaging.tokens import Tokens
 from recado.client import Client, Message

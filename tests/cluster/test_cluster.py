@@ -14,7 +14,7 @@ from lines import Line
 from nodes import Cluster, Talker, backend, cluster, crowd, make_topic
 from test_buses import nats_server, socket_of, tcp_dsn
 
-from messaging.actions import BACKEND, Caller
+from messaging.permissions import BACKEND, Caller
 from recado.client import Invited, Removed, SentAway, TokenRefused
 
 WITHIN = 20  # seconds: 10 promised, and a busy machine's slack

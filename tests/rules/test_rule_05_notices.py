@@ -11,8 +11,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 import ws_server.roster
-from messaging.actions import BACKEND
 from messaging.model import User
+from messaging.permissions import BACKEND
 from messaging.store import Store
 from rules_support import Log, Medium, Publisher, read_until, sql, until, until_confirmed
 from ws_support import Running, receive, running, send
@@ -83,7 +83,7 @@ async def test_with_the_bus_dead_all_is_found_within_ten_seconds(database: str) 
         await one.topic("secreto", "omar", kind="private")
         await one.topic("adios", "omar", "diego", "ana")
         jti_token, jti = two.token("carla"), None
-        jti = two.tokens.verify(jti_token).jti
+        jti = (await two.tokens.verify(jti_token)).jti
         async with (
             two.client("diego") as diego,
             two.client("ana") as ana,
@@ -134,7 +134,7 @@ async def connected(recado: Running, token: str) -> AsyncIterator[Any]:
 
 
 def caller_of(user: User) -> Any:
-    from messaging.actions import Caller
+    from messaging.permissions import Caller
 
     return Caller(user)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import ws_server.roster
-from messaging.actions import BACKEND
+from messaging.permissions import BACKEND
 from rules_support import Log, Publisher, read_to_mark, read_until, sql
 from ws_support import Running, receive, running, send
 

@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 
-from messaging.actions import BACKEND
+from messaging.permissions import BACKEND
 from rules_raw import RawClient
 from rules_support import sql
 from ws_support import SECRET, Running, receive, running, send

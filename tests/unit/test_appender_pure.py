@@ -140,7 +140,7 @@ def test_whatever_its_content_a_double_hears_why_its_leader_failed(error: Recado
 
 
 def test_there_is_one_notice_for_each_topic_that_grew() -> None:
-    leaders = [waiting(1), waiting(2), waiting(1), waiting(3), waiting(1, "a"), waiting(1, "b")]
+    drafts = [draft(1), draft(2), draft(1), draft(3), draft(1, "a"), draft(1, "b")]
     verdicts = [
         Verdict("stored", 4, NOW),
         Verdict("stored", 9, NOW),
@@ -149,18 +149,18 @@ def test_there_is_one_notice_for_each_topic_that_grew() -> None:
         Verdict("repeated", 2, NOW),
         Verdict("conflict", 3, NOW),
     ]
-    said = notices(leaders, verdicts)
+    said = notices(drafts, verdicts)
     one = tuple(Message(seq, "omar", "1", NOW) for seq in (4, 5))
     assert [Appended(1, 4, 5, one), Appended(2, 9, 9, (Message(9, "omar", "1", NOW),))] == said
 
 
 def test_where_nothing_was_stored_there_is_nothing_to_say() -> None:
-    assert [] == notices([waiting(1, "a")], [Verdict("repeated", 2, NOW)])
+    assert [] == notices([draft(1, "a")], [Verdict("repeated", 2, NOW)])
 
 
 def test_a_verdict_for_each_draft_or_none_at_all() -> None:
     with pytest.raises(ValueError, match="zip"):
-        notices([waiting(), waiting()], [Verdict("stored", 1, NOW)])
+        notices([draft(), draft()], [Verdict("stored", 1, NOW)])
 
 
 def test_a_draft_costs_more_than_its_content() -> None:

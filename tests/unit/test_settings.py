@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from messaging.issuer_settings import Issuer
 from messaging.settings import Settings, SettingsError, is_loopback, origin_of
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -31,6 +32,13 @@ TABLE: dict[str, tuple[str, Any, str, Any, list[str]]] = {
         ["10.0.0.1/8", "a", "10.0.0.0/33"],
     ),
     "JWT_SECRET": ("jwt_secret", "", SECRET, SECRET, ["short", "x" * 31]),
+    "JWT_ISSUERS": (
+        "jwt_issuers",
+        (),
+        '[{"issuer": "https://a/", "audience": "b", "jwks_url": "https://a/keys"}]',
+        (Issuer("https://a/", "b", "https://a/keys", "sub", "", ("RS256",)),),
+        ["[", "[{}]", "[1]", "{}", "/no/such/file", '[{"issuer": "a", "audience": "b", "jwks_url": "http://a/keys"}]'],
+    ),
     "AUTH_MODE": ("auth_mode", "open", "open", "open", ["closed", "OPEN"]),
     "API_KEY": ("api_key", "", "k", "k", []),
     "OPEN_NETS": ("open_nets", LOOPBACK, "192.168.0.0/16", (ip_network("192.168.0.0/16"),), ["everywhere"]),
@@ -44,6 +52,11 @@ TABLE: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "MAX_CONNECTIONS_PER_ADDRESS": ("max_connections_per_address", 5000, "9", 9, ["0", "x"]),
     "INBOX_TTL": ("inbox_ttl", 30 * 86400, "12h", 43200, ["0", "0d", "-1d", "1w", "1 d", "d"]),
     "RETENTION": ("retention", 30 * 86400, "90", 90, ["0s", "forever", "1.5h"]),
+    "PLATFORMS_FILE": ("platforms_file", None, "platforms.json", Path("platforms.json"), []),
+    "INTEGRATOR_ALLOW_NETS": (
+        "integrator_allow_nets", (), "10.1.0.0/16,fd00::/8", (ip_network("10.1.0.0/16"), ip_network("fd00::/8")),
+        ["10.0.0.1/8", "home"],
+    ),  # fmt: skip
     "UNSAFE_DURABILITY": ("unsafe_durability", False, "1", True, ["yes", "true", "2"]),
 }
 

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 import ws_server.server
-from messaging.actions import BACKEND
+from messaging.permissions import BACKEND
 from rules_support import Log, Publisher, cursor, read_until, until, until_confirmed
 from ws_support import Running, receive, running, send
 
@@ -367,7 +367,7 @@ async def test_a_revoked_token_is_not_let_in_and_a_newer_one_is(recado: Running)
     old, single = recado.token("diego"), recado.token("ana")
     await recado.node.actions.know("diego")
     await recado.node.actions.revoke_user("diego")
-    await recado.node.actions.revoke_token(recado.tokens.verify(single).jti)
+    await recado.node.actions.revoke_token((await recado.tokens.verify(single)).jti)
     for token in (old, single):
         with pytest.raises(InvalidStatus) as refused:
             async with connect(f"{recado.url}/{token}", proxy=None):

@@ -15,7 +15,7 @@ from websockets.frames import Frame, Opcode
 import messaging.cursors
 import ws_server.roster
 import ws_server.ticker
-from messaging.actions import BACKEND
+from messaging.permissions import BACKEND
 from rules_raw import RawClient
 from rules_support import Log, Publisher, read_until, sql, until, until_confirmed, until_sql
 from ws_support import Running, receive, running, send
@@ -134,7 +134,7 @@ async def test_4501_when_a_token_is_revoked(recado: Running, monkeypatch: pytest
     async with connect(f"{recado.url}/{token}", proxy=None) as diego, recado.client("diego") as other:
         await receive(diego, "connected")
         await receive(other, "connected")
-        await recado.node.actions.revoke_token(recado.tokens.verify(token).jti)
+        await recado.node.actions.revoke_token((await recado.tokens.verify(token)).jti)
         async with asyncio.timeout(1):
             await ends(diego, 4501, reconnect=False)
         await send(other, action="topics")

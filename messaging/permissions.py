@@ -1,0 +1,163 @@
+"""Who asks, and what it may: the sole home of permissions, pure. `actions` does nothing that was not asked here.
+
+A private topic that a caller may not see does not exist for it: the same error, whatever it tries.
+
+A token's claim `topics` is the whole truth about topics, in what it speaks of; the user's own inbox is always read.
+`read`: the token sees, joins, reads and is sent the topics that match, private ones too, from their beginning; no
+others, though its user may be a member. `write`: it publishes to what matches, without being a member, and nowhere
+else; and only there it may do as a member or owner what others notice: invite, remove, create, change, delete.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from messaging.errors import Forbidden, NotAMember, UnknownTopic
+from messaging.grants import Grants
+from messaging.model import Kind, Topic, User
+from messaging.news import MAKER, is_news
+from messaging.store import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: a user, or a backend that holds the API key (or any caller in open mode) and acts for anyone."""
+
+    user: User | None
+    grants: Grants = field(default_factory=Grants)
+
+    @property
+    def is_backend(self) -> bool:
+        return self.user is None
+
+    def require_self(self, username: str) -> None:
+        """Raises Forbidden where the caller is a user and another one than ``username``."""
+        if self.user is not None and self.user.name != username:
+            raise Forbidden("With a user's token you act for that user alone.")
+
+    def require_write(self, name: str) -> None:
+        """Raises Forbidden where the caller's token is not for writing to a topic of this name."""
+        if self.grants.writes(name) is False:
+            raise not_for_writing()
+
+
+BACKEND = Caller(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Where a publish goes: a topic, and the user who must belong to it when it is stored (None: nobody must)."""
+
+    topic: Topic
+    member: int | None
+    allowed: bool = True  # False: the topic is at hand, but not for writing
+
+
+def not_for_writing() -> Forbidden:
+    return Forbidden("This token may not write here: no pattern of its claim topics.write matches.")
+
+
+def sees(caller: Caller, topic: Topic, *, member: bool) -> bool:
+    """Whether a topic exists for this caller, a member of it or not."""
+    if caller.is_backend or (topic.kind == "direct" and member):
+        return True
+    granted = caller.grants.reads(topic.name)
+    if topic.kind == "direct":  # another's inbox is never read
+        return False
+    return (topic.kind == "public" or member) if granted is None else granted
+
+
+def visible(caller: Caller, standing: Standing | None) -> Standing:
+    """The topic, if it exists for this caller. Raises UnknownTopic."""
+    if standing is None or not sees(caller, standing.topic, member=standing.membership is not None):
+        raise UnknownTopic
+    return standing
+
+
+def belonging(caller: Caller, standing: Standing | None) -> Standing:
+    """The topic, if this caller is a member of it or a backend. Raises UnknownTopic, NotAMember."""
+    found = visible(caller, standing)
+    if not caller.is_backend and found.membership is None:
+        raise NotAMember
+    return found
+
+
+def inviting(caller: Caller, standing: Standing | None) -> Standing:
+    """The topic, if this caller may invite others. Raises UnknownTopic, NotAMember, Forbidden."""
+    found = belonging(caller, standing)
+    caller.require_write(found.topic.name)
+    joinable(found.topic)
+    return found
+
+
+def owning(caller: Caller, standing: Standing | None) -> Standing:
+    """The topic, if this caller may change it. Raises UnknownTopic, NotAMember, Forbidden."""
+    found = belonging(caller, standing)
+    if found.membership is not None and found.membership.role != "owner":
+        raise Forbidden("Only the owner of this topic may do this.")
+    caller.require_write(found.topic.name)
+    return found
+
+
+def creating(caller: Caller, name: str, owner: User) -> None:
+    """Raises Forbidden where the caller may not make a topic of this name for that owner."""
+    caller.require_self(owner.name)
+    caller.require_write(name)
+    if caller.grants.reads(name) is False:
+        raise Forbidden("This token could not see the topic: no pattern of its claim topics.read matches.")
+
+
+def may_make_to_read(caller: Caller, name: str, kind: Kind) -> bool:
+    """Whether news of this name may get its topic because this caller asks for it: it would see it."""
+    return is_news(name) and sees(caller, Topic(0, name, kind, MAKER), member=False)
+
+
+def may_make_to_write(caller: Caller, name: str) -> bool:
+    """Whether news of this name may get its topic because this caller publishes to it."""
+    granted = caller.grants.writes(name)
+    return is_news(name) and (caller.is_backend if granted is None else granted)
+
+
+def joinable(topic: Topic) -> None:
+    """Raises Forbidden for an inbox."""
+    if topic.kind == "direct":
+        raise Forbidden("An inbox belongs to its user alone: it can be neither joined, left nor changed.")
+
+
+def aim_at(caller: Caller, standing: Standing | None) -> Aim:
+    """What a caller may publish to, of a topic's name. Raises UnknownTopic, NotAMember, Forbidden."""
+    if standing is not None and caller.grants.writes(standing.topic.name):
+        return Aim(standing.topic, None)
+    if caller.grants.write is not None:
+        visible(caller, standing)
+        raise not_for_writing()
+    found = belonging(caller, standing)
+    return Aim(found.topic, None if caller.user is None else caller.user.id)
+
+
+def aim_of_member(caller: Caller, topic: Topic) -> Aim:
+    """How a session publishes to a topic that it is sent: it belongs to it, as long as it does."""
+    member = None if topic.kind == "direct" or caller.user is None else caller.user.id
+    return Aim(topic, member, allowed=caller.grants.writes(topic.name) is not False)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What of a log is open to a caller: beyond a seq, and (None: in any case) as long as a membership holds."""
+
+    floor: int
+    membership: int | None
+
+
+def past(caller: Caller, found: Standing) -> Past:
+    """Of a visible topic: a public or granted one is open from the start, a private one from joining.
+
+    Raises:
+        NotAMember: it must be joined first.
+    """
+    if caller.grants.reads(found.topic.name) and found.topic.kind != "direct":
+        return Past(0, None)
+    membership = belonging(caller, found).membership
+    if membership is None or found.topic.kind == "public":
+        return Past(0, None)
+    return Past(membership.joined_seq, membership.id)

@@ -1,0 +1,200 @@
+"""Who may do what, decided without a database: callers, memberships, and the claim `topics`."""
+
+from typing import Any, Literal
+
+import jwt
+import pytest
+
+from messaging.errors import BadRequest, Forbidden, NotAMember, RecadoError, Unauthorized, UnknownTopic
+from messaging.grants import Grants, grants_of
+from messaging.model import Kind, Membership, Topic, User
+from messaging.permissions import (
+    BACKEND,
+    Aim,
+    Caller,
+    Past,
+    aim_at,
+    aim_of_member,
+    belonging,
+    creating,
+    inviting,
+    owning,
+    past,
+    sees,
+    visible,
+)
+from messaging.store import Standing
+from messaging.tokens import Tokens
+
+ANA = User(7, "ana", 0)
+Role = Literal["owner", "member"]
+
+
+def ana(read: list[str] | None = None, write: list[str] | None = None) -> Caller:
+    return Caller(ANA, Grants(None if read is None else tuple(read), None if write is None else tuple(write)))
+
+
+def standing(name: str = "news", kind: Kind = "public", role: Role | None = None, joined: int = 5) -> Standing:
+    topic = Topic(1, name, kind, "eva")
+    return Standing(topic, 9, None if role is None else Membership(3, topic, role, joined, None))
+
+
+def outcome(decide: Any, *given: Any) -> Any:
+    """What is decided, or as which error it is refused."""
+    try:
+        return decide(*given)
+    except RecadoError as exc:
+        return type(exc)
+
+
+# --- without a claim --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("caller", [ana(), BACKEND], ids=["a user", "a backend"])
+def test_what_is_not_there_nobody_sees(caller: Caller) -> None:
+    assert UnknownTopic is outcome(visible, caller, None) is outcome(aim_at, caller, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "role", "seen", "belongs", "aim"),
+    [
+        ("public", None, True, NotAMember, NotAMember),
+        ("public", "member", True, True, 7),
+        ("private", None, UnknownTopic, UnknownTopic, UnknownTopic),
+        ("private", "member", True, True, 7),
+        ("direct", None, UnknownTopic, UnknownTopic, UnknownTopic),
+        ("direct", "owner", True, True, 7),
+    ],
+)
+def test_a_user_without_a_claim(kind: Kind, role: Role | None, seen: Any, belongs: Any, aim: Any) -> None:
+    found = standing("@ana" if kind == "direct" else "news", kind, role)
+    wanted = [found if each is True else each for each in (seen, belongs)]
+    assert wanted == [outcome(decide, ana(), found) for decide in (visible, belonging)]
+    assert (Aim(found.topic, aim) if aim == 7 else aim) == outcome(aim_at, ana(), found)
+
+
+def test_history_of_a_user_without_a_claim() -> None:
+    assert Past(0, None) == past(ana(), standing(role="member"))
+    assert Past(5, 3) == past(ana(), standing(kind="private", role="member"))
+    assert NotAMember is outcome(past, ana(), standing())
+    assert Past(0, None) == past(BACKEND, standing(kind="private"))
+
+
+# --- read -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["public", "private"])
+@pytest.mark.parametrize("role", [None, "member"])
+def test_read_is_the_whole_truth_about_what_is_seen(kind: Kind, role: Role | None) -> None:
+    member = role is not None
+    assert sees(ana(read=["n*"]), standing(kind=kind).topic, member=member)
+    assert not sees(ana(read=["m*"]), standing(kind=kind).topic, member=member)
+    assert not sees(ana(read=[]), standing(kind=kind).topic, member=member)
+    for decide in (visible, belonging, inviting, owning, aim_at):
+        assert UnknownTopic is outcome(decide, ana(read=["m*"]), standing(kind=kind, role=role)), decide
+
+
+def test_read_grants_the_past_from_the_start() -> None:
+    for role in (None, "member"):
+        assert Past(0, None) == past(ana(read=["news"]), standing(kind="private", role=role))
+
+
+def test_read_makes_no_member() -> None:
+    reader = ana(read=["*"])
+    for decide in (belonging, inviting, owning, aim_at):
+        assert NotAMember is outcome(decide, reader, standing(kind="private")), decide
+    assert Forbidden is outcome(owning, reader, standing(kind="private", role="member"))
+
+
+@pytest.mark.parametrize("read", [None, [], ["news"], ["*"], ["@*"]])
+def test_ones_own_inbox_is_always_read_and_no_others(read: list[str] | None) -> None:
+    assert sees(ana(read=read), standing("@ana", "direct").topic, member=True)
+    assert not sees(ana(read=read), standing("@eva", "direct").topic, member=False)
+    assert UnknownTopic is outcome(visible, ana(read=read), standing("@eva", "direct"))
+    assert Past(5, 3) == past(ana(read=read), standing("@ana", "direct", "owner"))
+
+
+# --- write ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["public", "private"])
+@pytest.mark.parametrize("role", [None, "member"])
+def test_write_needs_no_membership(kind: Kind, role: Role | None) -> None:
+    found = standing(kind=kind, role=role)
+    assert Aim(found.topic, None) == aim_at(ana(write=["ne*"]), found)
+    assert Aim(found.topic, None) == aim_at(ana(read=[], write=["news"]), found)
+
+
+def test_write_is_the_whole_truth_about_what_is_written() -> None:
+    writer = ana(write=["m*"])
+    for role in ("member", "owner"):
+        assert Forbidden is outcome(aim_at, writer, standing(role=role))
+        assert Forbidden is outcome(inviting, writer, standing(role=role))
+        assert Forbidden is outcome(owning, writer, standing(role=role))
+    assert Forbidden is outcome(aim_at, writer, standing())
+    assert UnknownTopic is outcome(aim_at, writer, standing(kind="private"))  # which says nothing of what is hidden
+    assert Forbidden is outcome(writer.require_write, "@eva")
+    assert None is outcome(ana(write=["@*"]).require_write, "@eva")
+    assert None is outcome(ana().require_write, "@eva")
+    assert None is outcome(BACKEND.require_write, "@eva")
+
+
+def test_write_sees_nothing_more() -> None:
+    assert UnknownTopic is outcome(visible, ana(write=["*"]), standing(kind="private"))
+    assert UnknownTopic is outcome(past, ana(write=["*"]), standing(kind="private"))
+    assert Forbidden is outcome(owning, ana(write=["*"]), standing(role="member"))
+
+
+@pytest.mark.parametrize(("write", "allowed"), [(None, True), (["news"], True), ([], False), (["@ana"], False)])
+def test_a_session_publishes_to_its_topics_as_its_token_says(write: list[str] | None, allowed: bool) -> None:
+    topic = standing().topic
+    assert Aim(topic, 7, allowed) == aim_of_member(ana(write=write), topic)
+    assert None is aim_of_member(ana(write=write), standing("@ana", "direct").topic).member
+
+
+@pytest.mark.parametrize(
+    ("read", "write", "may"),
+    [(None, None, None), (["n*"], ["n*"], None), (None, [], Forbidden), ([], None, Forbidden),
+     (["n*"], ["m"], Forbidden)],
+)  # fmt: skip
+def test_who_makes_a_topic_may_write_and_see_it(read: Any, write: Any, may: Any) -> None:
+    assert may is outcome(creating, ana(read, write), "news", ANA)
+    assert Forbidden is outcome(creating, ana(read, write), "news", User(8, "eva", 0))
+
+
+# --- the claim itself -------------------------------------------------------------------------------------
+
+
+def test_what_a_claim_grants() -> None:
+    assert Grants(("a*",), ("b", "@*")) == grants_of({"topics": {"read": ["a*"], "write": ["b", "@*"]}})
+    assert Grants(None, ()) == grants_of({"topics": {"write": []}})
+    assert Grants() == grants_of({}) == grants_of({"topics": {}})
+
+
+ODD = [None, [], "a", 7, {"read": "a"}, {"read": None}, {"reads": ["a"]}, {"read": [1]}, {"read": ["a b"]},
+       {"read": [""]}, {"write": ["a", "é"]}, {"read": {"a": 1}}, {"read": ["x" * 129]}]  # fmt: skip
+
+
+@pytest.mark.parametrize("claim", ODD, ids=repr)
+async def test_a_malformed_claim_is_never_passed_over(claim: Any) -> None:
+    secret = "a-secret-that-is-only-for-these-tests"
+    with pytest.raises(ValueError, match="topics"):
+        grants_of({"topics": claim})
+    with pytest.raises(BadRequest, match="topics"):
+        Tokens(secret).issue("ana", payload={"topics": claim})
+    for said in ({"topics": claim}, {"payload": {"topics": claim}}):
+        token = jwt.encode({"sub": "ana", "exp": 4e9, **said}, secret, "HS256")
+        with pytest.raises(Unauthorized, match="topics"):
+            await Tokens(secret).verify(token)
+
+
+async def test_the_claim_stands_in_the_payload_or_at_the_top() -> None:
+    secret = "a-secret-that-is-only-for-these-tests"
+    claim = {"read": ["a*"]}
+    for said in ({"topics": claim}, {"payload": {"topics": claim}}, {"topics": claim, "payload": {"shop": 7}}):
+        claims = await Tokens(secret).verify(jwt.encode({"sub": "ana", "exp": 4e9, **said}, secret, "HS256"))
+        assert Grants(("a*",)) == claims.grants
+        assert claim == claims.payload["topics"]
+    twice = jwt.encode({"sub": "ana", "exp": 4e9, "topics": claim, "payload": {"topics": claim}}, secret, "HS256")
+    with pytest.raises(Unauthorized, match="twice"):
+        await Tokens(secret).verify(twice)
