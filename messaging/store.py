@@ -125,6 +125,10 @@ class Store:
         if not await self.pool.value("device_see", user_id, device, MAX_DEVICES, DEVICE_KEPT):
             raise Forbidden(f"This user has {MAX_DEVICES} devices already. Use one of their names.")
 
+    async def stay_seen(self, devices: Sequence[tuple[int, str]]) -> None:
+        """These devices, each of a user by its id, are connected."""
+        await self.pool.fetch("devices_stay", [user_id for user_id, _ in devices], [name for _, name in devices])
+
     async def revoke_user(self, name: str, until: float) -> int:
         """Void the tokens of a user issued until then (seconds since 1970). Its id. Raises UnknownUser."""
         user_id = await self.pool.value("user_revoke", name, until)
@@ -180,6 +184,10 @@ class Store:
             "topic_create", name, kind, owner.name, retention, lifetime, owner.id
         )
         return topic_id
+
+    async def create_unowned(self, name: str, kind: Kind, creator: str) -> None:
+        """A topic without members, if there is none of this name."""
+        await self.pool.fetch("topic_create", name, kind, creator, None, None, None)
 
     async def change_topic(self, topic_id: int, kind: Kind, retention: int | None, lifetime: int | None) -> None:
         await self.pool.fetch("topic_change", topic_id, kind, retention, lifetime)

@@ -93,6 +93,11 @@ SELECT id, name FROM recado.users WHERE name > $1 AND name NOT LIKE '\%%' ORDER 
 -- A device connects; false where its user has too many.
 SELECT recado.see_device($1, $2, $3, $4);
 
+-- name: devices_stay
+-- Connected devices, by user and name, count as seen; once a day is enough.
+UPDATE recado.devices AS d SET seen_at = now() FROM unnest($1::bigint[], $2::text[]) AS v (user_id, name)
+WHERE d.user_id = v.user_id AND d.name = v.name AND d.seen_at < now() - interval '1 day';
+
 -- name: memberships_of_user
 -- What a user belongs to.
 SELECT t.id AS topic_id, t.name, t.kind, t.creator, t.retention, t.lifetime, m.id, m.role, m.joined_seq, m.invited_by

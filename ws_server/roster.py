@@ -23,6 +23,7 @@ from ws_server.vocabulary import Connected, Invited, Removed
 
 SWEEP_EVERY = 1.0  # seconds
 SLICES = 4
+STAY_EVERY = 3600  # sweeps after which the devices that are here are written down as seen
 
 
 class Roster:
@@ -160,9 +161,15 @@ class Roster:
             try:
                 for part in slices:
                     await self._sweep_slice(part)
+                if number % STAY_EVERY == STAY_EVERY - 1:
+                    await self.stay_seen()
             except Unavailable:
                 self._full_sweep.set()
                 await asyncio.sleep(backoff(4))
+
+    async def stay_seen(self) -> None:
+        """Who is connected for weeks has not been away: its devices count. Raises Unavailable."""
+        await self._store.stay_seen(sorted({(s.user.id, s.device) for s in self._hub.sessions() if s.opened}))
 
     async def _sweep_slice(self, part: int) -> None:
         feeds = [feed for topic_id, feed in self._hub.feeds.items() if topic_id % SLICES == part]

@@ -158,6 +158,14 @@ async def test_a_direct_message_stays_while_a_device_has_not_seen_it(database: s
         await until_sql(db, COUNT, 0, within=10)
 
 
+async def test_a_device_that_stays_connected_for_months_counts_all_the_while(database: str) -> None:
+    async with running(database) as recado, sql(database) as db, recado.client("diego", "?device=wall") as wall:
+        await receive(wall, "connected")
+        await db.execute("UPDATE recado.devices SET seen_at = now() - interval '31 days'")
+        await recado.door._roster.stay_seen()
+        assert await db.fetchval("SELECT seen_at > now() - interval '1 hour' FROM recado.devices")
+
+
 async def test_a_device_unseen_for_30_days_does_not_count_and_is_told_what_was_seen(database: str) -> None:
     """What another device saw is a gap of that reason; what its lifetime ended, of the other."""
     async with running(database) as recado, sql(database) as db:
