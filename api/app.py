@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -11,11 +12,14 @@ from api.auth import Rules, caller_of, decide
 from api.endpoint import Endpoint
 from api.observing import observing
 from api.problems import answer_problems
-from api.route import Access, Domain, Route
+from api.route import Access, Asker, Domain, Route
 from api.routes import all_routes
-from messaging.actions import Caller
+from api.routes.about import ws_url_for
+from api.routes.stream import events
+from api.streaming import Streams
 from messaging.errors import Forbidden
 from messaging.node import Node
+from messaging.pages import Pages
 from messaging.settings import Settings, origin_of
 from messaging.tokens import Tokens
 
@@ -25,28 +29,33 @@ _ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'",
 }
+_POLICY = (
+    "default-src 'self'; connect-src 'self' {ws}; object-src 'none'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
+)
 _PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Action",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Action",
     "Access-Control-Max-Age": "600",
 }
 
 
 def make_app(node: Node, tokens: Tokens, settings: Settings) -> web.Application:
     """The API over this process's share of the domain."""
-    domain = Domain(node, tokens, settings)
+    streams = Streams(settings.max_connections_per_user)
+    domain = Domain(node, tokens, settings, streams, Pages(node.store, events))
     rules = Rules.of(settings)
-    table, caller = all_routes(), web.RequestKey("caller", Caller)
+    table, asker = all_routes(), web.RequestKey("asker", Asker)
     app = web.Application(
-        middlewares=[observing(node.metrics.registry), answer_problems, guarding(rules, domain, table, caller)],
+        middlewares=[observing(node.metrics.registry), answer_problems, guarding(rules, domain, table, asker)],
     )
     app[ROUTES] = table
-    app.on_response_prepare.append(heading(rules))
+    app.on_response_prepare.append(heading(rules, settings))
+    app.on_shutdown.append(streams.close)
+    app.on_shutdown.append(answering_polls(node))
     for route in table:
-        handle = Endpoint(route, domain, caller).handle
+        handle = Endpoint(route, domain, asker).handle
         if route.method == "GET":
             app.router.add_get(route.path, handle)  # and HEAD
         else:
@@ -54,7 +63,16 @@ def make_app(node: Node, tokens: Tokens, settings: Settings) -> web.Application:
     return app
 
 
-def guarding(rules: Rules, domain: Domain, table: Iterable[Route], key: web.RequestKey[Caller]) -> Middleware:
+def answering_polls(node: Node) -> Callable[[web.Application], Awaitable[None]]:
+    """What lets go of platforms that wait for news: the server's end waits for them otherwise."""
+
+    async def answer(_: web.Application) -> None:
+        node.pulling.close()
+
+    return answer
+
+
+def guarding(rules: Rules, domain: Domain, table: Iterable[Route], key: web.RequestKey[Asker]) -> Middleware:
     """The middleware that lets nobody in who may not, before anything of the body is read; ``key``: for who asks."""
     levels: dict[tuple[str, str], Access] = {(route.method, route.path): route.access for route in table}
 
@@ -63,12 +81,13 @@ def guarding(rules: Rules, domain: Domain, table: Iterable[Route], key: web.Requ
         resource = request.match_info.route.resource
         method = "GET" if request.method == "HEAD" else request.method
         access = levels.get((method, resource.canonical), "visitor") if resource is not None else "visitor"
-        caller = await caller_of(decide(rules, access, request.headers, request.remote), domain)
+        again = partial(caller_of, decide(rules, access, request.headers, request.remote), domain)
+        caller = await again()
         if is_preflight(request):
             return web.Response(status=204, headers=_PREFLIGHT)
         if access in ("backend", "inside") and not caller.is_backend:
             raise Forbidden("This needs the API key.")
-        request[key] = caller
+        request[key] = Asker(caller, again)
         return await handler(request)
 
     return guard
@@ -80,11 +99,13 @@ def is_preflight(request: web.Request) -> bool:
     return request.method == "OPTIONS" and "Origin" in headers and "Access-Control-Request-Method" in headers
 
 
-def heading(rules: Rules) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+def heading(rules: Rules, settings: Settings) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     """What every answer carries, errors included."""
 
     async def head(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(_ALWAYS)
+        ws = origin_of(ws_url_for(settings, request.headers.get("Host", "")))  # another port: not 'self'
+        response.headers["Content-Security-Policy"] = _POLICY.format(ws=ws)
         response.headers["Vary"] = "Origin"
         origin = request.headers.get("Origin")
         if origin is not None and origin_of(origin) in rules.origins:

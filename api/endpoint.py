@@ -10,9 +10,9 @@ import msgspec
 from aiohttp import web
 
 from api.problems import NotJson, TooLarge, TooSlow
-from api.route import Answer, Asked, Domain, Route
+from api.route import Answer, Asked, Asker, Domain, Route
 from api.shapes import Path
-from messaging.actions import Caller
+from api.streaming import Flow
 from messaging.errors import BadJson, BadRequest
 from messaging.model import NAME_RULE
 
@@ -23,34 +23,39 @@ PATIENCE = 30.0  # seconds until a body must be there
 class Endpoint:
     """One route, ready to be called."""
 
-    def __init__(self, route: Route, domain: Domain, caller: web.RequestKey[Caller]) -> None:
-        """``caller``: where the guard puts who asks."""
+    def __init__(self, route: Route, domain: Domain, asker: web.RequestKey[Asker]) -> None:
+        """``asker``: where the guard puts who asks."""
         self._route = route
         self._domain = domain
-        self._caller = caller
+        self._asker = asker
         self._limit = route.body_limit or domain.settings.max_frame + ENVELOPE
         self._decoder = None if route.body is None else msgspec.json.Decoder(route.body)
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request whose caller the guard has found."""
-        parameters = dict(request.query)
+        asker, parameters = request[self._asker], dict(request.query)
         asked = Asked(
             domain=self._domain,
-            caller=request[self._caller],
+            caller=asker.caller,
+            again=asker.again,
             path=convert(dict(request.match_info), Path),
             query=convert(parameters, self._route.query),
             body=await self._body(request),
             parameters=parameters,
             headers=request.headers,
         )
-        return encode(await self._route.handler(asked), self._route.media)
+        answer, media = await self._route.handler(asked), self._route.media
+        if isinstance(answer.body, Flow):
+            return await self._domain.streams.send(request, answer.body, {"Content-Type": media, **answer.headers})
+        return encode(answer, media)
 
     async def _body(self, request: web.Request) -> Any:
         if self._decoder is None:
             return None
         if request.content_type != "application/json":
             raise NotJson
-        return decode(await read(request, self._limit), self._decoder)
+        body = await read(request, self._limit)
+        return body if self._route.undecoded else decode(body, self._decoder)
 
 
 async def read(request: web.Request, limit: int) -> bytes:

@@ -13,12 +13,14 @@ from api.problems import Misdirected, NotJson, TooLarge, TooSlow
 from api.route import Route
 from api.shapes import Path, Problem
 from messaging.errors import BadJson, BadRequest, Forbidden, RecadoError, Unauthorized, Unavailable
+from messaging.model import MAX_SEQ
 
 VERSION = "1"
 _REF = "#/components/schemas/{name}"
 _HEADERS = {
     "Action": {"enum": ["encode", "decode"]},
     "Idempotency-Key": {"$ref": _REF.format(name="Name")},
+    "Last-Event-ID": {"type": "integer", "minimum": 0, "maximum": MAX_SEQ},
 }
 _ABOUT = (
     "Recado keeps messages for those who are not there. Errors are `{code, message}`. In URLs `/` within a name is"

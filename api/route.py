@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from api.shapes import Path
-from messaging.actions import Actions, Caller
+from api.streaming import Streams
+from messaging.actions import Actions
 from messaging.errors import BadRequest, RecadoError
 from messaging.model import NAME_RULE, is_name
 from messaging.node import Node
+from messaging.pages import Pages
+from messaging.permissions import Caller
 from messaging.settings import Settings
 from messaging.tokens import Tokens
 
@@ -18,8 +21,9 @@ Q = TypeVar("Q")
 B = TypeVar("B")
 
 # anyone: probes; nothing is checked but the Origin. visitor: pages without data. caller: a user's token or a backend.
+# platform: an integrated platform, by its own token; or as for inside.
 # backend: the API key, or anyone in open mode. inside: a backend, or a peer of OPEN_NETS without any key.
-Access = Literal["anyone", "visitor", "caller", "backend", "inside"]
+Access = Literal["anyone", "visitor", "caller", "backend", "inside", "platform"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,19 @@ class Domain:
     node: Node
     tokens: Tokens
     settings: Settings
+    streams: Streams
+    pages: Pages[bytes]  # as events
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks; ``again`` finds it out anew, as a token may expire or be revoked while an answer goes on.
+
+    It raises Unauthorized, Unavailable.
+    """
+
+    caller: Caller
+    again: Callable[[], Awaitable[Caller]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +54,7 @@ class Asked(Generic[Q, B]):
 
     domain: Domain
     caller: Caller
+    again: Callable[[], Awaitable[Caller]]  # see Asker
     path: Path
     query: Q
     body: B
@@ -58,7 +76,8 @@ class Asked(Generic[Q, B]):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: ``body`` is of the type that the route gives for the status, or bytes as they are."""
+    """What goes back: ``body`` is of the type that the route gives for the status, or bytes as they are; or a `Flow`,
+    then with 200."""
 
     status: int
     body: Any = None
@@ -81,6 +100,7 @@ class Route:
     access: Access = "caller"
     query: Any = None
     body: Any = None
+    undecoded: bool = False  # the handler reads the body by itself, and has an answer of its own for what is wrong
     body_limit: int | None = None  # bytes; None: one message and what is around it
     headers: tuple[str, ...] = ()  # of the request, beside the usual ones
     errors: tuple[type[RecadoError], ...] = ()  # beside those that its access and its form bring along

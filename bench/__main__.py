@@ -42,6 +42,7 @@ async def measure() -> dict[str, Any]:
                 }
             }
             results["memory"] = await measures.memory(db, program, say)
+            results["sql_commit"] = await measures.sql_commit(db, say)
             results["latency"], results["publish"] = await measures.publish(db, program, say)
             results["fan_out_single"], results["fan_out_burst"] = await measures.fan_out(db, program, say)
     return results
@@ -50,6 +51,7 @@ async def measure() -> dict[str, Any]:
 def table(results: dict[str, Any]) -> str:
     """The results as text, in Markdown."""
     machine, memory, latency = results["machine"], results["memory"], results["latency"]
+    commit = results["sql_commit"]
     lines = [
         f"{machine['cores']} cores, {machine['system']}, Python {machine['python']}, PostgreSQL {machine['postgres']};"
         f" one flush to the disk takes {machine['flush_ms']:.2f} ms;"
@@ -80,6 +82,7 @@ def table(results: dict[str, Any]) -> str:
     lines += [
         "",
         f"One publish alone, until its receipt: p50 {latency['p50_ms']:.2f} ms, p99 {latency['p99_ms']:.2f} ms",
+        f"A commit in SQL, until a member has it: p50 {commit['p50_ms']:.1f} ms, p99 {commit['p99_ms']:.1f} ms",
         f"Memory: {memory['base_mib']:.0f} MiB, and {memory['kib_per_session']:.1f} KiB for each idle session"
         f" ({measures.SESSIONS} of them; {memory['handshakes_per_s']:,.0f} handshakes/s)",
     ]

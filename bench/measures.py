@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from bench import rig
+from messaging.intake import EVERY
 
 MEMBERS = 1000
 SESSIONS = 2000
@@ -19,6 +21,7 @@ SIZE = 150  # bytes of content
 BURST = 200  # messages
 PASSES = 4
 SETTLE = 2.0  # seconds
+COMMITS = 200
 # A topic's name, and whether each publisher adds its number to it.
 TARGETS = {"50 topics": ("own", 1), "1 topic, 50 members": ("one", 0), "1 inbox, its owner away": ("@away0", 0)}
 
@@ -141,6 +144,26 @@ async def publish(db: rig.Database, program: Path, say: Say) -> tuple[Numbers, l
         for (text, _, depth), results in zip(cases, passes, strict=True)
     ]
     return {"p50_ms": p50, "p99_ms": p99, "per_s": rate}, rows
+
+
+async def sql_commit(db: rig.Database, say: Say) -> Numbers:
+    """An application's COMMIT, from its being sent until a member on a WebSocket has the message."""
+    say("a commit in SQL")
+    [user] = await db.users("watcher", 1)
+    await db.topic("sql", [user])
+    times = []
+    async with rig.server(db.dsn) as server, rig.member(server.port, user) as member:
+        for number in range(COMMITS):
+            await asyncio.sleep(random.uniform(0, 2 * EVERY))  # or each would fall on the same place between two looks
+            transaction = db.sql.transaction()
+            await transaction.start()
+            await db.sql.execute("SELECT recado.publish('sql', 'bench', to_jsonb($1::int))", number)
+            start = time.perf_counter()
+            await transaction.commit()
+            await anext(member)
+            times.append((time.perf_counter() - start) * 1000)
+    times.sort()
+    return {"p50_ms": median(times), "p99_ms": times[COMMITS * 99 // 100]}
 
 
 async def one_publish(

@@ -17,6 +17,7 @@ import asyncpg
 
 from messaging.migrations import migrate
 from messaging.tokens import Tokens
+from recado.client import Client, State
 from recado.postgres import EmbeddedPostgres
 
 HERE = Path(__file__).resolve().parent
@@ -181,6 +182,20 @@ async def load(program: Path, port: int, users: Sequence[str]) -> AsyncIterator[
         yield Load(process, float((await _line(process)).split()[1]))
     finally:
         await _end(process)
+
+
+@asynccontextmanager
+async def member(port: int, user: str) -> AsyncIterator[Client]:
+    """One member in this process, connected."""
+    connected = asyncio.Event()
+
+    def hear(state: State) -> None:
+        if state.name == "connected":
+            connected.set()
+
+    async with Client(f"ws://127.0.0.1:{port}", Tokens(SECRET).issue(user)[0], on_state=hear) as client:
+        await connected.wait()
+        yield client
 
 
 async def _line(process: asyncio.subprocess.Process) -> str:

@@ -97,12 +97,11 @@ def answer_double(draft: Draft, leader: Draft, outcome: Verdict | RecadoError) -
     return outcome
 
 
-def notices(leaders: Sequence[Waiting], verdicts: Sequence[Verdict]) -> list[Appended]:
+def notices(drafts: Sequence[Draft], verdicts: Sequence[Verdict]) -> list[Appended]:
     """One notice per topic of a committed batch."""
     stored: dict[int, list[Message]] = {}
-    for waiting, verdict in zip(leaders, verdicts, strict=True):
+    for draft, verdict in zip(drafts, verdicts, strict=True):
         if verdict.outcome == "stored" and verdict.seq is not None:
-            draft = waiting.draft
             message = Message(verdict.seq, draft.sender, draft.content, verdict.sent_at)
             stored.setdefault(draft.topic_id, []).append(message)
     return [
@@ -242,7 +241,7 @@ class Appender:
         told = list(zip(leaders, answers, strict=True))
         told += [(w, answer_double(w.draft, leaders[n].draft, answers[n])) for w, n in doubles]
         self._tell(told)
-        for notice in notices(leaders, verdicts):
+        for notice in notices([waiting.draft for waiting in leaders], verdicts):
             self._metrics.appended.inc(notice.last - notice.first + 1)
             self._announce(notice)
 

@@ -12,6 +12,10 @@ from messaging.appender import Appender
 from messaging.bus import Bus
 from messaging.cursors import Cursors
 from messaging.housekeeping import Housekeeping
+from messaging.intake import Intake
+from messaging.integrator.accepting import Integrator
+from messaging.integrator.pulling import Pulling
+from messaging.integrator.registry import Registry
 from messaging.metrics import Metrics
 from messaging.migrations import migrate
 from messaging.pending import Pending
@@ -19,6 +23,8 @@ from messaging.replay import Bridges
 from messaging.settings import Settings
 from messaging.store import Store
 from messaging.store_bridges import BridgeBook
+from messaging.store_intake import IntakeStore
+from messaging.store_platforms import PlatformBook
 from messaging.tickets import Tickets
 from messaging.watch import Watch
 
@@ -37,22 +43,29 @@ class Node:
         self._side_log = self.store.another_log()
         self.appender = Appender(self.store.log, self._side_log, bus.tell, self.metrics)
         self._housekeeping = Housekeeping(self.store, settings)
+        self._intake = Intake(IntakeStore(self.store.pool), settings, bus.tell, self.metrics)
         self.cursors = Cursors(self.store, self._housekeeping.seen)
         self.actions = Actions(self.store, self.appender, bus, settings)
         self.tickets = Tickets(self.store)
         self.pending = Pending(self.store, self.cursors)
         self.book = BridgeBook(self.store.pool)
         self.bridges = Bridges(self.book, self.store, self.appender, bus)
+        self.platforms = PlatformBook(self.store.pool)
+        self.registry = Registry(self.platforms, self.book, bus)
+        self.integrator = Integrator(self.platforms, bus)
         self.watch = Watch(bus, self.store)
+        self.pulling = Pulling(self.store, self.cursors, self.watch)
 
     async def open(self) -> None:
         """Bring the database up to date and connect.
 
         Raises:
-            Unavailable, MigrationError, NotDurable: each says what to do.
+            SettingsError, Unavailable, MigrationError, NotDurable: each says what to do.
         """
         await migrate(self._dsn)
         await self.store.open(unsafe=self._settings.unsafe_durability)
+        if self._settings.platforms_file is not None:
+            await self.registry.load(self._settings.platforms_file)
 
     async def run(self, *, keeps_house: bool) -> None:
         """Work until cancelled. Any failure that does not pass by itself ends it, and should end the process."""
@@ -63,6 +76,7 @@ class Node:
             tasks.create_task(self.watch.run(), name="watch")
             if keeps_house:
                 tasks.create_task(self._housekeeping.run(), name="housekeeping")
+                tasks.create_task(self._intake.run(), name="intake")
 
     async def settle(self) -> bool:
         """Wait until nothing is in flight and every confirmation is stored; False where the time did not do."""

@@ -459,6 +459,10 @@ ON CONFLICT (id) DO UPDATE SET style = excluded.style, url = excluded.url, audio
     import_every = excluded.import_every
 RETURNING xmax = 0 AS is_new;
 
+-- name: platform_take_token
+-- A token names one platform: any other that had it has none from here on. Its name.
+UPDATE recado.platforms SET token_digest = NULL WHERE token_digest = $1 AND id <> $2 RETURNING name;
+
 -- name: platform_rotate
 -- A new secret; the one before goes on signing beside it for a day.
 UPDATE recado.platforms SET old_secret = secret, old_until = now() + interval '24 hours', secret = $2

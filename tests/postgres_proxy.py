@@ -12,19 +12,19 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 Cut = Literal["before", "after"]
 
-_COMMIT = b"COMMIT\0"
-
 
 class Proxy:
     """Passes everything on, until told otherwise.
 
     ``cut``: at the next COMMIT, cut the line "before" the server sees it, or "after" it has answered.
+    ``statement``: what a COMMIT looks like; asyncpg's own transactions end theirs with a semicolon.
     ``gate``: while it is not set, new lines are taken but lead nowhere, and an arriving COMMIT is held at the proxy.
     """
 
     def __init__(self, target: str) -> None:
         self.target = target
         self.cut: Cut | None = None
+        self.statement = b"COMMIT"
         self.gate = asyncio.Event()
         self.gate.set()
         self.commits = 0  # that the client has sent
@@ -74,9 +74,10 @@ class _Line:
                 head = await self.reader.readexactly(prefix + 4)
                 body = await self.reader.readexactly(int.from_bytes(head[prefix:]) - 4)
                 prefix = 1
-                if head[:1] == b"Q" and body == _COMMIT and await self.commit(head + body):
+                is_commit = head[:1] == b"Q" and body == self.proxy.statement + b"\0"
+                if is_commit and await self.commit(head + body):
                     return
-                if not (head[:1] == b"Q" and body == _COMMIT):
+                if not is_commit:
                     self.server_writer.write(head + body)
         except (asyncio.IncompleteReadError, ConnectionError):
             return

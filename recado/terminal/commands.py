@@ -12,7 +12,7 @@ from typing import Any
 from messaging.errors import RecadoError
 from messaging.settings import SettingsError
 from recado.client import ClientError
-from recado.terminal import chat, doctor, publish, tail, tokens
+from recado.terminal import chat, doctor, export, platforms, publish, tail, tokens
 from recado.terminal.access import Mistake
 from recado.terminal.rest import Unreachable
 
@@ -33,7 +33,10 @@ def make_parser() -> argparse.ArgumentParser:
     _add(commands, "topics", publish.add_topics_options, publish.run_topics, "list somebody's topics")
     _add(commands, "publish", publish.add_publish_options, publish.run_publish, "publish one message")
     _add(commands, "tail", tail.add_options, tail.run, "print messages as they come")
+    _add(commands, "export", export.add_options, export.run, "write a topic's messages to a file")
     _add(commands, "chat", chat.add_options, chat.run, "talk")
+    _add(commands, "platforms", platforms.add_platforms_options, platforms.run, "chat platforms: how they fare")
+    _add(commands, "bridges", platforms.add_bridges_options, platforms.run, "all other systems: how they fare")
     _add(commands, "doctor", doctor.add_options, doctor.run, "find out what is wrong, and what to do")
     return parser
 

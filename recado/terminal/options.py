@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import datetime
 
 
 def add_server(parser: argparse.ArgumentParser) -> None:
@@ -24,3 +25,11 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("a whole number from 1 on")
     return number
+
+
+def moment(text: str) -> datetime:
+    """A point in time; one without a zone is this machine's."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-05-01 or 2026-05-01T12:30+02:00") from None

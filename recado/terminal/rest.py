@@ -17,6 +17,8 @@ from messaging.settings import is_loopback
 from recado.client import Refused
 from recado.client.resuming import delay
 
+Decode = Callable[[bytes], Any]
+
 TRY_SECONDS = 10.0
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -54,9 +56,12 @@ class Rest:
         await self._http.close()
 
     async def ask(
-        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None, tries: int = 3
-    ) -> Any:
+        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None, tries: int = 3,
+        decode: Decode | None = None,
+    ) -> Any:  # fmt: skip
         """The JSON that is answered. The request must be harmless to repeat. Cancelling is safe in that sense.
+
+        ``decode``: how to read it, other than as JSON of any kind.
 
         Raises:
             Refused: the server says no.
@@ -64,7 +69,7 @@ class Rest:
         """
         for attempt in range(tries):
             try:
-                answer = await self.once(method, path, body, headers=headers)
+                answer = await self.once(method, path, body, headers=headers, decode=decode)
                 if answer.status not in PASSING:
                     return _accepted(answer)
                 reason = _message(answer)
@@ -79,15 +84,18 @@ class Rest:
         )
 
     async def once(
-        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
-    ) -> Answer:
-        """Whatever is answered. Raises Unreachable."""
+        self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None,
+        decode: Decode | None = None,
+    ) -> Answer:  # fmt: skip
+        """Whatever is answered. Raises Unreachable, and what ``decode`` raises for an answer that is no refusal."""
         assert self._http is not None, "enter the context first"
         try:
             async with self._http.request(
                 method, self.url + path, json=body, headers=headers, allow_redirects=False
             ) as response:
-                return Answer(response.status, _decoded(await response.read()))
+                data = await response.read()
+                read = decode if decode is not None and response.status < 300 else _decoded
+                return Answer(response.status, read(data))
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             raise Unreachable(f"{self.url} does not answer ({_short(exc)})") from None
 

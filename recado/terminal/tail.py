@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from recado.client import Client, Gap, Message, State, Thing
-from recado.terminal.access import Access
+from recado.terminal.access import Access, Mistake
 from recado.terminal.options import add_server, add_user, positive
 from recado.terminal.paint import Paint, frame_of
 from recado.terminal.rest import Rest
@@ -19,6 +19,7 @@ from recado.terminal.rest import Rest
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help="only these, joined if need be")
+    parser.add_argument("--all", action="store_true", help="every topic that the user belongs to, as without TOPIC")
     add_user(parser, text="whose messages")
     parser.add_argument("--json", action="store_true", help="each as one line of JSON, as the server sends it")
     parser.add_argument("--device", default="", metavar="NAME", help="go on from a position of its own")
@@ -28,6 +29,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 async def run(options: argparse.Namespace) -> int:
     access = Access.from_options(options, os.environ)
+    if options.all and options.topics:
+        raise Mistake("Either --all or the names of topics.")
     user = access.user(options.user)
     async with (
         ended_by(signal.SIGTERM),

@@ -43,9 +43,10 @@ def test_the_description_is_valid_and_portable() -> None:
 async def test_a_fuzzer_finds_nothing(door: Door) -> None:
     await door.ask("PUT", "/api/v1/topics/news", 201, json={"owner": "ana"})
     program = str(Path(sys.executable).with_name("schemathesis"))
+    config = str(Path(__file__).with_name("fuzzer.toml"))
     fuzzer = await asyncio.create_subprocess_exec(
-        program, "run", f"{door.url}/openapi.json", "--checks", CHECKS, "--max-examples", "15", "--phases",
-        "examples,coverage,fuzzing", "--generation-database", "none", "--no-color", "--seed", "7",
+        program, "--config-file", config, "run", f"{door.url}/openapi.json", "--checks", CHECKS, "--max-examples", "15",
+        "--phases", "examples,coverage,fuzzing", "--generation-database", "none", "--no-color", "--seed", "7",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await fuzzer.communicate()

@@ -70,7 +70,7 @@ async def test_a_given_secret_signs_even_without_a_server() -> None:
     )
     out, error = await soon(process.communicate())
 
-    assert Tokens(secret).verify(out.decode().split()[1]).user == "omar"
+    assert (await Tokens(secret).verify(out.decode().split()[1])).user == "omar"
     assert "could not be told" in error.decode()
 
 

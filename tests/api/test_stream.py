@@ -1,0 +1,209 @@
+"""A topic as Server-Sent Events: nothing missing after a cut, nothing shown to who may not, nobody held up."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from doors import Door
+from listener import NEWS, contents, listening, news, publish, topic_id
+
+from api.routes import stream
+from api.routes.stream import events, last_event_id
+from messaging.errors import BadRequest
+from messaging.model import Gap, Message, Page, Topic
+
+pytest_plugins = ["doors"]
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+# --- what comes ------------------------------------------------------------------------------------
+
+
+async def test_without_a_position_it_begins_now(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what comes is told by its notice: nothing else would, so soon."""
+    monkeypatch.setattr(stream, "CHECK", 60)
+    await news(door)
+    await publish(door, "before")
+    async with listening(door) as ear:
+        await publish(door, {"text": "hello"}, 2)
+        first, second = await ear.events(2)
+    assert first.data == {
+        "action": "message", "topic_name": "news", "content": {"text": "hello"}, "user_source": "ana", "seq": 2,
+        "sent_at": first.data["sent_at"],
+    }  # fmt: skip
+    assert (first.name, first.id, first.data["sent_at"][-1]) == ("message", "2", "Z")
+    assert (second.id, second.data["content"]) == ("3", 2)
+
+
+async def test_it_goes_on_behind_a_seq_and_tells_gaps_in_place(door: Door) -> None:
+    await news(door)
+    await publish(door, *range(1, 7))
+    await door.node.store.pool.fetch("purge_topic_messages", (await topic_id(door)), 2)
+    async with listening(door, "?after=0") as ear:
+        gap, *rest = await ear.events(5)
+    assert (gap.name, gap.id) == ("gap", "2")
+    assert gap.data == {"action": "gap", "topic_name": "news", "from": 1, "to": 2, "reason": "expired"}
+    assert contents(rest) == [3, 4, 5, 6]
+    # A browser that comes back still has the address that it began with: what it saw last is worth more.
+    async with listening(door, "?after=0", headers={"Last-Event-ID": "4"}) as ear:
+        assert contents(await ear.events(2)) == [5, 6]
+
+
+async def test_after_every_cut_nothing_is_missing_and_nothing_comes_twice(door: Door) -> None:
+    """Also where the line was cut before the first event: the position is told at once."""
+    await news(door)
+    await publish(door, "before")
+    got: list[Any] = []
+    last = ""
+    for number in range(4):
+        async with listening(door, headers={"Last-Event-ID": last} if last else {}) as ear:
+            await ear.response.content.readuntil(b"\n\n") if not number else None
+            last = last or "1"
+            if number:
+                await publish(door, f"{number} there")
+                got += contents(await ear.events(2))
+                last = ear.last_id
+        await publish(door, f"{number} away")
+    async with listening(door, headers={"Last-Event-ID": last}) as ear:
+        got += contents(await ear.events(1))
+    expected = [f"{number} {where}" for number in range(4) for where in ("there", "away")][1:]
+    assert got == expected
+
+
+async def test_the_position_is_told_before_the_first_event(door: Door) -> None:
+    await news(door)
+    await publish(door, 1, 2)
+    async with listening(door) as ear:
+        assert b"id: 2\n" in await ear.response.content.readuntil(b"\n\n")
+
+
+async def test_a_long_past_comes_in_pages_and_the_present_behind_it(door: Door) -> None:
+    await news(door)
+    items = [{"topic_name": "news", "content": [number, "x" * 900]} for number in range(500)]
+    await door.ask("POST", "/api/v1/messages/batch", json=items)
+    async with listening(door, "?after=0") as ear:
+        await publish(door, "now")
+        found = contents(await ear.events(501))
+    assert [each[0] for each in found[:500]] == list(range(500))
+    assert found[500] == "now"
+
+
+def test_line_breaks_between_the_tokens_of_content_do_not_break_the_event() -> None:
+    page = Page((Message(7, "ana", '{"a":\r\n 1,\r"b":\n"c\\nd"}', NOW), Gap(8, 9, "seen")), 9, 9)
+    text = events(Topic(1, "news", "public", "ana"), page).decode()
+    first, second, rest = text.split("\n\n")
+    assert rest == ""
+    lines = first.split("\n")
+    assert lines[:2] == ["event: message", "id: 7"]
+    assert all(line.startswith("data: ") for line in lines[2:])
+    data = json.loads("\n".join(line.removeprefix("data: ") for line in lines[2:]))
+    assert data["content"] == {"a": 1, "b": "c\nd"}
+    assert second.startswith("event: gap\nid: 9\ndata: {")
+
+
+# --- who may ---------------------------------------------------------------------------------------
+
+
+async def test_who_may_not_read_the_history_gets_no_stream(locked: Door) -> None:
+    key = {"token": "the key of the tests' backend"}
+    await locked.ask("PUT", NEWS, 201, json={"owner": "ana", "kind": "private"}, **key)
+    eva, ana = await locked.token("eva"), await locked.token("ana")
+    assert (await locked.ask("GET", f"{NEWS}/stream", 404, token=eva))["code"] == "unknown_topic"
+    await locked.ask("GET", f"{NEWS}/stream", 401)
+    await locked.ask("PUT", NEWS, json={"kind": "public"}, **key)
+    assert (await locked.ask("GET", f"{NEWS}/stream", 403, token=eva))["code"] == "not_a_member"
+    assert (await locked.ask("GET", "/api/v1/topics/%40ana/stream", 404, token=eva))["code"] == "unknown_topic"
+    async with listening(locked, path="/api/v1/topics/%40ana", token=ana):
+        pass
+
+
+async def test_a_private_past_begins_with_joining(door: Door) -> None:
+    await news(door, kind="private")
+    await publish(door, 1, 2)
+    token = await door.token("bob")
+    await door.ask("PUT", f"{NEWS}/members/bob", 201)
+    await publish(door, 3)
+    async with listening(door, "?after=0", token=token) as ear:
+        assert contents(await ear.events(1)) == [3]
+
+
+@pytest.mark.parametrize(
+    "query", ["?after=-1", "?after=x", "?after=9"], ids=["negative", "no-number", "above-the-head"]
+)
+async def test_a_position_that_cannot_be_is_refused(door: Door, query: str) -> None:
+    await news(door)
+    assert (await door.ask("GET", f"{NEWS}/stream{query}", 400))["code"] == "bad_request"
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.0", "٣", "9" * 17, str(2**53)])
+def test_a_last_event_id_is_a_seq_or_refused(text: str) -> None:
+    with pytest.raises(BadRequest):
+        last_event_id(text, 3)
+    assert (last_event_id(None, 3), last_event_id("5", 3), last_event_id(None, None)) == (3, 5, None)
+
+
+@pytest.mark.parametrize("kind", ["public", "private"])
+async def test_a_removed_members_stream_ends_within_a_second(door: Door, kind: str) -> None:
+    await news(door, "bob", kind=kind)
+    token = await door.token("bob")
+    async with listening(door, token=token) as ear:
+        await publish(door, 1)
+        await ear.event()
+        await door.ask("DELETE", f"{NEWS}/members/bob")
+        closing = await ear.event(within=1)
+        assert (closing.name, closing.data["code"], closing.data["reconnect"]) == ("closing", 4503, False)
+        await ear.end()
+
+
+async def test_a_deleted_topics_stream_ends(door: Door) -> None:
+    await news(door)
+    async with listening(door, token=await door.token("ana")) as ear:
+        await door.ask("DELETE", NEWS, 204)
+        assert (await ear.event(within=1)).data["code"] == 4503
+
+
+@pytest.mark.parametrize("how", ["user", "jti"])
+async def test_a_revoked_tokens_stream_ends_within_a_second(door: Door, how: str) -> None:
+    await news(door, "bob")
+    token = await door.token("bob")
+    claims = await door.tokens.verify(token)
+    async with listening(door, token=token) as ear:
+        await publish(door, 1)
+        await ear.event()
+        body = {"user": "bob"} if how == "user" else {"jti": claims.jti}
+        await door.ask("POST", "/api/v1/tokens/revoke", json=body)
+        closing = await ear.event(within=1)
+        assert closing.data["code"] == 4501
+        await ear.end()
+
+
+async def test_an_expired_tokens_stream_ends(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "CHECK", 0.1)
+    await news(door, "bob")
+    token, _ = door.tokens.issue("bob", 2)
+    async with listening(door, token=token) as ear:
+        closing = await ear.event()
+    assert (closing.name, closing.data["code"]) == ("closing", 4501)
+
+
+async def test_without_any_notice_a_removal_is_found_all_the_same(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "CHECK", 0.1)
+    await news(door, "bob")
+    token = await door.token("bob")
+    async with listening(door, token=token) as ear:
+        bob = await door.node.actions.user("bob")
+        await door.node.store.leave(await topic_id(door), bob.id)
+        assert (await ear.event(within=5)).name == "closing"
+
+
+async def test_without_any_notice_messages_are_found_all_the_same(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "CHECK", 0.1)
+    await news(door)
+    async with listening(door) as ear:
+        monkeypatch.setattr(door.node.bus, "_receivers", [])
+        await publish(door, 1)
+        assert contents(await ear.events(1)) == [1]

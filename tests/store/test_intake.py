@@ -1,0 +1,254 @@
+"""Publishing from SQL: a commit sends, a rollback does not; the intake loses, doubles and holds up nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Any
+
+import pytest
+
+from conftest import ROOT
+from intake_support import PUBLISH, contents, dead, taking_in, until_empty
+from log_support import connected, desk, rows, run, until, value, waits_for_lock
+from messaging import store_intake
+from messaging.intake import Intake
+from messaging.store_intake import Posted
+from postgres_proxy import proxied
+from ws_support import SECRET, receive, running
+
+# --- a transaction ---------------------------------------------------------------------------------
+
+
+async def test_a_commit_sends_and_a_rollback_does_not(database: str) -> None:
+    """To a member on a WebSocket; nothing is heard of what was rolled back, before or after."""
+    async with running(database) as recado, connected(database) as shop:
+        await recado.topic("orders", "ana", "bob")
+        async with recado.client("bob") as bob:
+            await receive(bob, "connected")
+            async with shop.transaction():
+                await shop.execute("CREATE TABLE public.orders AS SELECT 17 AS id")
+                await shop.execute(PUBLISH, "orders", "shop", '{"order": 17}')
+            first = await receive(bob, "message")
+            aborted = shop.transaction()
+            await aborted.start()
+            await shop.execute(PUBLISH, "orders", "shop", '"never"')
+            await aborted.rollback()
+            await shop.execute("SELECT recado.publish('orders', 'shop', jsonb_build_object('order', 18))")
+            second = await receive(bob, "message")
+    assert (first["content"], first["user_source"], first["seq"]) == ({"order": 17}, "shop", 1)
+    assert (second["content"], second["seq"]) == ({"order": 18}, 2)
+
+
+async def test_an_inbox_is_written_to_by_its_name(database: str) -> None:
+    """With the lifetime that inbox messages have here, or one of its own; content is kept byte for byte."""
+    async with desk(database) as node, taking_in(node, inbox_ttl=60):
+        await node.store.know(["ana"])
+        await value(database, PUBLISH, "@ana", "shop", '{ "a" :1.0}')
+        await value(database, "SELECT recado.publish('@ana', 'shop', '1', ttl => 5)")
+        await until_empty(database)
+        found = await rows(
+            database, "SELECT content, extract(epoch FROM expires_at - sent_at)::int FROM recado.messages ORDER BY seq"
+        )
+    assert found == [('{ "a" :1.0}', 60), ("1", 5)]
+
+
+async def test_ten_thousand_of_one_transaction_arrive_in_order(database: str) -> None:
+    """In several batches; every notice continues the one before."""
+    async with desk(database) as node:
+        topic_id = await node.topic("orders")
+        async with taking_in(node):
+            await run(
+                database, "SELECT recado.publish('orders', 'shop', to_jsonb(g)) FROM generate_series(1, 10000) AS g"
+            )
+            await until_empty(database)
+        assert await contents(database, topic_id) == list(range(1, 10001))
+    ranges = [(notice.first, notice.last) for notice in node.notices]
+    assert len(ranges) >= 10
+    assert [first for first, _ in ranges] == [1, *(last + 1 for _, last in ranges[:-1])]
+    assert ranges[-1][1] == 10000
+
+
+async def test_a_batch_is_bounded_in_bytes(database: str) -> None:
+    async with desk(database) as node, connected(database) as shop:
+        topic_id = await node.topic("orders")
+        big = '"' + "x" * 100_000 + '"'
+        for _ in range(30):
+            await shop.fetchval(PUBLISH, "orders", "shop", big)
+        async with taking_in(node, max_frame=131072):
+            await until_empty(database)
+        assert len(await contents(database, topic_id)) == 30
+    assert len(node.notices) == 3
+
+
+async def test_an_open_transaction_blocks_nobody_and_commits_late(database: str) -> None:
+    """Its rows have the lower ids: they come when they are committed, whole and in order."""
+    async with desk(database) as node, connected(database) as slow, connected(database) as quick:
+        topic_id = await node.topic("orders")
+        async with taking_in(node):
+            transaction = slow.transaction()
+            await transaction.start()
+            await slow.execute(PUBLISH, "orders", "slow", "1")
+            for number in (2, 3):
+                await quick.execute(PUBLISH, "orders", "quick", str(number))
+            await until_empty(database)
+            await node.publish(topic_id, 4)  # nor does it hold the head
+            await slow.execute(PUBLISH, "orders", "slow", "5")
+            assert await contents(database, topic_id) == [2, 3, 4]
+            await transaction.commit()
+            await until_empty(database)
+        assert await contents(database, topic_id) == [2, 3, 4, 1, 5]
+
+
+async def test_a_locked_topic_waits_in_order_and_the_others_go_on(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_intake, "LOCK_TIMEOUT", 0.1)
+    async with desk(database) as node, connected(database) as other, connected(database) as shop:
+        locked, free = await node.topic("locked"), await node.topic("free")
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute("SELECT FROM recado.heads WHERE topic_id = $1 FOR UPDATE", locked)
+        async with taking_in(node):
+            for number in range(4):
+                await shop.execute(PUBLISH, "locked" if number % 2 == 0 else "free", "shop", str(number))
+            await until_empty(database, but=2)
+            assert await contents(database, free) == [1, 3]
+            await shop.execute(PUBLISH, "locked", "shop", "4")
+            await transaction.rollback()
+            await until_empty(database)
+        assert await contents(database, locked) == [0, 2, 4]
+
+
+# --- what can't be appended ------------------------------------------------------------------------
+
+
+async def test_what_cannot_be_appended_becomes_a_dead_letter_and_holds_up_nobody(database: str) -> None:
+    """A topic that has gone, content over this installation's MAX_FRAME, another use of a key."""
+    async with desk(database) as node, connected(database) as shop:
+        gone, topic_id = await node.topic("gone"), await node.topic("orders")
+        keyed = "SELECT recado.publish('orders', 'shop', $1, 'order-17')"
+        async with shop.transaction():
+            await shop.execute(PUBLISH, "gone", "shop", '"lost"')
+            await shop.execute(PUBLISH, "orders", "shop", "1")
+            await shop.execute(PUBLISH, "orders", "shop", '"' + "x" * 2000 + '"')
+            for content in ("2", "2", "3"):
+                await shop.execute(keyed, content)
+            await shop.execute(PUBLISH, "orders", "shop", "4")
+        await node.store.delete_topic(gone)
+        async with taking_in(node, max_frame=1024):
+            await until_empty(database)
+        assert await contents(database, topic_id) == [1, 2, 4]
+    letters = await dead(database)
+    assert [letter[:5] for letter in letters] == [
+        ("intake", "gone", 0, "shop", '"lost"'),
+        ("intake", "orders", 0, "shop", '"' + "x" * 2000 + '"'),
+        ("intake", "orders", 0, "shop", "3"),
+    ]
+    assert [word in letter[5] for word, letter in zip(("deleted", "1024", "key"), letters, strict=True)] == [True] * 3
+
+
+async def test_a_topic_made_again_under_its_name_is_another_one(database: str) -> None:
+    async with desk(database) as node:
+        first = await node.topic("orders")
+        await value(database, PUBLISH, "orders", "shop", "1")
+        await node.store.delete_topic(first)
+        second = await node.topic("orders")
+        async with taking_in(node):
+            await until_empty(database)
+        assert await contents(database, second) == []
+    assert len(await dead(database)) == 1
+
+
+async def test_what_the_database_refuses_is_found_and_its_neighbours_go_in(database: str) -> None:
+    async with desk(database) as node:
+        topic_id = await node.topic("orders")
+        await run(database, "ALTER TABLE recado.messages ADD CHECK (content <> '7')")
+        await run(database, "SELECT recado.publish('orders', 'shop', to_jsonb(g)) FROM generate_series(1, 20) AS g")
+        async with taking_in(node):
+            await until_empty(database)
+        assert await contents(database, topic_id) == [number for number in range(1, 21) if number != 7]
+    [letter] = await dead(database)
+    assert letter[4] == "7"
+    assert "refuses" in letter[5]
+
+
+# --- failures --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+async def test_a_commit_without_an_answer_loses_and_doubles_nothing(database: str, cut: Any) -> None:
+    async with proxied(database) as (dsn, proxy), desk(dsn) as node:
+        topic_id = await node.topic("orders")
+        await run(database, "SELECT recado.publish('orders', 'shop', to_jsonb(g)) FROM generate_series(1, 5) AS g")
+        proxy.statement, proxy.cut = b"COMMIT;", cut
+        async with taking_in(node):
+            await until_empty(database)
+            await value(database, PUBLISH, "orders", "shop", "6")
+            await until_empty(database)
+        assert proxy.cuts == 1
+        assert await contents(database, topic_id) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_node_killed_between_taking_and_commit_loses_and_doubles_nothing(database: str) -> None:
+    """It waits for a head with the rows in its hands; another node takes them in."""
+    environ = {**os.environ, "DATABASE_URL": database, "JWT_SECRET": SECRET, "WS_PORT": "0"}
+    async with desk(database) as node, connected(database) as holder:
+        topic_id = await node.topic("orders")
+        transaction = holder.transaction()
+        await transaction.start()
+        await holder.execute("SELECT FROM recado.heads WHERE topic_id = $1 FOR UPDATE", topic_id)
+        await run(database, "SELECT recado.publish('orders', 'shop', to_jsonb(g)) FROM generate_series(1, 50) AS g")
+        victim = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ws_server", cwd=ROOT, env=environ, stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            await waits_for_lock(database, "recado.append(")
+        finally:
+            victim.send_signal(signal.SIGKILL)
+            await victim.wait()
+        await transaction.rollback()
+        async with taking_in(node):
+            await until_empty(database)
+        assert await contents(database, topic_id) == list(range(1, 51))
+
+
+async def test_two_nodes_take_in_at_once_and_nothing_is_doubled(database: str) -> None:
+    async with desk(database) as one, desk(database) as two:
+        topic_id = await one.topic("orders")
+        async with taking_in(one), taking_in(two), connected(database) as shop:
+            for number in range(200):
+                await shop.execute(PUBLISH, "orders", "shop", str(number))
+            await until_empty(database)
+        assert await contents(database, topic_id) == list(range(200))
+
+
+async def test_a_node_that_froze_in_its_turn_is_not_waited_for(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server ends its transaction; it notices, and takes part again."""
+    monkeypatch.setattr(store_intake, "STUCK", 1)
+    thawed = asyncio.Event()
+    look = Intake._look
+
+    async def frozen(self: Intake, turn: Any) -> list[Posted]:
+        found = await look(self, turn)
+        if not thawed.is_set():
+            await thawed.wait()
+            await turn.waiting(1, 1, ())
+        return found
+
+    async with desk(database) as node, desk(database) as other:
+        topic_id = await node.topic("orders")
+        await value(database, PUBLISH, "orders", "shop", "1")
+        monkeypatch.setattr(Intake, "_look", frozen)
+        async with taking_in(node):
+            await until(lambda: value(database, "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory')"))
+            monkeypatch.setattr(Intake, "_look", look)
+            async with taking_in(other):
+                await until_empty(database)
+            thawed.set()
+            await value(database, PUBLISH, "orders", "shop", "2")
+            await until_empty(database)
+        assert await contents(database, topic_id) == [1, 2]

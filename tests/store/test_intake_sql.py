@@ -1,0 +1,159 @@
+"""`recado.publish`: who may call it, what it refuses, and that what is written about it is so."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from conftest import ROOT
+from intake_support import PUBLISH, contents, dead, taking_in, until_empty
+from log_support import connected, desk, rows, run, value
+from messaging.content import check_content
+from messaging.errors import BadRequest
+from messaging.model import is_name
+
+# --- who may, and what -----------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def role(dsn: str) -> AsyncIterator[tuple[str, asyncpg.Connection]]:
+    """A role of an application, with nothing but the right to look into the schema; and a connection as it."""
+    name = "shop_" + urlsplit(dsn).path.strip("/")
+    await run(dsn, f"CREATE ROLE {name}; GRANT USAGE ON SCHEMA recado TO {name}")
+    try:
+        async with connected(dsn) as connection:
+            await connection.execute(f"SET ROLE {name}")
+            yield name, connection
+    finally:
+        await run(dsn, f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+async def test_execute_is_the_permission_and_no_other_is_needed(database: str) -> None:
+    async with desk(database) as node, role(database) as (name, shop), taking_in(node):
+        topic_id = await node.topic("orders")
+        for call in ("recado.publish('orders', 'shop', '1')", "recado.publish('orders', 'shop', '1'::jsonb)"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await shop.execute(f"SELECT {call}")
+        await run(database, f"GRANT EXECUTE ON FUNCTION recado.publish(text, text, text, text, integer) TO {name}")
+        await run(database, f"GRANT EXECUTE ON FUNCTION recado.publish(text, text, jsonb, text, integer) TO {name}")
+        await shop.execute("SELECT recado.publish('orders', 'shop', '1')")
+        await shop.execute("SELECT recado.publish('orders', 'shop', '2'::jsonb)")
+        for theft in ("TABLE recado.intake", "TABLE recado.messages", "INSERT INTO recado.intake DEFAULT VALUES"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await shop.execute(theft)
+        await until_empty(database)
+        assert await contents(database, topic_id) == [1, 2]
+
+
+async def test_no_object_of_the_callers_stands_in_for_ours(database: str) -> None:
+    """Functions and operators are looked for in the system's schema alone."""
+    await run(database, "CREATE FUNCTION public.octet_length(text) RETURNS int LANGUAGE sql AS 'SELECT 1 / 0'")
+    async with connected(database) as shop:
+        await shop.execute("SET search_path = public, pg_catalog")
+        assert await shop.fetchval(PUBLISH, "general", "shop", "1") == 1
+
+
+DEEP = "[" * 64 + "]" * 64
+
+
+@pytest.mark.parametrize(
+    ("content", "fits"),
+    [
+        ("null", True), ('"hello"', True), ("[1,2]", True), (DEEP, True), ('"' + "[" * 70 + '"', True),
+        ("hello", False), ("", False), ("{'a': 1}", False), ("NaN", False), ("[1,]", False), (f"[{DEEP}]", False),
+        ('{"a":' * 65 + "1" + "}" * 65, False), ('"\\u0000"', False), ('{"\\u0000": 1}', False),
+        ('"\\ud800"', False), ("[" * 60000 + "]" * 60000, False), ('"' + "x" * 131071 + '"', False),
+        ('"' + "x" * 131070 + '"', True),
+    ],
+    ids=[
+        "null", "text", "array", "deep", "brackets-in-text", "bare", "empty", "quotes", "nan", "comma", "too-deep",
+        "too-deep-object", "nul", "nul-in-key", "surrogate", "abyss", "too-long", "long",
+    ],
+)  # fmt: skip
+async def test_sql_refuses_at_once_what_would_be_refused_later(database: str, content: str, fits: bool) -> None:
+    """The same as `check_content`, with the highest MAX_FRAME."""
+    await run(database, "DELETE FROM recado.intake")
+    outcomes = []
+    try:
+        await value(database, PUBLISH, "general", "shop", content)
+        outcomes.append(True)
+    except asyncpg.InvalidParameterValueError as exc:
+        assert str(exc).startswith("recado.publish: ")
+        outcomes.append(False)
+    try:
+        check_content(content.encode(), 131072)
+        outcomes.append(True)
+    except BadRequest:
+        outcomes.append(False)
+    assert outcomes == [fits, fits]
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        ("recado.publish('nowhere', 'shop', '1')", "no topic 'nowhere'"),
+        ("recado.publish('@nobody', 'shop', '1')", "no topic '@nobody'"),
+        ("recado.publish(NULL, 'shop', '1')", "no topic NULL"),
+        ("recado.publish('general', 'sh op', '1')", "sender is 'sh op'"),
+        ("recado.publish('general', NULL, '1')", "sender is NULL"),
+        ("recado.publish('general', 'shop', '1', 'a//b')", "key is 'a//b'"),
+        ("recado.publish('general', 'shop', NULL::text)", "no content"),
+        ("recado.publish('general', 'shop', '1', ttl => 0)", "ttl is 0"),
+        ("recado.publish('general', 'shop', '1', ttl => 31536001)", "ttl is 31536001"),
+    ],
+    ids=["topic", "inbox", "no-topic", "sender", "no-sender", "key", "no-content", "ttl", "long-ttl"],
+)
+async def test_what_is_wrong_is_said_at_once(database: str, call: str, word: str) -> None:
+    with pytest.raises(asyncpg.PostgresError, match=word.replace("'", ".")):
+        await value(database, f"SELECT {call}")
+    assert await value(database, "SELECT count(*) FROM recado.intake") == 0
+
+
+async def test_names_are_judged_as_everywhere(database: str) -> None:
+    names = [
+        "a", "a/b", "a//b", "/a", "a/", ".", "..", "a/../b", "a/.b", "...", "é", "a\n", "a b", "", "@x", "x" * 128,
+        "x" * 129, "a/.", "a%b", "A-Z_|+:",
+    ]  # fmt: skip
+    found = await rows(
+        database, "SELECT recado.is_name(n) FROM unnest($1::text[]) WITH ORDINALITY AS t (n, i) ORDER BY i", names
+    )
+    assert [fits for (fits,) in found] == [is_name(name) for name in names]
+
+
+# --- what is documented ----------------------------------------------------------------------------
+
+
+async def test_the_example_does_what_it_says(database: str) -> None:
+    async with desk(database) as node, taking_in(node):
+        topic_id = await node.topic("orders")
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "examples/transactional_publish.py", cwd=ROOT, env={**os.environ, "DATABASE_URL": database},
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, _ = await program.communicate()
+        await until_empty(database)
+        assert out.decode().splitlines() == ["stored and announced: order 1", "neither: chair"]
+        assert await contents(database, topic_id) == [{"item": "lamp", "order": 1}]
+
+
+async def test_a_dead_letter_is_sent_once_more_as_documented(database: str) -> None:
+    text = (ROOT / "docs" / "transactional-publish.md").read_text()
+    again = next(part for part in text.split("```sql\n") if part.startswith("WITH letter")).partition("```")[0]
+    async with desk(database) as node:
+        first = await node.topic("orders")
+        number = await value(database, PUBLISH, "orders", "shop", "1")
+        await node.store.delete_topic(first)
+        async with taking_in(node):
+            await until_empty(database)
+            second = await node.topic("orders")
+            await run(database, again.replace("17", str(number)))
+            await until_empty(database)
+        assert await contents(database, second) == [1]
+    assert await dead(database) == []
