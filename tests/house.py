@@ -50,7 +50,7 @@ PURE_CALLS = set(
     itemgetter attrgetter frozenset set tuple list dict str bytes int float bool len min max sum sorted
     range zip map enumerate reversed ord chr timedelta Decimal Fraction ip_network ip_address Path
     PurePath files partial property staticmethod classmethod encode decode join split strip lower upper
-    format items keys values union maketrans fromkeys resolve joinpath with_name removeprefix
+    format items keys values union maketrans replace re.escape datetime fromkeys resolve joinpath with_name removeprefix
     removesuffix total_seconds
     """.split()  # noqa: SIM905
 )
