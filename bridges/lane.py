@@ -190,7 +190,8 @@ class Lane:
         self._metrics.bridge_failures.labels(self._name).inc()
         attempts, state = self._standing.attempts + 1, self._state()
         if attempts == 1 or state != self._standing.state:
-            log.warning("bridge %s is %s: %s", self._name, state, exc)
+            level = logging.ERROR if state == "failing" else logging.WARNING
+            log.log(level, "bridge %s is %s: %s", self._name, state, exc)
         await self._flush()
         await self._book.report(self._user_id, state, str(exc), attempts)
         await ear.wait_for_poke(self._schedule.pause(attempts, random.random(), exc.retry_after))

@@ -93,11 +93,11 @@ class Acceptance:
         [found] = await self._fetch("topic_by_name", name, None)
         return int(found["id"])
 
-    async def join(self, topic_id: int, user: str) -> int:
+    async def join(self, topic_id: int, user: str, invited_by: str) -> int:
         """A user of Recado, known from here on, belongs to a room. Its id."""
         await self._fetch("users_know", [user])
         [row] = await self._fetch("user_by_name", user, "", 0.0)
-        await self._fetch("topic_join", topic_id, row["id"], "member", None)
+        await self._fetch("topic_join", topic_id, row["id"], "member", invited_by)
         return int(row["id"])
 
     async def leave(self, topic_id: int, user: str) -> int:
@@ -162,6 +162,10 @@ class PlatformBook:
             platform.audio, platform.image, platform.trusted, platform.insecure, platform.retry_ambiguous,
             platform.import_every,
         ))  # fmt: skip
+
+    async def take_token(self, token_digest: bytes, platform_id: int) -> list[str]:
+        """Of which other platforms this was the token, until now."""
+        return [row["name"] for row in await self._pool.fetch("platform_take_token", token_digest, platform_id)]
 
     async def rotate(self, platform_id: int, secret: str) -> None:
         await self._pool.fetch("platform_rotate", platform_id, secret)

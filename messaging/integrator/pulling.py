@@ -11,7 +11,7 @@ from messaging.model import Entry, Membership, Message
 from messaging.replay import read_replay
 from messaging.store import Store
 from messaging.store_pool import is_passing
-from messaging.watch import Watch
+from messaging.watch import Ear, Watch
 
 DEVICE = ""
 PAGE_BYTES = 256 * 1024
@@ -32,6 +32,14 @@ class Pulling:
         self._store = store
         self._cursors = cursors
         self._watch = watch
+        self._waiting: set[Ear] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """Answer those who wait, and let nobody wait from here on: the process ends."""
+        self._closed = True
+        for ear in self._waiting:
+            ear.poke()
 
     async def news(self, platform: Platform, after: int | None, limit: int, wait: float) -> Pulled:
         """What comes after a cursor; None: after what was confirmed. Everything up to ``after`` is confirmed by asking.
@@ -50,10 +58,17 @@ class Pulling:
             start = cursor if after is None else await self._confirm(membership, after)
             ear.attend(topic.id, start)
             pulled = await self._page(membership, start, limit)
-            if not pulled.entries and wait > 0:
-                await ear.wait(wait)
+            if not pulled.entries and wait > 0 and not self._closed:
+                await self._wait(ear, wait)
                 pulled = await self._page(membership, start, limit)
             return pulled
+
+    async def _wait(self, ear: Ear, seconds: float) -> None:
+        self._waiting.add(ear)
+        try:
+            await ear.wait(seconds)
+        finally:
+            self._waiting.discard(ear)
 
     async def _place(self, platform: Platform) -> tuple[Membership, int]:
         memberships = await self._store.memberships(platform.id)

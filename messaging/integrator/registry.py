@@ -35,13 +35,13 @@ class Listed(msgspec.Struct, frozen=True, rename="camel"):
     """A platform as the operator's file has it: the first integrator's words, and a few more."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
-    token: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | int
     endpoint: str | None = None
     support_audio: str | bool = False
     support_image: str | bool = False
     style: Style | None = None
     secret: str | None = None
-    import_every: Annotated[int, msgspec.Meta(ge=IMPORT_LEAST)] = ONE_DAY
+    import_every: Annotated[int, msgspec.Meta(ge=IMPORT_LEAST, le=365 * ONE_DAY)] = ONE_DAY
     insecure: bool = False
     retry_ambiguous: bool = True
 
@@ -69,11 +69,29 @@ def is_true(value: str | bool) -> bool:
     return value is True or (isinstance(value, str) and value.lower() == "true")
 
 
+def checked_name(name: str) -> str:
+    """Raises BadRequest for what can't be shown or be in a URL, or leaves no room for names of its users and rooms."""
+    if not name.strip(".") or not name.isprintable() or len(bridge_name(name)) > MAX_NAME:
+        raise BadRequest(f"name: it must be printable, not only dots, and percent-encoded have {MAX_NAME} characters.")
+    return name
+
+
+def checked_secret(secret: str) -> str:
+    """Raises BadRequest."""
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not secret.startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise BadRequest("secret: it is whsec_ and 24 to 64 bytes in base64.")
+    return secret
+
+
 def checked_address(style: Style, url: str | None) -> str | None:
     """Where a platform is told its news; None for one that asks for them. Raises BadRequest."""
     if style == "pull":
         return None
-    parts = urlsplit(url or "")
+    parts = urlsplit(url if url and url.isprintable() else "")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None or parts.fragment:
         raise BadRequest(f"url: the style {style} needs an http or https address, without a user or a fragment.")
     return url if style == "webhook" or str(url).endswith("/") else f"{url}/"
@@ -115,10 +133,10 @@ class Registry:
         """A new platform. ``more``: audio, image, import_every, retry_ambiguous, insecure as in `Platform`.
 
         Raises:
-            BadRequest: the address does not fit the style.
+            BadRequest: the name is none, or the address does not fit the style.
             Conflict: the name is taken.
         """
-        if name == OWN or await self._book.platforms(name):
+        if checked_name(name) == OWN or await self._book.platforms(name):
             raise Conflict(f"There is a platform {name!r} already.")
         platform = Platform(
             0, 0, name, style, checked_address(style, url), (new_secret(),), more.get("audio", False),
@@ -130,8 +148,11 @@ class Registry:
 
     async def change(self, name: str, **values: Any) -> Platform:
         """Another style, url … as in `Platform`. Raises UnknownPlatform, BadRequest."""
-        changed = replace(await self.find(name), **values)
-        changed = replace(changed, url=checked_address(changed.style, changed.url))
+        before = await self.find(name)
+        changed = replace(before, **values)
+        url = checked_address(changed.style, changed.url)
+        # The operator's file vouches for the address that it gives, and for no other.
+        changed = replace(changed, url=url, trusted=before.trusted and url == before.url)
         kept = await self._keep(changed, None)
         self._bus.tell(Changed(kept.id))
         return kept
@@ -152,23 +173,18 @@ class Registry:
     async def load(self, path: Path) -> None:
         """The platforms of the operator's file, as they are there now. Raises SettingsError."""
         for each in read_file(path):
-            style: Style = each.style or ("paths" if each.endpoint else "pull")
-            known = await self._book.platforms(each.name)
-            secret = each.secret or (known[0].secrets[0] if known and known[0].secrets else new_secret())
             try:
-                url = checked_address(style, each.endpoint)
+                platform = _as_listed(each)
             except BadRequest as exc:
-                raise SettingsError(f"PLATFORMS_FILE: {each.name}: {exc}") from None
-            platform = Platform(
-                0, 0, each.name, style, url, (secret,), is_true(each.support_audio), is_true(each.support_image),
-                True, each.insecure, each.retry_ambiguous, each.import_every, None,
-            )  # fmt: skip
-            await self._keep(platform, digest_of(each.token))
-            log.info("platform %s: %s %s", each.name, style, url or "(it asks for its news)")
+                raise SettingsError(f"PLATFORMS_FILE: {path}: {each.name!r}: {exc}") from None
+            kept = await self._keep(platform, digest_of(str(each.token)))
+            log.info("platform %s: %s %s", kept.name, kept.style, kept.url or "(it asks for its news)")
 
     async def _keep(self, platform: Platform, token_digest: bytes | None) -> Platform:
         await self._keep_own()
         user_id = await self._bridges.register(bridge_name(platform.name), "platform", None)
+        for name in await self._book.take_token(token_digest, user_id) if token_digest else ():
+            log.warning("platform %s has no token any more: it is %s's now", name, platform.name)
         await self._book.keep(replace(platform, id=user_id), token_digest)
         kept = await self._book.by_id(user_id)
         assert kept is not None, "it was kept just now"
@@ -182,17 +198,26 @@ class Registry:
             await self._book.keep(own, None)
 
 
+def _as_listed(each: Listed) -> Platform:
+    """A platform as the file has it. Its secret counts the first time; later it is rotated. Raises BadRequest."""
+    style: Style = each.style or ("paths" if each.endpoint else "pull")
+    return Platform(
+        0, 0, checked_name(each.name), style, checked_address(style, each.endpoint),
+        (checked_secret(each.secret) if each.secret else new_secret(),), is_true(each.support_audio),
+        is_true(each.support_image), True, each.insecure, each.retry_ambiguous, each.import_every, None,
+    )  # fmt: skip
+
+
 def read_file(path: Path) -> Sequence[Listed]:
     """A list of platforms, or an object with such a list as ``platforms``. Raises SettingsError."""
     try:
-        text = path.read_bytes()
-        whole = msgspec.json.decode(text)
-        found = msgspec.convert(whole["platforms"] if isinstance(whole, dict) else whole, list[Listed])
+        whole = msgspec.json.decode(path.read_bytes())
+        found = msgspec.convert(whole.get("platforms") if isinstance(whole, dict) else whole, list[Listed])
     except OSError as exc:
         raise SettingsError(f"PLATFORMS_FILE: {path} can't be read: {exc.strerror}") from None
-    except (msgspec.MsgspecError, KeyError) as exc:
-        raise SettingsError(f"PLATFORMS_FILE: {path}: {exc}") from None
-    names, tokens = [each.name for each in found], [each.token for each in found]
+    except (msgspec.MsgspecError, RecursionError) as exc:
+        raise SettingsError(f"PLATFORMS_FILE: {path} is no list of platforms: {exc}") from None
+    names, tokens = [each.name for each in found], [str(each.token) for each in found]
     if OWN in names or len(set(names)) < len(names) or len(set(tokens)) < len(tokens):
         raise SettingsError(f"PLATFORMS_FILE: {path}: names and tokens must differ, and {OWN} is ourselves")
     return found

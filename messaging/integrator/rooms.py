@@ -64,9 +64,9 @@ async def _topic(desk: Desk, platform: Platform, key: str, kind: RoomType) -> in
 
 
 async def _seat_ours(desk: Desk, room: Room, before: Room | None) -> None:
-    """Users of Recado belong to the topic that the room is."""
+    """Users of Recado belong to the topic that the room is; its platform is who invited them."""
     now, earlier = ({str(each) for each in ids_in(it, OWN)} for it in (room, before))
     for name in sorted(now - earlier):
-        desk.changed.add(await desk.acceptance.join(room.topic_id, name))
+        desk.changed.add(await desk.acceptance.join(room.topic_id, name, desk.platforms[room.platform].bridge))
     for name in sorted(earlier - now):
         desk.changed.add(await desk.acceptance.leave(room.topic_id, name))

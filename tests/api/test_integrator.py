@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -236,6 +237,17 @@ async def test_who_waits_is_answered_when_something_comes(door: Door) -> None:
     assert [event["type"] for event in answer["events"]] == ["user.created"]
 
 
+async def test_who_waits_does_not_hold_up_the_end_of_the_server(door: Door) -> None:
+    pull = await register(door, "Fourth")
+    waiting = [asyncio.ensure_future(door.ask("GET", "/events?wait=30", token=pull)) for _ in range(2)]
+    async with asyncio.timeout(10):
+        while len(door.node.pulling._waiting) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        door.node.pulling.close()
+        assert [each["events"] for each in await asyncio.gather(*waiting)] == [[], []]
+        assert (await door.ask("GET", "/events?wait=30", token=pull))["events"] == []
+
+
 async def test_a_platform_that_is_told_does_not_pull(door: Door) -> None:
     await door.ask("GET", "/events", 409, token=await legacy(door, "BuasApp"))
 
@@ -293,6 +305,16 @@ async def test_a_secret_is_told_once_and_rotated(door: Door) -> None:
     assert (changed["style"], changed["url"]) == ("pull", None)
     await door.ask("DELETE", "/platforms/Hook", 204)
     await door.ask("POST", "/platforms/Hook/rotate", 404)
+
+
+async def test_another_address_is_not_the_one_that_the_operators_file_vouched_for(door: Door, tmp_path: Path) -> None:
+    file = tmp_path / "platforms.json"
+    file.write_text('[{"name": "Buas", "token": "3333", "endpoint": "http://10.0.0.7/api/"}]')
+    await door.node.registry.load(file)
+    await door.ask("PATCH", "/platforms/Buas", json={"supportAudio": True})
+    assert (await door.node.registry.find("Buas")).trusted
+    await door.ask("PATCH", "/platforms/Buas", json={"url": "http://169.254.169.254/"})
+    assert not (await door.node.registry.find("Buas")).trusted
 
 
 @pytest.mark.parametrize("url", ["", "ftp://x/", "http://", "http://u:p@x/", "//x", "http://x/#a"])

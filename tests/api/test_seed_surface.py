@@ -229,7 +229,8 @@ async def test_confirming_survives_the_process(door: Door) -> None:
     await post(door, "news", "a")
     await confirm(door, "ana", ("news", "a"))
     user = await door.node.actions.user("ana")
-    [(_, head, cursor)] = [each for each in await door.node.actions.topics(BACKEND, user) if each[0].topic.name == "news"]
+    topics = await door.node.actions.topics(BACKEND, user)
+    [(_, head, cursor)] = [each for each in topics if each[0].topic.name == "news"]
     assert head == cursor == 1
 
 

@@ -52,11 +52,17 @@ TABLE: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "MAX_CONNECTIONS_PER_ADDRESS": ("max_connections_per_address", 5000, "9", 9, ["0", "x"]),
     "INBOX_TTL": ("inbox_ttl", 30 * 86400, "12h", 43200, ["0", "0d", "-1d", "1w", "1 d", "d"]),
     "RETENTION": ("retention", 30 * 86400, "90", 90, ["0s", "forever", "1.5h"]),
+    "NATS_URL": ("nats_url", "", "nats://a:4222", "nats://a:4222", []),
+    "RABBITMQ_URL": ("rabbitmq_url", "", "amqp://a", "amqp://a", []),
+    "BRIDGES_FILE": ("bridges_file", None, "bridges.toml", Path("bridges.toml"), []),
     "PLATFORMS_FILE": ("platforms_file", None, "platforms.json", Path("platforms.json"), []),
     "INTEGRATOR_ALLOW_NETS": (
-        "integrator_allow_nets", (), "10.1.0.0/16,fd00::/8", (ip_network("10.1.0.0/16"), ip_network("fd00::/8")),
+        "integrator_allow_nets",
+        (),
+        "10.1.0.0/16,fd00::/8",
+        (ip_network("10.1.0.0/16"), ip_network("fd00::/8")),
         ["10.0.0.1/8", "home"],
-    ),  # fmt: skip
+    ),
     "UNSAFE_DURABILITY": ("unsafe_durability", False, "1", True, ["yes", "true", "2"]),
 }
 

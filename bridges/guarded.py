@@ -1,0 +1,156 @@
+"""HTTP to one platform, where nothing of what the platform says decides which machine is asked.
+
+The guard stands where a socket is made, with the address that is about to be dialled: after every lookup, at every
+connection, for names and for addresses in any spelling. There is no gap between a check and its use, and a DNS answer
+that changes is just another address.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+
+from bridges.addresses import refusal, url_refusal
+from bridges.answers import Answer
+from messaging.integrator.news import Platform
+from messaging.settings import Network
+
+USER_AGENT = "Recado/1"
+
+_UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ValueError)
+_UNANSWERED = (aiohttp.ClientError, TimeoutError, OSError)
+
+
+class NotReached(Exception):
+    """There was no connection: nothing has left."""
+
+
+class Unanswered(Exception):
+    """The request has left, or may have; there is no answer that could be read."""
+
+
+class AddressRefused(OSError):
+    """The guard's no. The connector takes it for any other address that does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds. ``connect``: to look up, dial and shake hands; ``total``: to the end of the answer."""
+
+    connect: float = 3.0
+    total: float = 10.0
+
+
+class Client:
+    """Asks one platform.
+
+    It keeps a connection open between two questions that follow soon; not for a platform that is sent nothing twice: on
+    one that the other side is just closing, nobody knows what arrived.
+    """
+
+    def __init__(
+        self, allow_nets: tuple[Network, ...], patience: Patience | None = None, *,
+        resolver: AbstractResolver | None = None,
+    ) -> None:  # fmt: skip
+        """``resolver``: in place of the system's, below the guard."""
+        self._allow_nets = allow_nets
+        self._patience = patience or Patience()
+        self._resolver = resolver
+        self._session: aiohttp.ClientSession | None = None
+        self._terms = (False, False)
+
+    async def ask(
+        self, platform: Platform, method: str, url: str, most: int, *,
+        headers: Mapping[str, str] | None = None, body: bytes | None = None,
+    ) -> Answer:  # fmt: skip
+        """The answer, of its body at most ``most`` bytes.
+
+        Cancelling leaves open whether the request arrived.
+
+        Raises:
+            NotReached, Unanswered: the text says why.
+        """
+        if reason := url_refusal(url, trusted=platform.trusted):
+            raise NotReached(reason)
+        session = await self._session_for(platform)
+        sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
+        try:
+            async with session.request(
+                method, url, data=body, headers=sent, ssl=not platform.insecure, allow_redirects=False
+            ) as response:
+                start, complete = await _beginning(response, most)
+                return Answer(response.status, response.headers, start, complete)
+        except _UNSENT as exc:
+            raise NotReached(_why(exc, self._patience.connect)) from exc
+        except _UNANSWERED as exc:
+            raise Unanswered(_why(exc, self._patience.total)) from exc
+
+    async def close(self) -> None:
+        """Harmless to repeat; the next question opens it again."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _session_for(self, platform: Platform) -> aiohttp.ClientSession:
+        """A connection that was made in trust is not used after the trust has ended."""
+        terms = (platform.trusted, platform.retry_ambiguous)
+        if self._terms != terms:
+            await self.close()
+        if self._session is None:
+            self._terms = terms
+            self._session = self._new_session(*terms)
+        return self._session
+
+    def _new_session(self, trusted: bool, keeps: bool) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            resolver=self._resolver, use_dns_cache=False, socket_factory=_guard(trusted, self._allow_nets),
+            force_close=not keeps, keepalive_timeout=5.0 if keeps else None,
+        )  # fmt: skip
+        timeout = aiohttp.ClientTimeout(
+            total=self._patience.total, connect=self._patience.connect, sock_connect=self._patience.connect
+        )
+        return aiohttp.ClientSession(
+            connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False,
+            auto_decompress=False,
+        )  # fmt: skip
+
+
+def _guard(trusted: bool, allow_nets: tuple[Network, ...]) -> Callable[[Any], socket.socket]:
+    def make_socket(address: Any) -> socket.socket:
+        """``address``: as by getaddrinfo, and what will be dialled."""
+        family, kind, proto, _, (host, *_) = address
+        if reason := refusal(str(host), trusted=trusted, allow_nets=allow_nets):
+            raise AddressRefused(reason)
+        return socket.socket(family, kind, proto)
+
+    return make_socket
+
+
+async def _beginning(response: aiohttp.ClientResponse, most: int) -> tuple[bytes, bool]:
+    """The first bytes of a body, and whether they are all of it: the status stands, whatever becomes of the rest."""
+    got = b""
+    try:
+        while len(got) < most and (piece := await response.content.read(most - len(got))):
+            got += piece
+        return got, len(got) < most or response.content.at_eof()
+    except _UNANSWERED:
+        return got, False
+
+
+def _why(exc: BaseException, seconds: float) -> str:
+    match exc:
+        case aiohttp.ClientConnectorCertificateError():
+            return f"its certificate is not accepted: {exc.certificate_error}"
+        case aiohttp.ClientConnectorError():
+            return f"there is no connection: {exc.os_error}"
+        case ValueError():
+            return f"its url can't be used: {exc}"
+        case TimeoutError():
+            return f"it did not answer within {seconds:g} s"
+        case _:
+            return f"the connection broke, or spoke no HTTP: {exc or type(exc).__name__}"
