@@ -1,0 +1,43 @@
+// What the live view and the operator's page share: words and numbers in the reader's language.
+
+import { language } from "./texts.js";
+
+const plural = new Intl.PluralRules(language);
+const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
+const AGES = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
+
+/** A `say` over tables of texts by language: a text with its places filled in; where it depends on a number, on `n`. */
+export function sayer(tables) {
+  return (name, values = {}) => {
+    const text = tables[language][name];
+    const form = typeof text === "string" ? text : text[plural.select(values.count ?? values.n)] ?? text.other;
+    return form.replace(/\{(\w+)\}/g, (_, key) => values[key] ?? "");
+  };
+}
+
+/** A number with at most so many decimal places. */
+export function number(value, places = 0) {
+  return new Intl.NumberFormat(language, { maximumFractionDigits: places }).format(value);
+}
+
+/** A rate or a mean: precise where it is small. */
+export function measure(value) {
+  return number(value, Math.abs(value) < 10 ? 2 : Math.abs(value) < 100 ? 1 : 0);
+}
+
+export function bytes(count) {
+  const step = count < 1 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log10(count) / 3));
+  return `${number(count / 1000 ** step, step && 1)} ${UNITS[step]}`;
+}
+
+/** How long something takes or lasts, in its largest unit: "3 hours". */
+export function duration(seconds) {
+  const [unit, size] = AGES.find(([, each]) => seconds >= each) ?? AGES.at(-1);
+  const form = { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 0 };
+  return new Intl.NumberFormat(language, form).format(Math.floor(Math.max(0, seconds) / size));
+}
+
+/** Fill in what a page says: the elements by id, with their texts. */
+export function write(texts) {
+  for (const [id, text] of Object.entries(texts)) document.getElementById(id).textContent = text;
+}
