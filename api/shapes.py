@@ -41,6 +41,7 @@ class Path(msgspec.Struct, frozen=True):
     topic: TopicName = ""
     user: Name = ""
     bridge: BridgeName = ""
+    shop_id: str = ""
     platform: BridgeName = ""
     message: BridgeName = ""
     seq: Seq = 1

@@ -40,6 +40,7 @@ class Metrics:
         self.bridge_sent = counts("recado_bridge_sent_total", "Messages that a bridge's system has confirmed")
         self.bridge_failures = counts("recado_bridge_failures_total", "Tries in vain to reach a bridge's system")
         self.bridge_buried = counts("recado_bridge_buried_total", "Messages that a bridge gave up on")
+        self.bridge_skipped = counts("recado_bridge_skipped_total", "Messages left out, as they would come back")
         self.bridge_lag = gauges("recado_bridge_lag", "Messages before a bridge")
         self.bridge_oldest = gauges("recado_bridge_oldest_seconds", "Age of the oldest of them")
         self.bridge_dead = gauges("recado_bridge_dead", "Dead letters of a bridge")

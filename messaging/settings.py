@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from messaging.issuer_settings import Issuer, parse_issuers
+from messaging.issuers.setting import Issuer, parse_issuers
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

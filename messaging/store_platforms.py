@@ -16,7 +16,7 @@ from messaging.model import Appended, Kind, Message
 from messaging.store_append import Draft, columns
 from messaging.store_pool import Connection, Pool, is_passing
 
-_LOCK = 0x5245_4341_444F + 3
+_LOCK = 0x5245_4341_444F + 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from jwt.types import Options
 
 from messaging.errors import BadRequest, Unauthorized
 from messaging.grants import CLAIM, Grants, grants_of
-from messaging.issuer_settings import Issuer
-from messaging.issuers import Issuers
+from messaging.issuers.setting import Issuer
+from messaging.issuers.verifying import Issuers
 from messaging.model import MAX_LIFETIME, is_name
 
 ONE_DAY = 86400  # seconds

@@ -17,8 +17,8 @@ STORE = r"messaging\.(store\w*(\.\w+)*|buses\.postgres)"
 # (modules, what of ours they may import): the first line whose pattern fits decides.
 DIRECTIONS = [
     (r"messaging|messaging\.(model|errors)|sql(\..+)?", ()),
-    (r"messaging\.settings", ("messaging.issuer_settings",)),
-    (r"messaging\.(delivery|issuer_settings|patterns)", ("messaging.model",)),
+    (r"messaging\.settings", ("messaging.issuers.setting",)),
+    (r"messaging\.(delivery|issuers\.setting|patterns)", ("messaging.model",)),
     (r"messaging\..+", ("messaging", "sql")),
     (r"(ws_server|api|bridges)\b.*", ("messaging", "<itself>")),
     (r"scripts\b.*", ("messaging", "recado", "scripts")),

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
 
 from messaging.errors import Unauthorized
-from messaging.issuer_settings import Algorithm, Issuer
-from messaging.issuers import Issuers
+from messaging.issuers.setting import Algorithm, Issuer
+from messaging.issuers.verifying import Issuers
 from messaging.tokens import Tokens
 
 FIREBASE = "https://securetoken.google.com/our-project"

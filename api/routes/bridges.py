@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from api.route import Answer, Asked, Route
-from api.shapes import Limit, Name, Position, Seq
+from api.shapes import BridgeName, Limit, Position, Seq
 from messaging.errors import Unavailable
 from messaging.replay import MOST, UnknownBridge
 from messaging.store_bridges import Buried, Report
@@ -35,7 +35,7 @@ class Bridge(msgspec.Struct, frozen=True):
 class DeadLettersQuery(msgspec.Struct, frozen=True):
     """Those of one bridge, or all; `after`: an `id`."""
 
-    bridge: Name | None = None
+    bridge: BridgeName | None = None
     after: Position = 0
     limit: Limit = 100
 
@@ -57,7 +57,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 class ReplayWish(msgspec.Struct, frozen=True):
     """Dead letters by their `ids`, or all that died from `since` until before `until`. `dry_run`: only count."""
 
-    bridge: Name
+    bridge: BridgeName
     ids: Annotated[list[Seq], msgspec.Meta(max_length=MOST)] | None = None
     since: datetime | None = None
     until: datetime | None = None

@@ -109,6 +109,8 @@ async def post_room(asked: Asked[None, RoomSaid]) -> Answer:
 async def post_message(asked: Asked[None, MessageSaid]) -> Answer:
     body = asked.body
     platform = await speaker(asked, body.token)
+    if platform.style == "own":
+        raise BadRequest("Users of Recado write into the topic that the room is: POST /api/v1/topics/{topic}/messages.")
     if len(body.text.encode()) > asked.domain.settings.max_frame:
         raise BadRequest(f"text: it may have {asked.domain.settings.max_frame} bytes.")
     said = Said(body.room_platform, body.room, body.sender, body.text, body.id or asked.key, body.sender_name)

@@ -98,7 +98,7 @@ async def join(asked: Asked[None, None]) -> bool:
     topic, username = asked.path.topic, asked.path.user
     if asked.caller.user is not None and asked.caller.user.name != username:
         return await asked.actions.invite(asked.caller, topic, username)
-    await asked.actions.topic(asked.caller, topic)
+    await asked.actions.topic_to_join(asked.caller, topic)
     return await asked.actions.subscribe(asked.caller, await member_of(asked, username), topic)
 
 

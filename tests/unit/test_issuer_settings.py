@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from messaging.issuer_settings import Issuer, parse_issuers
+from messaging.issuers.setting import Issuer, parse_issuers
 from messaging.settings import Settings, SettingsError
 
 

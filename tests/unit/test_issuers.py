@@ -21,7 +21,7 @@ from issuer_support import (
     refusal,
     trusting,
 )
-from messaging.issuer_settings import Algorithm
+from messaging.issuers.setting import Algorithm
 from messaging.model import MAX_LIFETIME
 
 # --- who is let in --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.issuer_settings import Issuer
+from messaging.issuers.setting import Issuer
 from messaging.settings import Settings, SettingsError, is_loopback, origin_of
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))

@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import msgspec
 
-from messaging.issuer_settings import Algorithm
+from messaging.issuers.setting import Algorithm
 
 READ_EVERY = 30.0  # seconds between two tries at least, whatever unknown keys tokens name
 STALE_AFTER = 3600.0  # seconds: what an issuer withdrew is let in no longer than that
