@@ -87,7 +87,8 @@ endef
 	@$(PIP) install -r requirements-dev.txt
 	@touch .venv/.run $@
 
-# wscat proves that a client which knows nothing of Recado works. Without npm its tests are skipped.
+# wscat proves that a client which knows nothing of Recado works, axe-core that its pages do for everybody.
+# Without npm their tests are skipped.
 .PHONY: wscat
 ifneq ($(shell command -v npm 2>/dev/null),)
 wscat: tests/node_modules/.made
@@ -97,7 +98,7 @@ wscat:
 endif
 
 tests/node_modules/.made: tests/package.json
-	@echo "Installing wscat into tests/node_modules ..."
+	@echo "Installing wscat and axe-core into tests/node_modules ..."
 	@if npm --prefix tests install --no-package-lock --no-audit --no-fund --loglevel=error </dev/null >/dev/null; \
 	  then touch $@; else $(call without_wscat,npm could not install it); fi
 

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from api.shapes import Position
-from messaging.integrator.news import IdNumber, IdText
+from messaging.integrator.news import NO_NUL, IdNumber, IdText
 
 Id = IdNumber | IdText
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=NO_NUL)]
 Users = Annotated[list[dict[str, list[Id]]], msgspec.Meta(max_length=1000)]
 
 
@@ -71,7 +71,7 @@ class MessageSaid(msgspec.Struct, frozen=True, rename=_SAID):
 
     room: Id
     sender: Id
-    text: str
+    text: Annotated[str, msgspec.Meta(pattern=NO_NUL)]
     room_platform: Text | None = None
     token: str = ""
     id: IdText | None = None

@@ -11,7 +11,7 @@ from messaging.model import MAX_LIFETIME, MAX_NAME, MAX_SEQ, NAME_PATTERN, TOPIC
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=NAME_PATTERN)]
 TopicName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=TOPIC_PATTERN)]
-BridgeName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+BridgeName = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
 Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]  # 0: before the first message
 Lifetime = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIFETIME, description="Seconds.")]

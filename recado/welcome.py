@@ -15,7 +15,13 @@ async def welcome(settings: Settings, actions: Actions, tokens: Tokens) -> str:
     """Ready-made commands for a first conversation. In open mode they carry tokens, which everybody may have there."""
     topic = json.dumps({"topic_name": "noticias", "user": "omar", "is_private": False})
     key = "" if settings.auth_mode == "open" else ' -H "Authorization: Bearer $API_KEY"'
-    lines = ["", f"Recado's API       {settings.api_url}/docs", f"Recado's WebSocket {settings.ws_url}", ""]
+    lines = [
+        "",
+        f"Recado's page      {settings.api_url}/",
+        f"Recado's API       {settings.api_url}/docs",
+        f"Recado's WebSocket {settings.ws_url}",
+        "",
+    ]
     if settings.auth_mode == "open":
         lines.append("Talk as one of these, each in a terminal of its own (npm install -g wscat):")
         for user in EXAMPLE_USERS:

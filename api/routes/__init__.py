@@ -3,11 +3,48 @@
 from __future__ import annotations
 
 from api.route import Route
-from api.routes import health, members, messages, pages, seed_messages, seed_topics, tickets, tokens, topics, users
+from api.routes import (
+    about,
+    bridges,
+    ezout,
+    health,
+    integrator,
+    members,
+    messages,
+    overview,
+    pages,
+    platforms,
+    prontogram,
+    seed_messages,
+    seed_topics,
+    stream,
+    tickets,
+    tokens,
+    topics,
+    users,
+)
 
 
 def all_routes() -> list[Route]:
     """The table, in the order in which it is described."""
-    surfaces = (tokens, tickets, topics, members, messages, seed_topics, seed_messages, users, health)
+    surfaces = (
+        about,
+        tokens,
+        tickets,
+        topics,
+        members,
+        messages,
+        stream,
+        seed_topics,
+        seed_messages,
+        prontogram,
+        ezout,
+        users,
+        overview,
+        bridges,
+        integrator,
+        platforms,
+        health,
+    )
     described = [route for surface in surfaces for route in surface.routes()]
     return described + pages.routes(described)

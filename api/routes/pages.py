@@ -1,30 +1,44 @@
-"""Pages without data of their own: the description of this surface, to be read by programs and by people."""
+"""Pages without data of their own: every file of api/web, and the description of this surface for programs."""
 
 from __future__ import annotations
 
 from importlib import resources
+from pathlib import PurePath
 
 import msgspec
 
 from api.openapi import describe
 from api.route import Answer, Asked, Handler, Route
 
-_FILES = {
-    "/asyncapi.json": ("asyncapi.json", "application/json"),
-    "/docs": ("docs.html", "text/html; charset=utf-8"),
-    "/docs/docs.css": ("docs.css", "text/css; charset=utf-8"),
-    "/docs/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
+# A page stands at its name, what it is made of under /web; these stand elsewhere.
+_PATHS = {
+    "inbox.html": "/",
+    "watch.html": "/watch/{topic}",
+    "asyncapi.json": "/asyncapi.json",
+}
+_MEDIA = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
 }
 
 
 def routes(described: list[Route]) -> list[Route]:
     """The pages; ``described``: what they are about."""
     description = msgspec.json.encode(describe(described))
-    found = [_page("/openapi.json", description, "application/json")]
-    for path, (name, media) in _FILES.items():
-        found.append(_page(path, resources.files("api").joinpath("web", name).read_bytes(), media))
-    to_docs = Route(method="GET", path="/", handler=entrance, access="visitor", summary="", answers={302: None})
-    return [to_docs, *found]
+    files = sorted(resources.files("api").joinpath("web").iterdir(), key=lambda file: file.name)
+    return [
+        _page("/openapi.json", description, _MEDIA[".json"]),
+        *(_page(path_of(file.name), file.read_bytes(), _MEDIA[PurePath(file.name).suffix]) for file in files),
+    ]
+
+
+def path_of(name: str) -> str:
+    """Where a file of api/web is served."""
+    file = PurePath(name)
+    return _PATHS.get(name) or (f"/{file.stem}" if file.suffix == ".html" else f"/web/{name}")
 
 
 def _page(path: str, body: bytes, media: str) -> Route:
@@ -38,7 +52,3 @@ def _serve(body: bytes) -> Handler:
         return Answer(200, body)
 
     return serve
-
-
-async def entrance(asked: Asked[None, None]) -> Answer:
-    return Answer(302, headers={"Location": "docs"})

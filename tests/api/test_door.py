@@ -10,7 +10,9 @@ import pytest
 from doors import KEY, SECRET, Door, Opener
 from openapi_spec_validator import validate
 
+from api.routes.pages import path_of
 from api.routes.tokens import readable
+from conftest import ROOT
 from messaging.errors import Unavailable
 
 pytest_plugins = ["doors"]
@@ -275,17 +277,25 @@ async def test_every_answer_is_told_how_to_be_handled(door: Door) -> None:
 
 
 async def test_pages(door: Door) -> None:
-    async with door.send("GET", "/") as response:
-        assert (response.status, response.headers["Location"]) == (302, "docs")
-    async with door.send("GET", "/docs") as response:
-        assert response.content_type == "text/html"
-        page = await response.text()
-    for name, kind in (("web/docs.css", "text/css"), ("web/docs.js", "text/javascript")):
-        assert name in page
-        async with door.send("GET", f"/{name}") as response:
-            assert (response.status, response.content_type) == (200, kind)
-            assert "http://" not in await response.text()
-    assert "://" not in page and "<style" not in page and "onclick" not in page
+    for path, name in (("/", "inbox"), ("/docs", "docs")):
+        async with door.send("GET", path) as response:
+            assert response.content_type == "text/html"
+            page = await response.text()
+        for file, kind in ((f"web/{name}.css", "text/css"), (f"web/{name}.js", "text/javascript")):
+            assert file in page
+            async with door.send("GET", f"/{file}") as response:
+                assert (response.status, response.content_type) == (200, kind)
+                assert "http://" not in await response.text()
+        assert "://" not in page and "<style" not in page and "onclick" not in page
+
+
+async def test_every_file_of_a_page_is_served(door: Door) -> None:
+    kinds = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
+    for file in (ROOT / "api" / "web").iterdir():
+        path = path_of(file.name).replace("{topic}", "general")
+        async with door.send("GET", path) as response:
+            assert (response.status, response.content_type) == (200, kinds.get(file.suffix, "application/json")), path
+            assert await response.read() == file.read_bytes()
 
 
 async def test_the_description_is_openapi(door: Door) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from doors import Door
 
+from messaging.integrator.importing import Diff, Listed
 from messaging.integrator.news import OWN
 from messaging.integrator.talk import Said
 from messaging.model import Message
@@ -135,6 +136,45 @@ async def test_a_private_room_is_closed_to_platforms_that_are_not_in_it(door: Do
     await say(door, "/room", id=5, name="Two", type="private", users=users, token=tokens["BuasApp"])
     said = {"roomOriginalPlatform": "BuasApp", "roomId": 5, "senderId": 1, "text": "?"}
     await say(door, "/message", 403, **said, token=tokens["net core"])
+
+
+async def test_a_room_may_name_a_platform_that_has_gone_where_its_platform_reads_the_list_only_once(door: Door) -> None:
+    tokens, new = await three(door), await register(door, "Fourth")
+    room = {"id": 5, "name": "T", "type": "public", "users": [{"gone": ["x"]}, {"GWT_CHAT": ["bob"]}]}
+    await say(door, "/room", **room, token=tokens["BuasApp"])
+    assert (await inbox(door, "GWT_CHAT"))[-1][1]["users"] == room["users"]
+    answer = await say(door, "/room", 400, **room, token=new)
+    assert "there is no platform 'gone'" in answer["message"]
+    await say(door, "/room", **{**room, "users": [{"gone": []}]}, token=new)
+
+
+NUL = "a\0"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/user", {"id": NUL, "name": "x"}),
+        ("/user", {"id": 1, "name": NUL}),
+        ("/room", {"id": NUL, "name": "x", "type": "public", "users": []}),
+        ("/room", {"id": 1, "name": NUL, "type": "public", "users": []}),
+        ("/room", {"id": 1, "name": "x", "type": "public", "users": [{"BuasApp": [NUL]}]}),
+        ("/room", {"id": 1, "name": "x", "type": "public", "users": [{NUL: ["x"]}]}),
+        ("/message", {"roomId": NUL, "senderId": 1, "text": "x"}),
+        ("/message", {"roomId": 1, "senderId": NUL, "text": "x"}),
+        ("/message", {"roomId": 1, "senderId": 1, "text": NUL}),
+        ("/message", {"roomId": 1, "senderId": 1, "text": "x", "id": NUL}),
+        ("/message", {"roomId": 1, "senderId": 1, "text": "x", "senderName": NUL}),
+        ("/message", {"roomId": 1, "senderId": 1, "text": "x", "roomOriginalPlatform": NUL}),
+        ("/platforms", {"name": NUL}),
+        ("/platforms/a%00/pause", {}),
+    ],
+    ids=str,
+)
+async def test_what_the_database_has_no_room_for_is_refused(door: Door, path: str, body: dict[str, Any]) -> None:
+    token = await register(door, "Fourth")
+    await say(door, path, 400, **body, token=token)
+    await door.ask("GET", "/messages/%00", 400, token=token)
 
 
 async def test_who_is_not_known_is_told_so(door: Door) -> None:
@@ -276,6 +316,18 @@ async def test_a_room_is_a_topic_for_our_users_and_what_they_write_goes_out(door
     assert others == ["ciao", "hola"]
 
 
+async def test_a_backend_makes_rooms_for_our_users_and_speaks_for_them_in_the_topic(door: Door) -> None:
+    await three(door)
+    users = [{"GWT_CHAT": ["bob"]}, {OWN: ["ana"]}]
+    await say(door, "/room", id="all", name="All", type="public", users=users, token=OWN)
+    assert [kind for kind, _ in await inbox(door, "GWT_CHAT")] == ["user.created", "room.created"]
+    await say(door, "/message", 400, roomId="all", senderId="ana", text="who would see it here?", token=OWN)
+    said = {"content": "hola", "sender": "ana"}
+    await door.ask("POST", "/api/v1/topics/recado%253Aall/messages", 201, json=said)
+    await door.node.integrator.take_own(*await last_of(door, "recado%3Aall"))
+    assert (await inbox(door, "GWT_CHAT"))[-1][1]["text"] == "hola"
+
+
 async def test_what_came_from_a_platform_is_not_told_again(door: Door) -> None:
     tokens = await three(door)
     await say(door, "/room", id=5, name="T", type="group", users=[{"GWT_CHAT": ["b"]}], token=tokens["BuasApp"])
@@ -332,8 +384,6 @@ async def test_with_a_key_only_platforms_and_backends_come_in(locked: Door) -> N
 
 
 async def test_imported_users_are_introduced_before_their_first_message(door: Door) -> None:
-    from messaging.integrator.importing import Diff, Listed
-
     tokens = await three(door)
     buas = await door.node.registry.find("BuasApp")
     await door.node.integrator.import_users(buas, Diff(changed=(Listed(1, "Ana"), Listed(2, "Bea"))))
@@ -347,3 +397,14 @@ async def test_imported_users_are_introduced_before_their_first_message(door: Do
     assert [kind for kind, _ in await inbox(door, "GWT_CHAT")][2:] == ["user.created", "user.removed"]
     assert [each["id"] for each in (await door.ask("GET", "/users"))["users"]["BuasApp"]] == [2, 3]
     assert tokens
+
+
+async def test_who_spoke_before_the_first_import_is_told_by_its_name_then(door: Door) -> None:
+    tokens = await three(door)
+    said = {"roomOriginalPlatform": "BuasApp", "roomId": 9, "senderId": 1, "text": "hi"}
+    await say(door, "/message", **said, token=tokens["BuasApp"])
+    buas = await door.node.registry.find("BuasApp")
+    await door.node.integrator.import_users(buas, Diff(changed=(Listed(1, "Ana"), Listed(2, "Bea"))))
+    assert [(kind, data["name"]) for kind, data in await inbox(door, "GWT_CHAT") if "user" in kind] == [
+        ("user.created", "1"), ("user.updated", "Ana"),
+    ]  # fmt: skip

@@ -1,0 +1,42 @@
+"""An inbox for offers, as ProntoGram's backends know it: no prefix, no answer but the status."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from api.outcomes import publish
+from api.route import Answer, Asked, Route
+from api.shapes import Lifetime, Name
+from messaging.content import check_content
+from messaging.model import inbox_of
+
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """`body` is what `receiver` reads. `ttl`: seconds that it lives. All else, `send_time` included, is ignored."""
+
+    sender: Name
+    receiver: Name
+    body: Text
+    ttl: Lifetime | None = None
+
+
+def routes() -> list[Route]:
+    return [
+        Route(method="POST", path="/messages", handler=post, group="ProntoGram", body=Offer, answers={200: None},
+              summary="Leave a text in a user's inbox, who is known from then on. Answered once it is stored.",
+              example={"sender": "ACMESky", "receiver": "ana", "body": "Rome, 39 €"}),
+    ]  # fmt: skip
+
+
+async def post(asked: Asked[None, Offer]) -> Answer:
+    offer = asked.body
+    asked.caller.require_self(offer.sender)
+    content = check_content(msgspec.json.encode(offer.body), asked.domain.settings.max_frame)
+    receiver = await asked.actions.know(offer.receiver)
+    aim = await asked.actions.aim(asked.caller, inbox_of(receiver.name))
+    await publish(asked.actions, aim, offer.sender, content, ttl=offer.ttl)
+    return Answer(200)

@@ -1,0 +1,266 @@
+// A user's desk: the book, the connection that fills it, the archive that outlives it, and what shows it.
+
+import { Book, INBOX, directEntry } from "./book.js";
+import { askGuest, askLeave, askLogOut, askPerson, askTopic } from "./dialogs.js";
+import { el } from "./dom.js";
+import { connect, newKey } from "./recado.js";
+import { textOf } from "./rows.js";
+import { device, keep, purse } from "./session.js";
+import { Sidebar, addressOf, idIn } from "./sidebar.js";
+import { say } from "./texts.js";
+import { Thread } from "./thread.js";
+import { Topbar } from "./topbar.js";
+
+const PAGE = 100; // messages of the history at once
+const GONE = new Set(["token_refused", 4501]);
+
+export class Desk {
+  #session;
+  #archive;
+  #leave;
+  #recado = null;
+  #book = null;
+  #topbar;
+  #sidebar;
+  #thread;
+  #wanted = INBOX; // the conversation in the address
+  #arrived = []; // direct messages on their way into the archive
+  #away = 0; // how many of the next came while nobody was here
+  #isKeeping = false;
+  #isWriting = false; // to the conversation that the address turns to
+  #isDrawing = false;
+  #listeners = new AbortController();
+
+  /** `leave(why)` is called when this user is logged out, or no longer let in. */
+  constructor(session, archive, leave) {
+    this.#session = session;
+    this.#archive = archive;
+    this.#leave = leave;
+  }
+
+  start() {
+    if (!location.hash.startsWith("#/")) history.replaceState(null, "", addressOf(INBOX));
+    this.#recado = connect({
+      token: purse(this.#session), device: device(this.#session), ack: "explicit",
+      onmessage: (message) => this.#received(message),
+      ongap: (gap) => this.#received(gap),
+      oninvited: ({ topic, by }) => this.#refresh(say("invitedBy", { user: by, topic })),
+      onremoved: ({ topic }) => this.#refresh(say("removedFrom", { topic })),
+      onstate: (state) => this.#told(state),
+    });
+    if (this.#session.user) this.#sit(this.#session.user);
+    const options = { signal: this.#listeners.signal };
+    addEventListener("hashchange", () => this.#route(), options);
+    addEventListener("beforeunload", (event) => this.#hasUnsent() && event.preventDefault(), options);
+  }
+
+  close() {
+    this.#listeners.abort();
+    this.#topbar?.close();
+    this.#recado.close();
+  }
+
+  // A place for a user: everything that is shown.
+  #sit(user) {
+    this.#book = new Book(user);
+    this.#topbar?.close();
+    this.#topbar = new Topbar({ retry: () => this.#recado.retry(), logOut: () => this.#logOut(), skip: () => this.#thread.focus() });
+    this.#sidebar = new Sidebar(this.#book, { write: () => this.#write(), addTopic: () => this.#addTopic() });
+    this.#thread = new Thread(this.#book, {
+      send: (conversation, text) => this.#send(conversation, this.#book.post(conversation, text, newKey())),
+      retry: (conversation, entry) => this.#send(conversation, Object.assign(entry, { state: "sending" })),
+      shown: (entries) => this.#shown(entries),
+      earlier: (conversation) => this.#earlier(conversation),
+      invite: (conversation) => this.#invite(conversation),
+      leave: (conversation) => this.#unsubscribe(conversation),
+      write: () => this.#write(),
+      reply: () => { this.#isWriting = true; },
+    });
+    document.body.replaceChildren(this.#topbar.element, el("div", { className: "desk" }, this.#sidebar.element, this.#thread.element));
+    this.#topbar.user(user);
+    this.#topbar.state(this.#recado.state);
+    if (!this.#archive.works) this.#topbar.notice(say("notKept"));
+    this.#recall(user);
+    this.#route();
+  }
+
+  async #recall(user) {
+    for (const kept of await this.#archive.load(user)) this.#book.recall(kept);
+    this.#changed();
+  }
+
+  // The connection
+
+  #told(state) {
+    if (state.name === "ended" && GONE.has(state.code)) return this.#leave(say("tokenRefused"));
+    if (state.name === "online") this.#online(state);
+    this.#topbar?.state(state);
+    return undefined;
+  }
+
+  #online({ username, pending }) {
+    if (this.#book?.me !== username) {
+      keep(Object.assign(this.#session, { user: username }));
+      this.#sit(username);
+    }
+    this.#away = pending;
+    this.#refresh();
+  }
+
+  async #refresh(notice) {
+    if (notice) this.#topbar.notice(notice);
+    const topics = await this.#recado.topics().catch(() => null);
+    if (topics === null) return; // the connection has ended for good
+    this.#book.belong(topics);
+    if (this.#book.find(this.#wanted) === null) location.replace(addressOf(INBOX));
+    else if (this.#thread.conversation?.id !== this.#wanted) this.#route();
+    this.#changed();
+  }
+
+  #received(given) {
+    given.isAway = this.#away-- > 0;
+    if (given.topic !== `@${this.#book.me}`) return this.#place([given]);
+    this.#arrived.push(given);
+    return this.#keep();
+  }
+
+  // What is direct is kept before it is shown, for once it was shown the server forgets it.
+  async #keep() {
+    if (this.#isKeeping) return;
+    this.#isKeeping = true;
+    while (this.#arrived.length > 0) {
+      const some = this.#arrived.splice(0);
+      const messages = some.filter((given) => given.seq !== undefined);
+      await this.#archive.keep(this.#book.me, messages.map(directEntry)).catch(() => this.#topbar.notice(say("notKept")));
+      this.#place(some);
+    }
+    this.#isKeeping = false;
+  }
+
+  #place(some) {
+    const entries = some.map((given) => this.#book.receive(given));
+    const last = entries.at(-1);
+    if (last.sender !== undefined && !last.mine && this.#thread.shows(last)) {
+      this.#topbar.announce(say("announced", { user: last.sender, text: textOf(last).slice(0, 200) }));
+    }
+    this.#changed();
+  }
+
+  #shown(entries) {
+    for (const entry of this.#book.show(entries)) this.#recado.ack(entry);
+    this.#changed();
+  }
+
+  async #earlier(conversation) {
+    if (conversation.isWhole || conversation.isLoading) return;
+    conversation.isLoading = true;
+    const before = conversation.log.entries.find((entry) => entry.seq !== undefined)?.seq;
+    try {
+      const { messages, more } = await this.#recado.history(conversation.id, { before, limit: PAGE });
+      this.#book.prepend(conversation.id, messages, more);
+    } catch {
+      conversation.isWhole = true; // one may not, or no longer, read it
+    }
+    conversation.isLoading = false;
+    this.#changed();
+  }
+
+  async #send(conversation, entry) {
+    this.#changed();
+    try {
+      const seq = await this.#recado.publish(conversation.id, entry.content, { id: entry.id });
+      const direct = this.#book.posted(conversation, entry, seq, new Date().toISOString());
+      if (direct) await this.#archive.keep(this.#book.me, [direct]);
+    } catch (error) {
+      Object.assign(entry, { state: "failed", reason: error.message });
+    }
+    this.#changed();
+  }
+
+  #hasUnsent() {
+    return [...this.#book?.people.values() ?? [], ...this.#book?.topics.values() ?? []]
+      .some((each) => each.log.entries.some((entry) => entry.state === "sending"));
+  }
+
+  // What the reader does
+
+  #route() {
+    const id = idIn(location.hash);
+    document.body.dataset.view = id === null ? "list" : "thread";
+    this.#wanted = id ?? this.#wanted;
+    const conversation = this.#book?.find(this.#wanted);
+    if (conversation && conversation !== this.#thread.conversation) this.#thread.open(conversation);
+    if (conversation === null && this.#recado.state.name === "online") this.#refresh(); // perhaps it is new
+    if (id !== null && this.#thread?.conversation) this.#isWriting ? this.#thread.write() : this.#thread.focus();
+    this.#isWriting = false;
+    this.#changed();
+  }
+
+  async #write() {
+    const answer = await askPerson();
+    if (answer === null) return;
+    this.#isWriting = true;
+    location.hash = addressOf(`@${answer.user}`);
+    if (idIn(location.hash) === this.#thread.conversation?.id) this.#route(); // it is open: there is no change to hear of
+  }
+
+  async #addTopic() {
+    const answer = await askTopic();
+    if (answer === null) return;
+    const { how, topic, isPrivate } = answer;
+    await this.#trying(async () => {
+      if (how === "join") await this.#recado.subscribe(topic);
+      else await this.#recado.ask("PUT", `api/v1/topics/${encodeURIComponent(topic)}`, { kind: isPrivate ? "private" : "public" });
+      await this.#refresh();
+      location.hash = addressOf(topic);
+    });
+  }
+
+  async #invite({ id }) {
+    const answer = await askGuest(id);
+    if (answer === null) return;
+    await this.#trying(async () => {
+      await this.#recado.invite(id, answer.user);
+      this.#topbar.notice(say("invited", { user: answer.user, topic: id }));
+    });
+  }
+
+  async #unsubscribe({ id }) {
+    if ((await askLeave(id)) === null) return;
+    await this.#trying(async () => {
+      await this.#recado.unsubscribe(id);
+      await this.#refresh();
+    });
+  }
+
+  async #logOut() {
+    const answer = await askLogOut();
+    if (answer === null) return;
+    if (answer.forget) await this.#archive.forget(this.#book.me);
+    this.#leave();
+  }
+
+  async #trying(work) {
+    try {
+      await work();
+    } catch (error) {
+      this.#topbar.notice(error.message);
+    }
+  }
+
+  // Drawing: once for all that changes within a frame; a hidden page has no frames, but a title.
+
+  #changed() {
+    if (this.#isDrawing || this.#book === null) return;
+    this.#isDrawing = true;
+    (document.hidden ? setTimeout : requestAnimationFrame)(() => this.#draw());
+  }
+
+  #draw() {
+    this.#isDrawing = false;
+    const unread = this.#book.unreadAll;
+    document.title = unread ? `(${unread}) Recado` : "Recado";
+    this.#sidebar.update(this.#wanted);
+    this.#thread.update();
+  }
+}

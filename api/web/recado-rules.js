@@ -1,0 +1,170 @@
+// What a client needs to come back well: whether, when, and what it has had already. Pure: no clock, no I/O.
+
+/**
+ * @typedef {{topic: string, seq: number, content: any, sender: string, sentAt: string}} Message
+ * @typedef {{topic: string, from: number, to: number, reason: "expired" | "seen"}} Gap
+ * @typedef {{name: "connecting" | "online" | "waiting" | "ended", username?: string, pending?: number, retryIn?: number, code?: string | number, reason?: string}} State
+ */
+
+const BASE = 500; // milliseconds
+const CAP = 30_000; // milliseconds
+const LATER = new Set(["unavailable", "rate_limited"]);
+const COME_BACK = new Set([1000, 1001, 1005, 1006, 1011, 1012, 1013, 1014, 1015]);
+const EXPIRED = 4001;
+const TOO_LARGE = 1009;
+
+/** Why a request was refused, or why there will be no connection any more. `code` is for programs. */
+export class RecadoError extends Error {
+  constructor(code, message) {
+    super(message);
+    this.name = "RecadoError";
+    this.code = code;
+  }
+}
+
+/** Milliseconds before attempt 0, 1, 2 …: full jitter. `chance`, from [0, 1): which part of the bound to wait. */
+export function delay(attempt, chance) {
+  return chance * Math.min(CAP, BASE * 2 ** Math.min(attempt, 16));
+}
+
+/** What to do after a connection that ended with this close code: "return", "renew", "shrink" or "stop". */
+export function afterClose(code) {
+  if (code === EXPIRED) return "renew";
+  if (code === TOO_LARGE) return "shrink";
+  return COME_BACK.has(code) || (code >= 4000 && code < 4500) ? "return" : "stop";
+}
+
+/** What to do after an HTTP status that was not the wished one: "return", "renew" or "stop". */
+export function afterStatus(status) {
+  if (status === 401) return "renew";
+  return status >= 500 || [408, 425, 429].includes(status) ? "return" : "stop";
+}
+
+/** What a text from the server is: a reply to a request, by its key, or a push. Null where it is no frame. */
+export function read(text) {
+  let frame;
+  try {
+    frame = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  if (typeof frame !== "object" || frame === null || typeof frame.action !== "string") return null;
+  const key = frame.id ?? frame.ref;
+  const isReply = key !== undefined && (frame.result !== undefined || ["error", "history", "topics"].includes(frame.action));
+  return { frame, key: isReply ? key : null, error: errorOf(frame) };
+}
+
+function errorOf(frame) {
+  const failed = frame.action === "error" || frame.result === "error";
+  return failed ? new RecadoError(frame.code ?? "error", frame.message ?? "") : null;
+}
+
+/** Whether a request that was refused like this is asked again by itself. */
+export function isForLater(error) {
+  return LATER.has(error.code);
+}
+
+/** A message as applications see it. */
+export function messageOf(topic, frame) {
+  return { topic, seq: frame.seq, content: frame.content, sender: frame.user_source, sentAt: frame.sent_at };
+}
+
+/** A gap as applications see it: the messages `from` … `to` were removed before this reader got them. */
+export function gapOf(frame) {
+  return { topic: frame.topic_name, from: frame.from, to: frame.to, reason: frame.reason };
+}
+
+/** The last seq that a reader of a message or a gap has reached. */
+export const lastOf = (entry) => entry.seq ?? entry.to;
+
+/**
+ * How far each topic has been received and acknowledged, across connections.
+ *
+ * Within a log seq only rises, so one number per topic tells what is new. A topic that was deleted and made again begins
+ * at 1 with the same name: there a seq that is not above the position carries a later time than the position.
+ */
+export class Positions {
+  #received = new Map(); // topic -> {seq, sentAt}
+  #acked = new Map(); // topic -> seq
+  #unsent = new Set(); // topics with an acknowledgement that the server may not have
+
+  /** Note an entry. What of it is new: all, the rest of a gap, or null. */
+  receive(entry) {
+    const at = this.#received.get(entry.topic) ?? { seq: 0, sentAt: "" };
+    const isAnotherLog = entry.sentAt !== undefined && at.sentAt !== "" && entry.sentAt > at.sentAt;
+    if (lastOf(entry) <= at.seq && !isAnotherLog) {
+      if (lastOf(entry) <= (this.#acked.get(entry.topic) ?? 0)) this.#unsent.add(entry.topic);
+      return null;
+    }
+    if (lastOf(entry) <= at.seq) this.forget(entry.topic);
+    this.#received.set(entry.topic, { seq: lastOf(entry), sentAt: entry.sentAt ?? at.sentAt });
+    return entry.seq === undefined ? { ...entry, from: Math.max(entry.from, at.seq + 1) } : entry;
+  }
+
+  /** Note that the application has taken everything up to `seq`; whether that is news. */
+  ack(topic, seq) {
+    if (seq <= (this.#acked.get(topic) ?? 0)) return false;
+    this.#acked.set(topic, seq);
+    this.#unsent.add(topic);
+    return true;
+  }
+
+  /** The acknowledgements to send now: [topic, seq]; each once, until what it covers comes again. */
+  takeAcks() {
+    const acks = [...this.#unsent].map((topic) => [topic, this.#acked.get(topic)]);
+    this.#unsent.clear();
+    return acks;
+  }
+
+  forget(topic) {
+    this.#received.delete(topic);
+    this.#acked.delete(topic);
+    this.#unsent.delete(topic);
+  }
+}
+
+/** Requests that wait for their answers, in the order in which they were made. */
+export class Calls {
+  #waiting = new Map(); // key -> {text, resolve, reject}
+
+  /** A promise of the reply to `text`, a frame that carries `key`. */
+  make(key, text) {
+    return new Promise((resolve, reject) => this.#waiting.set(key, { text, resolve, reject }));
+  }
+
+  has(key) {
+    return this.#waiting.has(key);
+  }
+
+  get texts() {
+    return [...this.#waiting.values()].map((call) => call.text);
+  }
+
+  textOf(key) {
+    return this.#waiting.get(key)?.text;
+  }
+
+  answer(key, frame) {
+    this.#settle(key, "resolve", frame);
+  }
+
+  refuse(key, error) {
+    this.#settle(key, "reject", error);
+  }
+
+  /** The connection ended because a frame was too large: it was the largest, which would end the next one, too. */
+  refuseLargest() {
+    const [largest] = [...this.#waiting.entries()].sort(([, one], [, other]) => other.text.length - one.text.length);
+    if (largest) this.refuse(largest[0], new RecadoError("too_large", "This is larger than the server takes."));
+  }
+
+  refuseAll(error) {
+    for (const key of [...this.#waiting.keys()]) this.refuse(key, error);
+  }
+
+  #settle(key, how, value) {
+    const call = this.#waiting.get(key);
+    this.#waiting.delete(key);
+    call?.[how](value);
+  }
+}

@@ -1,0 +1,154 @@
+// The parts of the inbox page that need no page: conversations, what may be acknowledged, rows, links, languages.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Book, Log } from "../../api/web/book.js";
+import { dayOf, linked, matches, rowsOf } from "../../api/web/rows.js";
+import { LANGUAGES, chosen } from "../../api/web/texts.js";
+
+const at = (minute) => new Date(2026, 0, 1, 12, minute).toISOString();
+const message = (topic, seq, sender, minute = seq) => ({ topic, seq, sender, content: `${seq}`, sentAt: at(minute) });
+const seqs = (conversation) => conversation.log.entries.map((entry) => entry.seq);
+
+test("a log is in order, whatever comes first, and has each entry once", () => {
+  const log = new Log();
+  for (const place of [5, 1, 3, 3, 2, 4]) log.add({ key: `${place}`, at: place, tie: 0 });
+  assert.deepEqual(log.entries.map((entry) => entry.at), [1, 2, 3, 4, 5]);
+  log.remove("3");
+  log.remove("3");
+  assert.deepEqual(log.entries.map((entry) => entry.at), [1, 2, 4, 5]);
+});
+
+test("what is acknowledged ends before the first message that was not shown", () => {
+  const book = new Book("ana");
+  const entries = [1, 2, 3, 4].map((seq) => book.receive(message("news", seq, "eva")));
+  assert.deepEqual(book.show([entries[1], entries[2]]), []);
+  assert.equal(book.unread(book.topic("news")), 2);
+  assert.deepEqual(book.show([entries[0]]).map((entry) => entry.seq), [3]);
+  assert.deepEqual(book.show([entries[0], entries[2]]), [], "nothing is acknowledged twice");
+  assert.deepEqual(book.show([entries[3]]).map((entry) => entry.seq), [4]);
+});
+
+test("one's own messages are not unread, but are acknowledged like all", () => {
+  const book = new Book("ana");
+  const own = book.receive(message("news", 1, "ana"));
+  assert.equal(book.unread(book.topic("news")), 0);
+  assert.deepEqual(book.show([own]).map((entry) => entry.seq), [1]);
+});
+
+test("an inbox is one log, and a conversation with each sender", () => {
+  const book = new Book("ana");
+  const [eva, shop] = [book.receive(message("@ana", 1, "eva")), book.receive(message("@ana", 2, "shop"))];
+  assert.deepEqual([seqs(book.inbox), seqs(book.person("eva")), seqs(book.person("shop"))], [[1, 2], [1], [2]]);
+  assert.deepEqual(book.show([shop]), [], "eva's comes first");
+  assert.deepEqual([book.unread(book.person("eva")), book.unread(book.person("shop")), book.unreadAll], [1, 0, 1]);
+  assert.deepEqual(book.show([eva]).map((entry) => entry.seq), [2]);
+});
+
+test("what this device has kept is there, but neither unread nor to be acknowledged", () => {
+  const book = new Book("ana");
+  book.recall(message("@ana", 1, "eva"));
+  assert.equal(book.unreadAll, 0);
+  assert.deepEqual(book.show(book.inbox.log.entries), []);
+  const [again] = [book.receive(message("@ana", 1, "eva"))]; // it was kept, and then the page ended
+  assert.deepEqual([seqs(book.inbox), seqs(book.person("eva")), book.unreadAll], [[1], [1], 1]);
+  book.recall(message("@ana", 1, "eva"));
+  assert.deepEqual(book.show([again]).map((entry) => entry.seq), [1]);
+});
+
+test("a gap is acknowledged when it was shown", () => {
+  const book = new Book("ana");
+  const gap = book.receive({ topic: "news", from: 1, to: 7, reason: "expired" });
+  assert.deepEqual(book.show([gap]).map((entry) => entry.to), [7]);
+});
+
+test("a message on its way stands at the end, then in its place, once", () => {
+  const book = new Book("ana");
+  const topic = book.topic("news");
+  const entry = book.post(topic, "hello", "k");
+  book.receive(message("news", 1, "eva"));
+  assert.equal(topic.log.entries.at(-1), entry);
+  book.receive({ ...message("news", 2, "ana"), content: "hello" });
+  book.posted(topic, entry, 2, at(3));
+  assert.deepEqual(seqs(topic), [1, 2]);
+  const other = book.post(topic, "again", "l");
+  book.posted(topic, other, 3, at(4));
+  book.receive({ ...message("news", 3, "ana"), content: "again" });
+  assert.deepEqual(seqs(topic), [1, 2, 3]);
+});
+
+test("what was sent to a person stands between what came from there", () => {
+  const book = new Book("ana");
+  book.receive(message("@ana", 1, "eva", 1));
+  const entry = book.post(book.person("eva"), "yes", "k");
+  const kept = book.posted(book.person("eva"), entry, 77, at(2));
+  book.receive(message("@ana", 2, "eva", 3));
+  assert.deepEqual(book.person("eva").log.entries.map((each) => each.content), ["1", "yes", "2"]);
+  assert.deepEqual(seqs(book.inbox), [1, 2]);
+  const later = new Book("ana");
+  later.recall(kept);
+  assert.deepEqual(later.person("eva").log.entries.map((each) => each.mine), [true]);
+});
+
+test("a topic that was made again begins anew", () => {
+  const book = new Book("ana");
+  for (const seq of [1, 2, 3]) book.receive(message("news", seq, "eva"));
+  book.receive(message("news", 1, "eva", 59));
+  assert.deepEqual(seqs(book.topic("news")), [1]);
+});
+
+test("history goes before, and does not replace what waits to be acknowledged", () => {
+  const book = new Book("ana");
+  const live = book.receive(message("news", 3, "eva"));
+  book.prepend("news", [message("news", 2, "eva"), message("news", 3, "eva")], true);
+  assert.deepEqual([seqs(book.topic("news")), book.topic("news").isWhole], [[2, 3], false]);
+  assert.equal(book.topic("news").log.entries[1], live);
+});
+
+test("one belongs to the topics that the server names, and to no others", () => {
+  const book = new Book("ana");
+  book.receive(message("gone", 1, "eva"));
+  book.belong([{ topic: "news", kind: "private", role: "owner" }, { topic: "@ana", kind: "direct", role: "owner" }]);
+  assert.deepEqual([...book.topics.values()].map((each) => [each.id, each.kind, each.role]), [["news", "private", "owner"]]);
+  assert.equal(book.find("gone"), null);
+  assert.equal(book.find("@eva").name, "eva");
+});
+
+test("rows: days, the mark of what is new, one name for what belongs together", () => {
+  const entries = [["a", "eva", at(1)], ["b", "eva", at(2)], ["c", "eva", at(20)], ["d", "omar", at(21)], ["e", "omar", new Date(2026, 0, 2).toISOString()]]
+    .map(([key, sender, sentAt]) => ({ key, sender, sentAt }));
+  const rows = rowsOf(entries, "d");
+  assert.deepEqual(rows.map((row) => row.kind), ["day", "message", "message", "message", "new", "message", "day", "message"]);
+  assert.deepEqual(rows.filter((row) => row.kind === "message").map((row) => row.isFirst), [true, false, true, true, true]);
+  assert.equal(new Set(rows.map((row) => row.key)).size, rows.length);
+});
+
+test("two days are one only where they are the same", () => {
+  assert.notEqual(dayOf(new Date(2026, 0, 31)), dayOf(new Date(2026, 1, 1)));
+  assert.notEqual(dayOf(new Date(2025, 11, 31)), dayOf(new Date(2026, 0, 1)));
+  assert.equal(dayOf(new Date(2026, 0, 1, 0, 1)), dayOf(new Date(2026, 0, 1, 23, 59)));
+});
+
+test("only http and https become addresses, without what ends a sentence", () => {
+  assert.deepEqual(linked("a https://x.example/y?z=1, b"), [["a ", null], ["https://x.example/y?z=1", "https://x.example/y?z=1"], [", b", null]]);
+  for (const text of ["javascript:alert(1)", "data:text/html,x", "https://", "xhttps://", ""]) {
+    assert.ok(linked(text).every(([, address]) => address === null), text);
+  }
+});
+
+test("what is searched is found whatever its case, in objects too", () => {
+  const entries = [{ sender: "eva", content: "Hello" }, { sender: "omar", content: { text: "HELLO" } }, { from: 1, to: 2 }];
+  assert.equal(matches(entries, "hello").length, 2);
+  assert.equal(matches(entries, "EVA").length, 1);
+  assert.equal(matches(entries, "  ").length, 0);
+});
+
+test("every language says everything, with the same places", () => {
+  const places = (text) => (typeof text === "string" ? [text] : Object.values(text)).map((each) => (each.match(/\{\w+\}/g) ?? []).sort().join());
+  for (const texts of Object.values(LANGUAGES)) {
+    assert.deepEqual(Object.keys(texts), Object.keys(LANGUAGES.en));
+    for (const [name, text] of Object.entries(texts)) assert.deepEqual(places(text), places(LANGUAGES.en[name]), name);
+  }
+  assert.deepEqual([chosen(["de-DE", "it-CH", "en"]), chosen(["fr"]), chosen([])], ["it", "en", "en"]);
+});

@@ -1,0 +1,89 @@
+// The client without a browser: its rules, and the whole of it against a server made of plain objects.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Calls, Positions, RecadoError, afterClose, afterStatus, delay, read } from "../../api/web/recado-rules.js";
+
+test("pauses: full jitter up to 0.5 s, 1 s, 2 s … 30 s", () => {
+  assert.deepEqual([0, 1, 2, 3, 4, 5, 6, 7, 1000].map((attempt) => delay(attempt, 1)), [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
+  assert.equal(delay(5, 0), 0);
+  assert.equal(delay(5, 0.5), 8000);
+});
+
+test("close codes say whether to come back", () => {
+  for (const code of [1000, 1001, 1005, 1006, 1011, 1012, 1013, 4008, 4012, 4029, 4499]) assert.equal(afterClose(code), "return", code);
+  for (const code of [1002, 1003, 1007, 1008, 3000, 4500, 4501, 4503, 4529]) assert.equal(afterClose(code), "stop", code);
+  assert.equal(afterClose(4001), "renew");
+  assert.equal(afterClose(1009), "shrink");
+});
+
+test("HTTP statuses, too", () => {
+  for (const status of [408, 425, 429, 500, 502, 503]) assert.equal(afterStatus(status), "return");
+  for (const status of [400, 403, 404, 421]) assert.equal(afterStatus(status), "stop");
+  assert.equal(afterStatus(401), "renew");
+});
+
+test("frames: replies by their key, pushes, and what is neither", () => {
+  assert.equal(read("no JSON"), null);
+  for (const text of ["1", "null", "[]", "{}", '{"action":7}']) assert.equal(read(text), null);
+  assert.equal(read('{"action":"message","topic_name":"t","content":1,"user_source":"a","seq":1}').key, null);
+  assert.equal(read('{"action":"message","result":"ok","id":"k","seq":1}').key, "k");
+  assert.equal(read('{"action":"subscribe","result":"ok","ref":"r"}').error, null);
+  const refused = read('{"action":"error","topic":"error","code":"forbidden","message":"no","id":"k"}');
+  assert.deepEqual([refused.key, refused.error.code, refused.error.message], ["k", "forbidden", "no"]);
+  assert.equal(read('{"action":"subscribe","result":"error","code":"unknown_topic","ref":"r"}').error.code, "unknown_topic");
+});
+
+const message = (seq, sentAt = "2026-01-01T00:00:00Z") => ({ topic: "t", seq, sentAt });
+
+test("nothing is received twice", () => {
+  const positions = new Positions();
+  const got = [1, 2, 2, 1, 3].map((seq) => positions.receive(message(seq))?.seq ?? null);
+  assert.deepEqual(got, [1, 2, null, null, 3]);
+});
+
+test("of a gap, only what is new", () => {
+  const positions = new Positions();
+  positions.receive(message(3));
+  assert.equal(positions.receive({ topic: "t", from: 1, to: 3, reason: "seen" }), null);
+  assert.deepEqual(positions.receive({ topic: "t", from: 2, to: 5, reason: "seen" }), { topic: "t", from: 4, to: 5, reason: "seen" });
+  assert.equal(positions.receive(message(5)), null);
+});
+
+test("a topic that was made again begins anew", () => {
+  const positions = new Positions();
+  positions.receive(message(7));
+  positions.ack("t", 7);
+  positions.takeAcks();
+  assert.equal(positions.receive(message(1, "2026-01-02T00:00:00Z")).seq, 1);
+  assert.equal(positions.ack("t", 1), true);
+  assert.equal(positions.receive(message(2, "2026-01-02T00:00:01Z")).seq, 2);
+});
+
+test("an acknowledgement goes out once, and again when what it covers comes again", () => {
+  const positions = new Positions();
+  positions.receive(message(1));
+  assert.deepEqual([positions.ack("t", 1), positions.ack("t", 1)], [true, false]);
+  assert.deepEqual([positions.takeAcks(), positions.takeAcks()], [[["t", 1]], []]);
+  assert.equal(positions.receive(message(1)), null);
+  assert.deepEqual(positions.takeAcks(), [["t", 1]]);
+  positions.receive(message(2));
+  assert.equal(positions.receive(message(2)), null);
+  assert.deepEqual(positions.takeAcks(), [], "what was never acknowledged is not acknowledged by coming again");
+});
+
+test("requests wait in order; the largest goes when one was too large", async () => {
+  const calls = new Calls();
+  const small = calls.make("a", "x");
+  const large = calls.make("b", "x".repeat(100));
+  assert.deepEqual(calls.texts.map((text) => text.length), [1, 100]);
+  calls.refuseLargest();
+  await assert.rejects(large, { code: "too_large" });
+  calls.answer("a", { seq: 5 });
+  assert.deepEqual(await small, { seq: 5 });
+  const last = calls.make("c", "x");
+  calls.refuseAll(new RecadoError("closed", ""));
+  await assert.rejects(last, { code: "closed" });
+  assert.deepEqual(calls.texts, []);
+});
