@@ -52,6 +52,7 @@ export const EN = {
   inviteWhom: "Name",
   inviteDo: "Invite",
   invited: "{user} belongs to {topic} now.",
+  watch: "Live view",
   leave: "Leave this topic",
   leaveAsk: "Leave {topic}? What you have not read there is given up.",
   leaveDo: "Leave",

@@ -52,6 +52,7 @@ export const ES = {
   inviteWhom: "Nombre",
   inviteDo: "Invitar",
   invited: "{user} ya pertenece a {topic}.",
+  watch: "Vista en vivo",
   leave: "Dejar este tema",
   leaveAsk: "¿Dejar {topic}? Lo que no has leído allí se pierde.",
   leaveDo: "Dejar",

@@ -52,6 +52,7 @@ export const IT = {
   inviteWhom: "Nome",
   inviteDo: "Invita",
   invited: "{user} ora fa parte di {topic}.",
+  watch: "Vista dal vivo",
   leave: "Lascia questo argomento",
   leaveAsk: "Lasciare {topic}? Ciò che non hai letto lì va perso.",
   leaveDo: "Lascia",

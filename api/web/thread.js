@@ -113,7 +113,8 @@ export class Thread {
     const isTopic = conversation.kind === "public" || conversation.kind === "private";
     this.#tools.replaceChildren(
       iconButton("find", say("find"), () => this.#finder.toggle()),
-      ...(isTopic ? [iconButton("invite", say("invite"), () => this.#do.invite(conversation)),
+      ...(isTopic ? [watchLink(conversation.name),
+        iconButton("invite", say("invite"), () => this.#do.invite(conversation)),
         iconButton("leave", say("leave"), () => this.#do.leave(conversation))] : []),
       ...(conversation.kind === "inbox" ? [iconButton("write", say("write"), () => this.#do.write())] : []));
   }
@@ -165,6 +166,12 @@ export class Thread {
     const row = this.#list.rows.find((each) => each.entry === entry);
     if (row) this.#list.redraw(row.key);
   }
+}
+
+function watchLink(topic) {
+  const label = say("watch");
+  const href = `watch/${encodeURIComponent(topic)}`;
+  return el("a", { className: "icon-button", href, title: label, "aria-label": label }, icon("watch"));
 }
 
 const isUnseen = (entry) => entry.live === true && !entry.shown;
