@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
-from bridges.config import read_config
-from bridges.running import Bridging
+from bridges.config import Nats, Rabbit, read_config
+from bridges.platforms import PlatformLanes
+from bridges.running import Bridging, Out, Run
 from messaging.node import Node
-from messaging.settings import Settings
+from messaging.settings import Settings, SettingsError
 
 
 def make_bridging(settings: Settings, dsn: str, node: Node) -> Bridging:
     """All bridges of this installation. Raises SettingsError."""
-    read_config(settings)
-    return Bridging(node, dsn, [], [])
+    config = read_config(settings)
+    outs: list[Out] = []
+    runs: list[Run] = [PlatformLanes(node, settings).run]
+    if config.nats != Nats():
+        for_outs, for_runs = _nats(config.nats, settings, node)
+        outs += for_outs
+        runs += for_runs
+    if settings.rabbitmq_url or config.rabbitmq != Rabbit():
+        for_outs, for_runs = _rabbitmq(config.rabbitmq, settings, node)
+        outs += for_outs
+        runs += for_runs
+    return Bridging(node, dsn, outs, runs)
+
+
+def _nats(config: Nats, settings: Settings, node: Node) -> tuple[list[Out], list[Run]]:
+    try:
+        from bridges.nats import nats_bridges
+    except ModuleNotFoundError as exc:
+        if exc.name != "nats":
+            raise
+        raise SettingsError("NATS_URL: nats-py is not installed; pip install 'recado[nats]'") from None
+    return nats_bridges(config, settings, node)
+
+
+def _rabbitmq(config: Rabbit, settings: Settings, node: Node) -> tuple[list[Out], list[Run]]:
+    try:
+        from bridges.rabbitmq import rabbit_bridges
+    except ModuleNotFoundError as exc:
+        if exc.name != "aio_pika":
+            raise
+        raise SettingsError("RABBITMQ_URL: aio-pika is not installed; pip install 'recado[rabbitmq]'") from None
+    return rabbit_bridges(config, settings, node)

@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from bridges.nats_subjects import check_filter, subject_of
+from messaging.model import NAME_RULE, is_name, is_topic_name
+from messaging.patterns import PATTERN_RULE, is_pattern
 from messaging.settings import Settings, SettingsError
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -21,23 +24,41 @@ class NatsOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Topics that match, to a subject. ``{topic}`` stands for the topic's name.
 
     ``payload``: the content's bytes alone, or an object with topic_name, seq, user_source, sent_at and content.
+    ``jetstream`` "always": where no stream holds the subject, wait until one does; "auto": publish to core NATS then.
     """
 
     name: Name
     topics: Text
     subject: Text = "{topic}"
     payload: Payload = "content"
+    jetstream: Literal["auto", "always"] = "auto"
     url: str = ""
+
+    def __post_init__(self) -> None:
+        if not is_pattern(self.topics):
+            raise ValueError(f"topics = {self.topics!r} is no pattern: {PATTERN_RULE}")
+        subject_of(self.subject, "topic")
 
 
 class NatsIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A subject (with NATS' wildcards), into topics. ``{subject}`` stands for the subject that a message came by."""
+    """A subject (with NATS' wildcards), into topics. ``{subject}`` stands for the subject that a message came by.
+
+    ``start``: where a stream is read from at first; later, from where it was left.
+    """
 
     name: Name
     subject: Text
     topic: Text = "{subject}"
     sender: Text = "nats"
+    start: Literal["all", "new"] = "all"
     url: str = ""
+
+    def __post_init__(self) -> None:
+        check_filter(self.subject)
+        if not is_topic_name(self.topic.replace("{subject}", "subject")):
+            raise ValueError(f"topic = {self.topic!r} is no name that a topic may have: {NAME_RULE}")
+        if not is_name(self.sender):
+            raise ValueError(f"sender = {self.sender!r} is no name: {NAME_RULE}")
 
 
 class RabbitOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,7 +123,7 @@ def decode(path: Path) -> Config:
         return msgspec.toml.decode(path.read_bytes(), type=Config)
     except OSError as exc:
         raise SettingsError(f"BRIDGES_FILE: {path} can't be read: {exc.strerror}") from None
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise SettingsError(f"BRIDGES_FILE: {path}: {exc}") from None
 
 

