@@ -27,6 +27,7 @@ _TIME = re.compile(
     re.ASCII,
 )
 _MILLISECONDS_FROM = 20_000_000_000  # an epoch beyond it counts milliseconds
+_LONG = 20  # digits: no epoch has so many, and what has thousands is no int to Python
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 _UUID_GROUPS = (8, 4, 4, 4, 12)
 
@@ -143,7 +144,10 @@ def read_whole(value: Any) -> int:
         raise Wrong("int_type", "Input should be a valid integer")
     if not _WHOLE.match(value.strip()):
         raise Wrong("int_parsing", "Input should be a valid integer, unable to parse string as an integer")
-    return int(value.strip().partition(".")[0])
+    try:
+        return int(value.strip().partition(".")[0])
+    except ValueError:  # thousands of digits
+        raise _too_large() from None
 
 
 def _whole_of_float(value: float) -> int:
@@ -152,8 +156,12 @@ def _whole_of_float(value: float) -> int:
     if not value.is_integer():
         raise Wrong("int_from_float", "Input should be a valid integer, got a number with a fractional part")
     if not -(2**63) <= value < 2**63:
-        raise Wrong("int_parsing_size", "Unable to parse input string as an integer, exceeded maximum size")
+        raise _too_large()
     return int(value)
+
+
+def _too_large() -> Wrong:
+    return Wrong("int_parsing_size", "Unable to parse input string as an integer, exceeded maximum size")
 
 
 def read_number(value: Any) -> float:
@@ -216,7 +224,7 @@ def read_moment(value: Any) -> datetime:
     if isinstance(value, str) and not _EPOCH.match(value):
         return _of_text(value)
     if isinstance(value, str):
-        return _of_epoch(float(value) if "." in value else int(value))
+        return _of_epoch(float(value) if "." in value or len(value) > _LONG else int(value))
     return _of_epoch(value)
 
 

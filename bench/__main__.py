@@ -14,7 +14,7 @@ from typing import Any
 
 import uvloop
 
-from bench import measures, rig
+from bench import integrator, measures, news, rig
 from recado.postgres import PostgresError
 
 FAN_OUTS = {"fan_out_single": "one message at a time", "fan_out_burst": f"bursts of {measures.BURST}"}
@@ -43,6 +43,8 @@ async def measure() -> dict[str, Any]:
             }
             results["memory"] = await measures.memory(db, program, say)
             results["sql_commit"] = await measures.sql_commit(db, say)
+            results["integrator"] = await integrator.measure(db, say)
+            results["news"] = await news.measure(db, say)
             results["latency"], results["publish"] = await measures.publish(db, program, say)
             results["fan_out_single"], results["fan_out_burst"] = await measures.fan_out(db, program, say)
     return results
@@ -82,6 +84,8 @@ def table(results: dict[str, Any]) -> str:
     lines += [
         "",
         f"One publish alone, until its receipt: p50 {latency['p50_ms']:.2f} ms, p99 {latency['p99_ms']:.2f} ms",
+        *integrator.lines(results["integrator"]),
+        *news.lines(results["news"]),
         f"A commit in SQL, until a member has it: p50 {commit['p50_ms']:.1f} ms, p99 {commit['p99_ms']:.1f} ms",
         f"Memory: {memory['base_mib']:.0f} MiB, and {memory['kib_per_session']:.1f} KiB for each idle session"
         f" ({measures.SESSIONS} of them; {memory['handshakes_per_s']:,.0f} handshakes/s)",

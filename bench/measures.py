@@ -100,7 +100,8 @@ class RawInserts:
         self._seq = 0
 
     async def open(self) -> None:
-        await self._sql.execute("CREATE TABLE public.raw (LIKE recado.messages INCLUDING ALL)")
+        await self._sql.execute("CREATE TABLE IF NOT EXISTS public.raw (LIKE recado.messages INCLUDING ALL)")
+        await self._sql.execute("TRUNCATE public.raw")
 
     async def rate(self, seconds: float) -> float:
         insert = await self._sql.prepare("INSERT INTO public.raw VALUES (1, $1, 'bench', $2, now(), NULL)")
