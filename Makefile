@@ -7,7 +7,7 @@ PY     := .venv/bin/python
 JOBS   ?= 4
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input -q
 
-.PHONY: help run test check bench faults asyncapi pins clean
+.PHONY: help run test check bench ezout faults asyncapi pins clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -32,6 +32,9 @@ faults: .venv/.dev ## the longer tests: crashes, dead buses, cut lines
 
 bench: .venv/.run ## measure throughput and latency on this machine
 	@exec $(PY) -m bench
+
+ezout: .venv/.dev ## the shops' example: customers check out, NATS and a member watch
+	@exec $(PY) examples/ezout
 
 asyncapi: .venv/.dev ## make api/web/asyncapi.json anew from the types
 	@$(PY) -m ws_server.asyncapi > api/web/asyncapi.json
