@@ -14,6 +14,7 @@ TopicName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, patte
 BridgeName = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
 Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]  # 0: before the first message
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # of no zone, it would be of the server's
 Lifetime = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIFETIME, description="Seconds.")]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
 
@@ -48,9 +49,9 @@ class Path(msgspec.Struct, frozen=True):
 
 
 class NameQuery(msgspec.Struct, frozen=True):
-    """A page of a list by name: what comes after a name."""
+    """A page of a list by name: what comes after a name, which may be a bridge's."""
 
-    after: Name | None = None
+    after: BridgeName | None = None
     limit: Limit = 100
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from messaging.appender import Appender
 from messaging.bus import Bus
-from messaging.errors import NotFound, RecadoError
+from messaging.errors import BadRequest, Conflict, NotFound, RecadoError
 from messaging.model import Changed, Message
 from messaging.store import Store
 from messaging.store_append import Draft, Verdict
 from messaging.store_bridges import PREFIX, BridgeBook, Buried
 
 MOST = 1000  # at a time
+OF_PLATFORMS = frozenset({"platform", "rooms"})  # kinds of bridges that the integrator registers
 
 
 class UnknownBridge(NotFound):
@@ -75,7 +76,14 @@ class Bridges:
         self._tell(await self._book.pause(name, paused, "paused by the operator" if paused else None))
 
     async def forget(self, name: str) -> None:
-        """The bridge leaves all its topics. Raises UnknownBridge."""
+        """The bridge leaves all its topics, what was pending is dropped.
+
+        Raises:
+            UnknownBridge.
+            Conflict: it is a platform's, which would go on and be told nothing.
+        """
+        if any(report.kind in OF_PLATFORMS for report in await self._book.reports(name)):
+            raise Conflict(f"The bridge {name!r} belongs to a platform: DELETE /platforms/NAME forgets both.")
         self._tell(await self._book.forget(name))
 
     def _tell(self, user_id: int | None) -> None:
@@ -93,11 +101,12 @@ class Bridges:
 
         Raises:
             UnknownBridge, Unavailable.
+            BadRequest: a time that there is not in UTC, at the ends of what a time can be.
         """
         standing = await self._store.standing("@" + PREFIX + name)
-        if standing is None:
+        if standing is None or not await self._book.reports(name):  # a forgotten one has its inbox still
             raise UnknownBridge
-        letters = await self._book.chosen(name, ids, since, until, MOST)
+        letters = await self._book.chosen(name, ids, _in_utc(since), _in_utc(until), MOST)
         if dry_run:
             return len(letters)
         for letter in letters:
@@ -120,3 +129,11 @@ class Bridges:
         outcome = await origin.outcome
         if isinstance(outcome, RecadoError):
             raise outcome
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    """Raises BadRequest."""
+    try:
+        return None if moment is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise BadRequest("since, until: from the year 1 to the year 9999, in UTC.") from None

@@ -12,6 +12,7 @@ from messaging.store_pool import Pool
 
 State = Literal["up", "waiting", "failing"]
 
+INTAKE = "intake"  # what the dead letters of the intake stand under; no bridge is called so
 PREFIX = "%bridge/"  # of the user that a bridge is: no token can name it, as '%' is in no name
 
 

@@ -15,10 +15,10 @@ import asyncpg
 
 from messaging.model import Kind
 from messaging.store_append import LOCK_TIMEOUT, Draft, HeadsHeld, Passing, Refused, Verdict, columns
+from messaging.store_bridges import INTAKE
 from messaging.store_pool import Connection, Pool, is_passing
 
 _LOCK = 0x5245_4341_444F + 3
-BRIDGE = "intake"  # what the dead letters of the intake stand under
 _TIMED_OUT = asyncpg.IdleInTransactionSessionTimeoutError
 STUCK = 10  # seconds after which the server ends a turn whose node says nothing any more
 
@@ -71,7 +71,7 @@ class Turn:
     async def bury(self, posted: Posted, reason: str) -> None:
         """Make it a dead letter, which the id of its row stands for."""
         await self._connection.execute(
-            self._pool.text("dead_letter_bury"), BRIDGE, posted.topic, 0, posted.id, posted.sender, posted.content,
+            self._pool.text("dead_letter_bury"), INTAKE, posted.topic, 0, posted.id, posted.sender, posted.content,
             posted.published_at, reason,
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -106,6 +107,10 @@ class Acceptance:
         await self._fetch("topic_leave", topic_id, row["id"])
         return int(row["id"])
 
+    async def people_in(self, topic_id: int) -> set[str]:
+        """The users of Recado that belong to a room's topic."""
+        return {row["name"] for row in await self._fetch("people_in_topic", topic_id)}
+
     async def change_kind(self, topic_id: int, kind: Kind) -> None:
         await self._fetch("topic_change", topic_id, kind, None, None)
 
@@ -142,6 +147,8 @@ class PlatformBook:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        # One at work and the next behind it: who waits for the lock of all processes holds a connection.
+        self._entry = asyncio.Semaphore(2)
 
     async def platforms(self, name: str | None = None) -> list[Platform]:
         return [_platform(row) for row in await self._pool.fetch("platforms_all", name)]
@@ -192,7 +199,7 @@ class PlatformBook:
             Unavailable: the database is away, or busy for too long.
         """
         try:
-            async with self._pool.connection() as connection, connection.transaction():
+            async with self._entry, self._pool.connection() as connection, connection.transaction():
                 await connection.fetch(self._pool.text("news_patience"))
                 await connection.fetch(self._pool.text("news_lock"), _LOCK)
                 yield Acceptance(self._pool, connection)

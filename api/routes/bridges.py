@@ -9,8 +9,8 @@ from typing import Annotated
 import msgspec
 
 from api.route import Answer, Asked, Route
-from api.shapes import BridgeName, Limit, Position, Seq
-from messaging.errors import Unavailable
+from api.shapes import BridgeName, Limit, Moment, Position, Seq
+from messaging.errors import Conflict, Unavailable
 from messaging.replay import MOST, UnknownBridge
 from messaging.store_bridges import Buried, Report
 
@@ -59,8 +59,8 @@ class ReplayWish(msgspec.Struct, frozen=True):
 
     bridge: BridgeName
     ids: Annotated[list[Seq], msgspec.Meta(max_length=MOST)] | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     dry_run: bool = False
 
 
@@ -83,7 +83,7 @@ def routes() -> list[Route]:
               answers={200: Bridge}, errors=(UnknownBridge,)),
         Route(method="DELETE", path=one, handler=forget, group=group, access="backend", answers={204: None},
               summary="Forget a bridge that is configured no more: it leaves its topics, what was pending is dropped.",
-              errors=(UnknownBridge,)),
+              errors=(UnknownBridge, Conflict)),
         Route(method="GET", path="/api/v1/dead-letters", handler=get_dead, group=group, access="backend",
               query=DeadLettersQuery, summary="Messages that a bridge gave up on, oldest first.",
               answers={200: list[DeadLetter]}),

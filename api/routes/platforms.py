@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
 
 from api.route import Answer, Asked, Route
-from api.routes.bridges import Count, DeadLetter, DeadLettersQuery, shown_dead
-from api.shapes import Seq
+from api.routes.bridges import PAGE_MOST, Count, DeadLetter, DeadLettersQuery, shown_dead
+from api.shapes import Moment, Seq
 from messaging.errors import Conflict, Unavailable
 from messaging.integrator.news import Platform
 from messaging.integrator.registry import IMPORT_LEAST, MAX_NAME, ONE_DAY
@@ -85,8 +84,8 @@ class Replay(msgspec.Struct, frozen=True):
     """By `ids`, or all that died from `since` until before `until`. `dry_run`: only count."""
 
     ids: Annotated[list[Seq], msgspec.Meta(max_length=MOST)] | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     dry_run: bool = False
 
 
@@ -105,7 +104,8 @@ def routes() -> list[Route]:
               summary="Change how a platform is reached.", answers={200: ShownPlatform}, errors=unknown,
               example={"url": "https://chat.example/hook"}),
         Route(method="DELETE", path=one, handler=delete, group=group, access="backend",
-              summary="Forget a platform; what was pending for it is dropped.", answers={204: None}, errors=unknown),
+              summary="Forget a platform; what was pending for it is dropped.", answers={204: None},
+              errors=(*unknown, Unavailable)),
         Route(method="POST", path=one + "/rotate", handler=rotate, group=group, access="backend",
               summary="A new signing secret.", answers={200: NewSecret}, errors=unknown),
         Route(method="POST", path=one + "/pause", handler=pause, group=group, access="backend",
@@ -165,7 +165,8 @@ async def paused(asked: Asked[None, None], is_paused: bool) -> Answer:
 
 async def deliveries(asked: Asked[StateQuery, None]) -> Answer:
     platform = await asked.domain.node.registry.find(asked.path.platform)
-    found = await asked.domain.node.book.buried(platform.bridge, asked.query.after, asked.query.limit)
+    limit = min(asked.query.limit, PAGE_MOST)
+    found = await asked.domain.node.book.buried(platform.bridge, asked.query.after, limit)
     return Answer(200, [shown_dead(buried) for buried in found])
 
 

@@ -60,13 +60,13 @@ class Desk:
     # People
 
     async def meet(self, platform: Platform, outside: OutsideId, name: str, *, quietly: bool = False) -> Person:
-        """A user as its platform says it is; unless ``quietly``, the others are told where that is new to them."""
+        """A user as its platform says it is, told where that is new; ``quietly``: to those that heard of it before."""
         key = key_of(outside)
         known = (await self.acceptance.people([(platform.id, key)])).get((platform.id, key))
         knew = known.introduced if known is not None and not known.removed else frozenset()
         if known is not None and not known.removed and (known.name, known.id_json) == (name, json_of(outside)):
             return known
-        others = [] if quietly else self.others(platform)
+        others = self.some(knew, platform) if quietly else self.others(platform)
         person = Person(platform.id, key, json_of(outside), name, knew | {other.id for other in others})
         await self.acceptance.keep_person(person)
         for other in others:

@@ -24,7 +24,8 @@ OWN = "recado"  # the name under which Recado's own users take part
 MAX_ID = 128
 _TYPES: Mapping[str, RoomType] = {"private": "private", "public": "public", "group": "public", "global": "public"}
 
-IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)]
+NO_NUL = r"^[^\x00]*$"  # which PostgreSQL has not in a text
+IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID, pattern=NO_NUL)]
 IdNumber = Annotated[int, msgspec.Meta(ge=-(2**53) + 1, le=2**53 - 1)]
 
 

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,13 +20,14 @@ from messaging.integrator.news import OWN, Platform, Style, bridge_name
 from messaging.integrator.talk import UnknownPlatform
 from messaging.model import Changed
 from messaging.settings import SettingsError
-from messaging.store_bridges import BridgeBook
+from messaging.store_bridges import INTAKE, BridgeBook
 from messaging.store_platforms import PlatformBook
 
 log = logging.getLogger(__name__)
 
 MAX_NAME = 64
 IMPORT_LEAST = 60  # seconds
+_SEPARATORS = frozenset("/:")
 ONE_DAY = 86400
 _FROM_OUTSIDE = r"%\%%"  # LIKE: a '%' in the name of a topic, which rooms of platforms alone have
 
@@ -39,7 +40,7 @@ class Listed(msgspec.Struct, frozen=True, rename="camel"):
     endpoint: str | None = None
     support_audio: str | bool = False
     support_image: str | bool = False
-    style: Style | None = None
+    style: Literal["paths", "webhook", "pull"] | None = None
     secret: str | None = None
     import_every: Annotated[int, msgspec.Meta(ge=IMPORT_LEAST, le=365 * ONE_DAY)] = ONE_DAY
     insecure: bool = False
@@ -61,7 +62,7 @@ def new_secret() -> str:
 
 
 def digest_of(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()  # a header's bytes may be any
 
 
 def is_true(value: str | bool) -> bool:
@@ -70,7 +71,12 @@ def is_true(value: str | bool) -> bool:
 
 
 def checked_name(name: str) -> str:
-    """Raises BadRequest for what can't be shown or be in a URL, or leaves no room for names of its users and rooms."""
+    """Raises BadRequest for what can't be shown or be in a URL, or leaves no room for names of its users and rooms.
+
+    These follow behind `/` and `:`, so with such a platform one of another could have the same.
+    """
+    if not _SEPARATORS.isdisjoint(name) or name == INTAKE:
+        raise BadRequest(f"name: it has neither / nor :, and is not {INTAKE!r}, which has dead letters already.")
     if not name.strip(".") or not name.isprintable() or len(bridge_name(name)) > MAX_NAME:
         raise BadRequest(f"name: it must be printable, not only dots, and percent-encoded have {MAX_NAME} characters.")
     return name
@@ -91,7 +97,11 @@ def checked_address(style: Style, url: str | None) -> str | None:
     """Where a platform is told its news; None for one that asks for them. Raises BadRequest."""
     if style == "pull":
         return None
-    parts = urlsplit(url if url and url.isprintable() else "")
+    try:
+        parts = urlsplit(url if url and url.isprintable() else "")
+        parts.port  # noqa: B018 (raises for what is no port)
+    except ValueError as exc:
+        raise BadRequest(f"url: this is none: {exc}.") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None or parts.fragment:
         raise BadRequest(f"url: the style {style} needs an http or https address, without a user or a fragment.")
     return url if style == "webhook" or str(url).endswith("/") else f"{url}/"
@@ -135,16 +145,18 @@ class Registry:
         Raises:
             BadRequest: the name is none, or the address does not fit the style.
             Conflict: the name is taken.
+            Unavailable: the database is busy for too long.
         """
-        if checked_name(name) == OWN or await self._book.platforms(name):
-            raise Conflict(f"There is a platform {name!r} already.")
         platform = Platform(
-            0, 0, name, style, checked_address(style, url), (new_secret(),), more.get("audio", False),
+            0, 0, checked_name(name), style, checked_address(style, url), (new_secret(),), more.get("audio", False),
             more.get("image", False), False, more.get("insecure", False), more.get("retry_ambiguous", True),
             more.get("import_every", ONE_DAY), None,
         )  # fmt: skip
         token = secrets.token_urlsafe(24)
-        return Registered(await self._keep(platform, digest_of(token)), token, platform.secrets[0])
+        async with self._book.acceptance():  # one at a time, so that a name is taken once
+            if name == OWN or await self._book.platforms(name):
+                raise Conflict(f"There is a platform {name!r} already.")
+            return Registered(await self._keep(platform, digest_of(token)), token, platform.secrets[0])
 
     async def change(self, name: str, **values: Any) -> Platform:
         """Another style, url … as in `Platform`. Raises UnknownPlatform, BadRequest."""
@@ -164,10 +176,11 @@ class Registry:
         return secret
 
     async def forget(self, name: str) -> None:
-        """A platform is no more; what was pending for it is dropped. Raises UnknownPlatform."""
+        """A platform is no more; what was pending for it is dropped. Raises UnknownPlatform, Unavailable."""
         platform = await self.find(name)
-        await self._book.forget(platform.id)
-        await self._bridges.forget(bridge_name(name))
+        async with self._book.acceptance():  # nothing is put before it any more by who still knew it
+            await self._bridges.forget(bridge_name(name))
+            await self._book.forget(platform.id)  # at last: where a crash came first, it can be forgotten once more
         self._bus.tell(Changed(platform.id))
 
     async def load(self, path: Path) -> None:

@@ -23,14 +23,14 @@ async def settle_room(
     """Keep a room as it is said to be now, and tell it. Raises BadRequest."""
     key = key_of(outside)
     before = await desk.acceptance.room(platform.id, key)
-    seats = seats_of(desk, users)
+    seats = seats_of(desk, platform, users)
     topic_id = before.topic_id if before else await _topic(desk, platform, key, kind)
     members = frozenset({platform.id, *(each.id for each, _ in seats)})
     room = Room(platform.id, key, json_of(outside), name, kind, json_of(users), topic_id, members)
     if room == before:
         return
     await desk.acceptance.keep_room(room)
-    if before is not None and before.type != kind:
+    if before is None or before.type != kind:  # the topic may be there already, of a platform that was forgotten
         await desk.acceptance.change_kind(topic_id, kind)
     await _seat_ours(desk, room, before)
     for person in await desk.placeholders(seats):
@@ -40,11 +40,16 @@ async def settle_room(
         desk.tell(member, "room.updated" if had_it else "room.created", room_news(room, platform.name))
 
 
-def seats_of(desk: Desk, users: Members) -> Seats:
-    """Who is named, of which platform. Raises BadRequest for a platform that there is not, or no name of ours."""
+def seats_of(desk: Desk, speaker: Platform, users: Members) -> Seats:
+    """Who is named, of which platform. Raises BadRequest for a platform that there is not, or no name of ours.
+
+    Older platforms read once which platforms there are: one that has gone since is not their mistake.
+    """
     seats: Seats = []
     for name, ids in ((name, ids) for each in users for name, ids in each.items()):
         platform = desk.named(name)
+        if platform is None and (speaker.style == "paths" or not ids):
+            continue
         if platform is None:
             raise BadRequest(f"users: there is no platform {name!r}. GET /platforms lists them.")
         if platform.style == "own" and (wrong := next((each for each in ids if not is_name(str(each))), None)):
@@ -65,8 +70,15 @@ async def _topic(desk: Desk, platform: Platform, key: str, kind: RoomType) -> in
 
 async def _seat_ours(desk: Desk, room: Room, before: Room | None) -> None:
     """Users of Recado belong to the topic that the room is; its platform is who invited them."""
-    now, earlier = ({str(each) for each in ids_in(it, OWN)} for it in (room, before))
+    now, earlier = {str(each) for each in ids_in(room, OWN)}, await _seated(desk, room, before)
     for name in sorted(now - earlier):
         desk.changed.add(await desk.acceptance.join(room.topic_id, name, desk.platforms[room.platform].bridge))
     for name in sorted(earlier - now):
         desk.changed.add(await desk.acceptance.leave(room.topic_id, name))
+
+
+async def _seated(desk: Desk, room: Room, before: Room | None) -> set[str]:
+    """Users of Recado that sat in a room, by what was said of it; in a private one that is new, whoever is there."""
+    if before is not None:
+        return {str(each) for each in ids_in(before, OWN)}
+    return await desk.acceptance.people_in(room.topic_id) if room.type == "private" else set()
