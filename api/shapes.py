@@ -12,6 +12,10 @@ from messaging.model import MAX_LIFETIME, MAX_NAME, MAX_SEQ, NAME_PATTERN, TOPIC
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=NAME_PATTERN)]
 TopicName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=TOPIC_PATTERN)]
 BridgeName = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
+# Of a user, or of a bridge, as which other systems belong to topics.
+MemberName = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=256, pattern=rf"^%bridge/[A-Za-z0-9._~%-]+\Z|{NAME_PATTERN}")
+]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
 Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]  # 0: before the first message
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # of no zone, it would be of the server's
@@ -51,7 +55,7 @@ class Path(msgspec.Struct, frozen=True):
 class NameQuery(msgspec.Struct, frozen=True):
     """A page of a list by name: what comes after a name, which may be a bridge's."""
 
-    after: BridgeName | None = None
+    after: MemberName | None = None
     limit: Limit = 100
 
 

@@ -83,7 +83,7 @@ def retry_after(answer: Answer, now: datetime) -> float | None:
         return float(text) or None
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # for the second its documentation has no word
         return None
     seconds = (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds()
     return seconds if seconds > 0 else None

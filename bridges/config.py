@@ -9,9 +9,11 @@ from typing import Annotated, Literal
 import msgspec
 
 from bridges.nats_subjects import check_filter, subject_of
+from messaging.integrator.news import OWN
 from messaging.model import NAME_RULE, is_name, is_topic_name
 from messaging.patterns import PATTERN_RULE, is_pattern
 from messaging.settings import Settings, SettingsError
+from messaging.store_bridges import INTAKE
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -130,6 +132,8 @@ def decode(path: Path) -> Config:
 def checked(config: Config, settings: Settings) -> Config:
     """Raises SettingsError where two bridges have one name, or one has no server."""
     names = [each.name for each in config.named()]
+    if taken := next((name for name in names if name in (OWN, INTAKE)), None):
+        raise SettingsError(f"BRIDGES_FILE: {taken!r} is the name of something else already; choose another")
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise SettingsError(f"BRIDGES_FILE: two bridges are called {twice!r}; each needs a name of its own")
     for each in config.named():

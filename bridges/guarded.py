@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from bridges.addresses import refusal, url_refusal
-from bridges.answers import Answer
+from bridges.answers import Answer, excerpt
 from messaging.integrator.news import Platform
 from messaging.settings import Network
 
@@ -153,4 +153,5 @@ def _why(exc: BaseException, seconds: float) -> str:
         case TimeoutError():
             return f"it did not answer within {seconds:g} s"
         case _:
-            return f"the connection broke, or spoke no HTTP: {exc or type(exc).__name__}"
+            said = excerpt(str(exc).encode(errors="replace"))  # it may quote all that came
+            return f"the connection broke, or spoke no HTTP: {said or type(exc).__name__}"

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 PAGE_BYTES = 64 * 1024
 WINDOW = 16  # messages confirmed and not yet stored as such: so many a crash may repeat
 IDLE = 60.0  # seconds; the ear wakes a lane long before
+LOOK_SHARE = 0.1  # of the time may go into reading what a bridge belongs to: with many topics that is long
 
 
 @dataclass(slots=True)
@@ -68,6 +69,7 @@ class Lane:
         self._standing: Standing | None = None
         self._tries = 0  # in vain, with the message at hand
         self._unflushed = 0
+        self._look_at = 0.0  # not before, by the steady clock
 
     async def run(self) -> None:
         """Serve until cancelled. Cancelling is safe: what is in flight is sent again, with the same id."""
@@ -90,19 +92,30 @@ class Lane:
         """Returns once the bridge is forgotten."""
         await self._look(ear)
         while self._standing is not None:
-            if ear.take_poke():
+            patience = self._patience(self._standing, ear)
+            if ear.take_poke() or patience <= 0:
                 await self._look(ear)
             elif ear.grown and not self._standing.paused:
                 await self._serve_page(ear, next(iter(ear.grown)))
             else:
                 await self._flush()
-                await (ear.wait_for_poke(IDLE) if self._standing.paused else ear.wait(IDLE))
+                await (ear.wait_for_poke(patience) if self._standing.paused else ear.wait(patience))
+
+    def _patience(self, standing: Standing, ear: Ear) -> float:
+        """Seconds until there is something to do though nobody says so."""
+        return IDLE if standing.version == ear.version else self._look_at - time.monotonic()
 
     async def _look(self, ear: Ear) -> None:
-        """Read anew what the bridge is and, where that has changed, belongs to."""
-        self._standing = await self._book.standing(self._user_id)
-        if self._standing is None or self._standing.version == ear.version:
+        """Read anew what the bridge is and, where that has changed, belongs to; soon, where that was read just now."""
+        self._standing, began = await self._book.standing(self._user_id), time.monotonic()
+        if self._standing is None or self._standing.version == ear.version or began < self._look_at:
             return
+        await self._moor_all(ear)
+        ear.version = self._standing.version
+        ended = time.monotonic()
+        self._look_at = ended + (ended - began) / LOOK_SHARE
+
+    async def _moor_all(self, ear: Ear) -> None:
         await self._flush()
         memberships = {m.topic.id: m for m in await self._store.memberships(self._user_id)}
         for topic_id in set(self._berths) - set(memberships):
@@ -113,7 +126,6 @@ class Lane:
             if topic_id in memberships:
                 self._moor(ear, memberships[topic_id], cursor)
                 ear.hear(topic_id, head)
-        ear.version = self._standing.version
 
     def _moor(self, ear: Ear, membership: Membership, cursor: int) -> None:
         known = self._berths.get(membership.topic.id)
@@ -200,8 +212,10 @@ class Lane:
     def _state(self) -> State:
         """What a bridge is that has just failed once more."""
         assert self._standing is not None
+        if self._standing.state != "waiting":
+            return "waiting" if self._standing.state == "up" else "failing"  # until it is up again
         failed_for = (datetime.now(UTC) - self._standing.since).total_seconds()
-        return "failing" if self._standing.state != "up" and failed_for > FAILING_AFTER else "waiting"
+        return "failing" if failed_for > FAILING_AFTER else "waiting"
 
     async def _bury(self, berth: Berth, entry: Entry, reason: str) -> None:
         """Only what is in the store as a dead letter is left behind."""

@@ -32,8 +32,9 @@ LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     bridge bigint;
 BEGIN
-    PERFORM recado.know(ARRAY[username]);
+    -- Before the user is made, which takes this lock shared: two that raise it to the whole would wait for each other.
     PERFORM pg_advisory_xact_lock(recado.lock_of_patterns());
+    PERFORM recado.know(ARRAY[username]);
     SELECT id INTO bridge FROM recado.users WHERE name = username;
     IF EXISTS (SELECT FROM recado.bridges AS b WHERE b.user_id = bridge AND b.kind <> of_kind) THEN
         RETURN NULL;
@@ -61,7 +62,7 @@ BEGIN
     RETURN bridge;
 END $$;
 
--- A bridge leaves every topic but its inbox. Returns the id of its user, NULL where there is no such bridge.
+-- A bridge leaves every topic but its inbox, of which it gets nothing more. Returns the id of its user, NULL where there is no such bridge.
 CREATE OR REPLACE FUNCTION recado.forget_bridge(called text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -70,11 +71,15 @@ BEGIN
     DELETE FROM recado.bridges WHERE name = called RETURNING user_id INTO bridge;
     IF bridge IS NOT NULL THEN
         PERFORM FROM recado.heads AS h JOIN recado.memberships AS m ON m.topic_id = h.topic_id
-        WHERE m.user_id = bridge AND m.role <> 'owner' ORDER BY h.topic_id FOR NO KEY UPDATE OF h;
+        WHERE m.user_id = bridge ORDER BY h.topic_id FOR NO KEY UPDATE OF h;
         WITH ended AS (
             DELETE FROM recado.memberships WHERE user_id = bridge AND role <> 'owner' RETURNING topic_id, id
         )
         DELETE FROM recado.cursors AS c USING ended WHERE c.topic_id = ended.topic_id AND c.membership_id = ended.id;
+        -- What is pending in its inbox is dropped: who gets its name after it is somebody else.
+        UPDATE recado.cursors AS c SET seq = h.last_seq
+        FROM recado.memberships AS m JOIN recado.heads AS h ON h.topic_id = m.topic_id
+        WHERE m.user_id = bridge AND c.topic_id = m.topic_id AND c.membership_id = m.id;
         UPDATE recado.users SET version = version + 1 WHERE id = bridge;
     END IF;
     RETURN bridge;

@@ -338,9 +338,10 @@ SELECT id, bridge, topic, topic_id, seq, sender, content, sent_at, reason, died_
 WHERE ($1::text IS NULL OR bridge = $1) AND id > $2 ORDER BY id LIMIT $3;
 
 -- name: dead_letters_chosen
--- Those of a bridge by their ids (NULL: all) and times of death, that still have their content.
+-- Those of a bridge by their ids (NULL: all) and times of death, that still have their content. What came in by a bridge
+-- of this name has no sent_at: it was never to go out.
 SELECT id, topic, topic_id, seq, sender, content, sent_at, reason, died_at FROM recado.dead_letters
-WHERE bridge = $1 AND content IS NOT NULL AND ($2::bigint[] IS NULL OR id = ANY ($2))
+WHERE bridge = $1 AND content IS NOT NULL AND sent_at IS NOT NULL AND ($2::bigint[] IS NULL OR id = ANY ($2))
   AND died_at >= coalesce($3::timestamptz, '-infinity') AND died_at < coalesce($4::timestamptz, 'infinity')
 ORDER BY id LIMIT $5;
 
@@ -469,10 +470,14 @@ UPDATE recado.platforms SET old_secret = secret, old_until = now() + interval '2
 WHERE id = $1 RETURNING id;
 
 -- name: platform_forget
--- A platform, its users and its rooms are no more; the rooms' topics stay.
+-- A platform, its users and its rooms are no more, nor has it heard of anybody; the rooms' topics stay.
 WITH gone AS (DELETE FROM recado.platforms WHERE id = $1 RETURNING id),
 people AS (DELETE FROM recado.platform_users WHERE platform = $1),
 their_rooms AS (DELETE FROM recado.rooms WHERE platform = $1),
+heard AS (
+    UPDATE recado.platform_users SET introduced = array_remove(introduced, $1)
+    WHERE platform <> $1 AND $1 = ANY (introduced)
+),
 elsewhere AS (UPDATE recado.rooms SET members = array_remove(members, $1) WHERE platform <> $1 AND $1 = ANY (members))
 SELECT id FROM gone;
 
@@ -520,6 +525,11 @@ UPDATE recado.platform_users SET absent = 0 WHERE platform = $1 AND key = ANY ($
 -- name: people_removed
 -- Users of a platform that are no more.
 UPDATE recado.platform_users SET removed = true, introduced = '{}' WHERE platform = $1 AND key = ANY ($2);
+
+-- name: people_in_topic
+-- Who belongs to a topic, but for bridges.
+SELECT u.name FROM recado.memberships AS m JOIN recado.users AS u ON u.id = m.user_id
+WHERE m.topic_id = $1 AND u.name NOT LIKE '\%%';
 
 -- name: room_by_key
 -- A room by the platform that made it and its id there.

@@ -1,5 +1,8 @@
 """Bridges by REST: what an operator sees, stops, resumes, replays and forgets."""
 
+from urllib.parse import quote
+
+import pytest
 from doors import Door
 
 from messaging.store_bridges import DeadLetter
@@ -67,3 +70,41 @@ async def test_bridges_are_no_business_of_users(locked: Door) -> None:
         await locked.ask(method, path, 403, token=token)
     await locked.ask("POST", "/api/v1/dead-letters/replay", 403, token=token, json={"bridge": "shops"})
     await locked.ask("POST", "/api/v1/bridges/shops/pause", 403, token=token)
+
+
+async def test_a_platforms_bridge_is_forgotten_with_the_platform_alone(door: Door) -> None:
+    await door.ask("POST", "/platforms", 201, json={"name": "Fourth"})
+    for name in ("Fourth", "recado"):
+        answer = await door.ask("DELETE", f"/api/v1/bridges/{name}", 409)
+        assert "/platforms" in answer["message"]
+    assert [bridge["name"] for bridge in await door.ask("GET", "/api/v1/bridges")] == ["Fourth", "recado"]
+
+
+async def test_what_nobody_would_read_is_not_replayed(door: Door) -> None:
+    """Neither to a bridge that is no more, nor what once came in by a bridge of the same name."""
+    await known(door)
+    sent_at = await door.node.store.pool.value("clock")
+    await door.node.book.bury(DeadLetter("shops", "updates.a", 0, 1, "nats", '"in"', None, "no JSON"))
+    wish = {"bridge": "shops"}
+    assert await door.ask("POST", "/api/v1/dead-letters/replay", 202, json=wish) == {"count": 0}
+    await door.node.book.bury(DeadLetter("shops", "updates.a", 7, 1, "ana", '"out"', sent_at, "422"))
+    await door.ask("DELETE", "/api/v1/bridges/shops", 204)
+    await door.ask("POST", "/api/v1/dead-letters/replay", 404, json=wish)
+    assert len(await door.ask("GET", "/api/v1/dead-letters")) == 2
+
+
+@pytest.mark.parametrize("since", ["2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+async def test_a_time_of_no_zone_or_that_is_none_in_utc_is_refused(door: Door, since: str) -> None:
+    await known(door)
+    await door.ask("POST", "/api/v1/dead-letters/replay", 400, json={"bridge": "shops", "since": since})
+
+
+@pytest.mark.parametrize("path", ["members", "receipts/1"])
+async def test_a_page_of_members_may_end_with_a_bridge(door: Door, path: str) -> None:
+    await known(door)
+    await door.ask("POST", "/api/v1/topics", 201, json={"topic_name": "updates.a", "user": "ana", "is_private": False})
+    await door.ask("POST", "/api/v1/topics/updates.a/messages", 201, json={"content": 1})
+    first = await door.ask("GET", f"/api/v1/topics/updates.a/{path}?limit=1")
+    assert first["next"] == "%bridge/shops"
+    rest = await door.ask("GET", f"/api/v1/topics/updates.a/{path}?limit=1&after={quote(first['next'], safe='')}")
+    assert [each["username"] for each in rest["members"]] == ["ana"]

@@ -45,7 +45,7 @@ async def test_a_fuzzer_finds_nothing(door: Door) -> None:
     program = str(Path(sys.executable).with_name("schemathesis"))
     config = str(Path(__file__).with_name("fuzzer.toml"))
     fuzzer = await asyncio.create_subprocess_exec(
-        program, "--config-file", config, "run", f"{door.url}/openapi.json", "--checks", CHECKS, "--max-examples", "15",
+        program, "--config-file", config, "run", f"{door.url}/openapi.json", "--checks", CHECKS, "--max-examples", "6",
         "--phases", "examples,coverage,fuzzing", "--generation-database", "none", "--no-color", "--seed", "7",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from api.routes.ezout import content_of, read_news
 
 pytest_plugins = ["doors"]
 
+_LONG = "9" * 5000  # digits; Python makes no int of so many
 SHOP = "3c6e0b8a-9c15-424a-8d1e-1f2a3b4c5d6e"
 TOPIC = f"updates.store.{SHOP}"
 EVENT = {
@@ -110,6 +111,9 @@ def test_numbers_are_taken_as_they_were(field: str, given: Any, said: str) -> No
         ("action", None, "string_type", "Input should be a valid string"),
         ("action_id", 1.5, "int_from_float", "Input should be a valid integer, got a number with a fractional part"),
         ("action_id", 1e19, "int_parsing_size", "Unable to parse input string as an integer, exceeded maximum size"),
+        ("action_id", _LONG, "int_parsing_size", "Unable to parse input string as an integer, exceeded maximum size"),
+        ("create_time", _LONG, "datetime_parsing",
+         "Input should be a valid datetime, dates after 9999 are not supported as unix timestamps"),
         ("action_id", "x", "int_parsing", "Input should be a valid integer, unable to parse string as an integer"),
         ("product_id", [], "int_type", "Input should be a valid integer"),
         ("product_price", "x", "float_parsing", "Input should be a valid number, unable to parse string as a number"),

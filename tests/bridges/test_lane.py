@@ -1,12 +1,16 @@
 """A lane reads in order from its cursor, and knows four kinds of trouble."""
 
 import asyncio
+import itertools
 
+import pytest
 from lane_support import QUICK, System, publish, serving, working
 
 from bridges.lane import Lane
 from bridges.outlet import Gone, Parcel, Undeliverable, Unreachable
+from messaging.model import Changed, Membership
 from messaging.node import Node
+from messaging.store_bridges import State
 
 
 async def bridge(node: Node, like: str = "news.%") -> int:
@@ -173,8 +177,6 @@ async def test_a_pause_between_tries_ends_when_somebody_asks(database: str) -> N
         async with serving(Lane(user_id, system, node)):
             await publish(node, "news.today", "1")
             await asyncio.wait_for(tried.wait(), 10)
-            from messaging.model import Changed
-
             while not system.got:
                 node.bus.tell(Changed(user_id))
                 await asyncio.sleep(0.01)
@@ -233,3 +235,54 @@ async def test_a_database_that_goes_away_costs_time_and_no_message(database: str
                     )
             await system.has(80)
         assert list(dict.fromkeys(system.contents)) == [str(n) for n in range(80)]
+
+
+async def test_what_fails_for_long_is_failing_until_it_is_up(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridges.lane.FAILING_AFTER", 0.1)
+    async with working(database) as node:
+        await topic(node, "news.today")
+        user_id = await bridge(node)
+        system, failed_on, states = System(), asyncio.Event(), []
+        report = node.book.report
+
+        async def noted(user_id: int, state: State, reason: str | None, attempts: int) -> None:
+            states.append(state)
+            if states.count("failing") > 20:  # for longer than it took to become so
+                failed_on.set()
+            await report(user_id, state, reason, attempts)
+
+        def down(parcel: Parcel) -> None:
+            raise Unreachable("down")
+
+        monkeypatch.setattr(node.book, "report", noted)
+        system.answer = down
+        async with serving(Lane(user_id, system, node, schedule=QUICK)):
+            await publish(node, "news.today", "1")
+            await asyncio.wait_for(failed_on.wait(), 10)
+            system.answer = lambda parcel: None
+            await system.has(1)
+        assert [state for state, _ in itertools.groupby(states)] == ["waiting", "failing", "up"]
+
+
+async def test_topics_made_all_the_time_leave_time_for_sending(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many topics it takes long to read what a bridge belongs to: that is not done between any two messages."""
+    async with working(database) as node:
+        await topic(node, "news.today")
+        user_id = await bridge(node)
+        system, memberships, looks = System(), node.store.memberships, 0
+
+        async def slowly(user_id: int) -> list[Membership]:
+            nonlocal looks
+            looks += 1
+            await asyncio.sleep(0.05)
+            return await memberships(user_id)
+
+        monkeypatch.setattr(node.store, "memberships", slowly)
+        system.answer = lambda parcel: node.bus.tell(Changed(user_id))
+        async with serving(Lane(user_id, system, node, schedule=QUICK)):
+            for n in range(20):
+                await topic(node, f"news.{n}")
+                await publish(node, "news.today", f'"today {n}"')
+                await publish(node, f"news.{n}", f'"first of {n}"')
+            await system.has(40)
+        assert looks <= 5, "of 20 changes, each told at once"

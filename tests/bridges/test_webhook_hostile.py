@@ -228,16 +228,30 @@ async def test_a_success_in_html_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [b"SSH-2.0-OpenSSH_9\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\0" * 100, b"HTTP/1.1 200 OK\r\nX: " + b"x" * 99999]
-)
+    "said",
+    [
+        b"SSH-2.0-OpenSSH_9\r\n", b"HTTP/1.1 " + b"9" * 60_000 + b"\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\0" * 100,
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 99_999,
+    ],
+    ids=["ssh", "long", "status", "nul", "header"],
+)  # fmt: skip
 async def test_what_speaks_no_http(said: bytes) -> None:
     async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(said)
         await writer.drain()
 
     async with receiving(answer) as receiver:
-        with pytest.raises(Unreachable, match="broke, or spoke no HTTP"):
+        with pytest.raises(Unreachable, match="broke, or spoke no HTTP") as caught:
             await sent(receiver.url)
+        assert len(str(caught.value)) < 400, "a reason is stored, shown and logged"
+
+
+@pytest.mark.parametrize("asked", ["Sun, 01 Mar 99999999999 12:01:00 GMT", "Sun, 01 Mar 2026 12:01:00 +99999999999999"])
+async def test_a_time_that_there_is_not_is_no_time_to_come_back(asked: str) -> None:
+    async with receiving(lambda *_: reply(503, b"", Retry_After=asked)) as receiver:
+        with pytest.raises(Unreachable) as caught:
+            await sent(receiver.url)
+        assert caught.value.retry_after is None
 
 
 async def test_a_body_that_is_packed_is_not_unpacked() -> None:

@@ -57,6 +57,8 @@ def test_a_rejection_tells_the_operator_what_to_look_at() -> None:
         (format_datetime(NOW - timedelta(seconds=90), usegmt=True), None),
         ("Sun, 01 Mar 2026 12:01:00", 60.0),
         ("Sun, 99 Mar 2026 12:01:00 GMT", None),
+        ("Sun, 01 Mar 99999999999 12:01:00 GMT", None),
+        ("Sun, 01 Mar 2026 12:01:00 +99999999999999", None),
     ],
 )
 def test_how_long_the_other_side_asks_to_wait(header: str, seconds: float | None) -> None:
