@@ -217,8 +217,14 @@ class NatsInlet:
         except (BadRequest, Conflict) as exc:
             message = arrival.message
             await bury(
-                self._node, self._bridge.name, arrival.topic, arrival.number, message.subject, message.data, exc.message
-            )
+                self._node, self._bridge.name, arrival.topic, grave_of(arrival), message.subject, message.data,
+                exc.message,
+            )  # fmt: skip
+
+
+def grave_of(arrival: Arrival) -> int:
+    """A number that stands for a message that is buried: a stream made anew counts from 1 again, so not its own."""
+    return arrival.number if arrival.key is None else int.from_bytes(digest(arrival.key.encode())[:6], "big")
 
 
 def digest(data: bytes) -> bytes:

@@ -23,6 +23,7 @@ EVERY = 1.0  # seconds between rounds
 KEYS_KEPT = timedelta(hours=24)
 REVOCATIONS_KEPT = timedelta(seconds=MAX_LIFETIME)
 NEWS_KEPT = timedelta(days=7)
+DEAD_KEPT = timedelta(days=90)
 HINTS = 100_000  # inboxes; the walk finds what did not fit
 _LOCK = 0x5245_4341_444F + 1
 
@@ -62,6 +63,7 @@ class Housekeeping:
         await self._purge("purge_revocations", REVOCATIONS_KEPT)
         await self._purge("purge_tickets")
         await self._purge("purge_news", NEWS_KEPT, BATCH)
+        await self._purge("purge_dead_letters", DEAD_KEPT, BATCH)
         for topic_id in await self._store.deleted_topics(SLICE):
             await self._purge("purge_topic_messages", topic_id, BATCH)
             await self._purge("purge_topic_keys", topic_id, BATCH)

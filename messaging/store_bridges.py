@@ -131,6 +131,10 @@ class BridgeBook:
         rows = await self._pool.fetch("dead_letters_chosen", bridge, ids, since, until, limit)
         return [_buried(row, bridge) for row in rows]
 
+    async def drop(self, bridge: str, ids: Sequence[int]) -> int:
+        """Drop dead letters for good. How many there were."""
+        return int(await self._pool.value("dead_letters_forget", bridge, list(ids)))
+
     async def unearth(self, ids: Sequence[int]) -> None:
         """Drop dead letters that are in the log again."""
         await self._pool.fetch("dead_letters_drop", list(ids))

@@ -59,8 +59,10 @@ class Acceptance:
         return {(row["platform"], row["key"]): _person(row) for row in rows}
 
     async def keep_person(self, person: Person) -> None:
-        introduced = sorted(person.introduced)
-        await self._fetch("person_keep", person.platform, person.key, person.id_json, person.name, introduced)
+        await self._fetch(
+            "person_keep", person.platform, person.key, person.id_json, person.name, sorted(person.introduced),
+            person.absent,
+        )  # fmt: skip
 
     async def absences(self, platform: int) -> dict[str, int]:
         return {row["key"]: row["absent"] for row in await self._fetch("people_absent", platform)}
@@ -93,6 +95,10 @@ class Acceptance:
             return int(row[0])
         [found] = await self._fetch("topic_by_name", name, None)
         return int(found["id"])
+
+    async def has_topic(self, topic_id: int) -> bool:
+        """Whether a room's topic is still there."""
+        return bool(await self._fetch("heads_of", [topic_id]))
 
     async def join(self, topic_id: int, user: str, invited_by: str) -> int:
         """A user of Recado, known from here on, belongs to a room. Its id."""
@@ -219,8 +225,9 @@ def _platform(row: Any) -> Platform:
 
 def _person(row: Any) -> Person:
     return Person(
-        row["platform"], row["key"], row["id_json"], row["name"], frozenset(row["introduced"]), row["removed"]
-    )
+        row["platform"], row["key"], row["id_json"], row["name"], frozenset(row["introduced"]), row["removed"],
+        row["absent"],
+    )  # fmt: skip
 
 
 def _room(row: Any) -> Room:

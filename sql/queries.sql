@@ -422,6 +422,17 @@ JOIN recado.topics AS t ON t.id = f.topic_id AND t.deleted_at IS NULL
 JOIN recado.users AS u ON u.id = f.user_id
 ORDER BY pending DESC, u.name, t.name;
 
+-- name: purge_dead_letters
+-- Dead letters that nobody has looked after for so long.
+DELETE FROM recado.dead_letters WHERE id IN (
+    SELECT id FROM recado.dead_letters WHERE died_at < now() - $1::interval ORDER BY id LIMIT $2
+);
+
+-- name: dead_letters_forget
+-- Dead letters of a bridge, by their ids, that nobody wants any more; how many there were.
+WITH gone AS (DELETE FROM recado.dead_letters WHERE bridge = $1 AND id = ANY ($2) RETURNING id)
+SELECT count(*) FROM gone;
+
 -- name: notify
 -- A parcel of the bus.
 SELECT recado.notify($1, $2);
@@ -495,24 +506,24 @@ SELECT set_config('lock_timeout', '2s', true);
 
 -- name: people_of
 -- Users of a platform by key, a page.
-SELECT platform, key, id_json, name, introduced, removed FROM recado.platform_users
+SELECT platform, key, id_json, name, introduced, removed, absent FROM recado.platform_users
 WHERE platform = $1 AND NOT removed AND key > $2 ORDER BY key LIMIT $3;
 
 -- name: people_named
 -- Users by (platform, key): parallel arrays.
-SELECT u.platform, u.key, u.id_json, u.name, u.introduced, u.removed
+SELECT u.platform, u.key, u.id_json, u.name, u.introduced, u.removed, u.absent
 FROM unnest($1::bigint[], $2::text[]) AS v (platform, key)
 JOIN recado.platform_users AS u ON u.platform = v.platform AND u.key = v.key;
 
 -- name: people_absent
--- How often in a row each user of a platform was missing from its list.
-SELECT key, absent FROM recado.platform_users WHERE platform = $1 AND NOT removed;
+-- How often in a row each user of a platform was missing from its list; not those that only others have mentioned.
+SELECT key, absent FROM recado.platform_users WHERE platform = $1 AND NOT removed AND absent >= 0;
 
 -- name: person_keep
 -- A user as it is now.
-INSERT INTO recado.platform_users (platform, key, id_json, name, introduced) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (platform, key) DO UPDATE SET id_json = excluded.id_json, name = excluded.name, absent = 0, removed = false,
-    introduced = excluded.introduced;
+INSERT INTO recado.platform_users (platform, key, id_json, name, introduced, absent) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (platform, key) DO UPDATE SET id_json = excluded.id_json, name = excluded.name, absent = excluded.absent,
+    removed = false, introduced = excluded.introduced;
 
 -- name: people_missed
 -- Users of a platform that its list did not have this time.
@@ -544,7 +555,7 @@ SELECT platform, key, id_json, name, type, users, topic_id, members FROM recado.
 INSERT INTO recado.rooms (platform, key, id_json, name, type, users, topic_id, members)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (platform, key) DO UPDATE SET id_json = excluded.id_json, name = excluded.name, type = excluded.type,
-    users = excluded.users, members = excluded.members;
+    users = excluded.users, topic_id = excluded.topic_id, members = excluded.members;
 
 -- name: news_find
 -- Whether an id was accepted from a platform already, and where it went.

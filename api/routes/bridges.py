@@ -64,6 +64,13 @@ class ReplayWish(msgspec.Struct, frozen=True):
     dry_run: bool = False
 
 
+class DropWish(msgspec.Struct, frozen=True):
+    """Dead letters that nobody wants any more, by their `ids`."""
+
+    bridge: BridgeName
+    ids: Annotated[list[Seq], msgspec.Meta(min_length=1, max_length=MOST)]
+
+
 class Count(msgspec.Struct, frozen=True):
     count: int
 
@@ -90,6 +97,9 @@ def routes() -> list[Route]:
         Route(method="POST", path="/api/v1/dead-letters/replay", handler=replay, group=group, access="backend",
               body=ReplayWish, summary="Send dead letters again, at most 1000 at a time; the count of them.",
               answers={202: Count}, errors=(UnknownBridge, Unavailable), example={"bridge": "shops", "dry_run": True}),
+        Route(method="POST", path="/api/v1/dead-letters/drop", handler=drop, group=group, access="backend",
+              body=DropWish, summary="Drop dead letters for good; how many there were.",
+              answers={200: Count}, errors=(Unavailable,), example={"bridge": "shops", "ids": [1]}),
     ]  # fmt: skip
 
 
@@ -127,6 +137,10 @@ async def replay(asked: Asked[None, ReplayWish]) -> Answer:
     wish = asked.body
     count = await asked.domain.node.bridges.replay(wish.bridge, wish.ids, wish.since, wish.until, dry_run=wish.dry_run)
     return Answer(202, Count(count))
+
+
+async def drop(asked: Asked[None, DropWish]) -> Answer:
+    return Answer(200, Count(await asked.domain.node.book.drop(asked.body.bridge, asked.body.ids)))
 
 
 def shown(report: Report) -> Bridge:

@@ -80,7 +80,7 @@ class Desk:
         known = await self.acceptance.people(wanted)
         for at, outside in wanted.items():
             if at not in known or known[at].removed:
-                known[at] = Person(at[0], at[1], json_of(outside), at[1])
+                known[at] = Person(at[0], at[1], json_of(outside), at[1], absent=-1)
                 await self.acceptance.keep_person(known[at])
         return [known[at] for at in wanted]
 

@@ -74,6 +74,7 @@ class Person:
     name: str
     introduced: frozenset[int] = frozenset()
     removed: bool = False
+    absent: int = 0  # lists of its platform, in a row, that did not have it; -1: only others have mentioned it
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from messaging.integrator.news import OWN, OutsideId, Platform, Room, RoomType, 
 from messaging.model import is_name
 
 Members = Sequence[Mapping[str, Sequence[OutsideId]]]  # [{platform: [ids]}, …]: how platforms write it
+SEATS_MOST = 2000  # all platforms wait while a room is taken in
 Seats = list[tuple[Platform, OutsideId]]
 
 _decode_members = msgspec.json.Decoder(list[dict[str, list[OutsideId]]]).decode
@@ -24,7 +25,8 @@ async def settle_room(
     key = key_of(outside)
     before = await desk.acceptance.room(platform.id, key)
     seats = seats_of(desk, platform, users)
-    topic_id = before.topic_id if before else await _topic(desk, platform, key, kind)
+    is_there = before is not None and await desk.acceptance.has_topic(before.topic_id)
+    topic_id = before.topic_id if before and is_there else await _topic(desk, platform, key, kind)
     members = frozenset({platform.id, *(each.id for each, _ in seats)})
     room = Room(platform.id, key, json_of(outside), name, kind, json_of(users), topic_id, members)
     if room == before:
@@ -32,7 +34,7 @@ async def settle_room(
     await desk.acceptance.keep_room(room)
     if before is None or before.type != kind:  # the topic may be there already, of a platform that was forgotten
         await desk.acceptance.change_kind(topic_id, kind)
-    await _seat_ours(desk, room, before)
+    await _seat_ours(desk, room, before if is_there else None)
     for person in await desk.placeholders(seats):
         await desk.introduce(person, desk.some(members, platform))
     for member in desk.some(members, platform):
@@ -55,6 +57,8 @@ def seats_of(desk: Desk, speaker: Platform, users: Members) -> Seats:
         if platform.style == "own" and (wrong := next((each for each in ids if not is_name(str(each))), None)):
             raise BadRequest(f"users: {wrong!r} is not a name that a user of {OWN} may have.")
         seats += [(platform, outside) for outside in ids]
+    if len(seats) > SEATS_MOST:
+        raise BadRequest(f"users: a room may have {SEATS_MOST} members.")
     return seats
 
 

@@ -26,7 +26,7 @@ CREATE TABLE recado.platform_users (
     key        text NOT NULL,                         -- its id as text: how ids of one platform are compared
     id_json    text NOT NULL,                         -- its id as it came: 17 or "17"
     name       text NOT NULL,
-    absent     integer NOT NULL DEFAULT 0,            -- imports in a row that did not have it
+    absent     integer NOT NULL DEFAULT 0,            -- imports in a row that did not have it; -1: only mentioned by others
     removed    boolean NOT NULL DEFAULT false,
     introduced bigint[] NOT NULL DEFAULT '{}',        -- the platforms that were told of it
     PRIMARY KEY (platform, key)

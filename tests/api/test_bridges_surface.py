@@ -58,6 +58,16 @@ async def test_dead_letters_are_listed_counted_and_sent_again(door: Door) -> Non
     assert (bridge["lag"], bridge["dead_letters"]) == (1, 2)
 
 
+async def test_dead_letters_that_nobody_wants_are_dropped(door: Door) -> None:
+    await known(door)
+    await door.node.book.bury(DeadLetter("shops", "updates.a", 7, 1, "ana", "1", None, "422"))
+    [letter] = await door.ask("GET", "/api/v1/dead-letters")
+    wish = {"bridge": "other", "ids": [letter["id"]]}
+    assert await door.ask("POST", "/api/v1/dead-letters/drop", json=wish) == {"count": 0}
+    assert await door.ask("POST", "/api/v1/dead-letters/drop", json={**wish, "bridge": "shops"}) == {"count": 1}
+    assert await door.ask("GET", "/api/v1/dead-letters") == []
+
+
 async def test_forgotten_it_holds_nothing_back(door: Door) -> None:
     await known(door)
     await door.ask("DELETE", "/api/v1/bridges/shops", 204)

@@ -343,6 +343,36 @@ async def test_no_user_of_ours_can_have_a_name_from_outside(door: Door) -> None:
     await door.ask("POST", "/api/v1/topics", 400, json=topic)
 
 
+async def test_a_rooms_topic_that_was_deleted_is_made_again_with_the_room(door: Door) -> None:
+    tokens = await three(door)
+    room = {"id": 5, "name": "T", "type": "private", "users": [{OWN: ["ana"]}], "token": tokens["BuasApp"]}
+    await say(door, "/room", **room)
+    await door.ask("DELETE", "/api/v1/topics/BuasApp%253A5", 204)
+    await say(door, "/room", **room)
+    await say(door, "/message", roomId=5, senderId=1, text="ciao", token=tokens["BuasApp"])
+    history = await door.ask("GET", "/api/v1/topics/BuasApp%253A5/messages", token=await door.token("ana"))
+    assert [each["content"] for each in history["messages"]] == ["ciao"]
+
+
+async def test_who_was_only_mentioned_by_others_is_not_missed_in_a_list(door: Door) -> None:
+    """Else any platform could stop the imports of another, by naming users that it never had."""
+    tokens = await three(door)
+    await say(door, "/user", id=1, name="Ana", token=tokens["BuasApp"])
+    users = [{"BuasApp": ["x", "y", "z"]}]
+    await say(door, "/room", id="r", name="R", type="group", users=users, token=tokens["GWT_CHAT"])
+    said = {"roomOriginalPlatform": "GWT_CHAT", "roomId": "r", "senderId": "x", "text": "?"}
+    await say(door, "/message", **said, token=tokens["BuasApp"])
+    platform = await door.node.registry.find("BuasApp")
+    async with door.node.platforms.acceptance() as acceptance:
+        assert await acceptance.absences(platform.id) == {"1": 0}
+
+
+async def test_a_room_has_so_many_members_and_no_more(door: Door) -> None:
+    tokens = await three(door)
+    users = [{"GWT_CHAT": list(range(2001))}]
+    await say(door, "/room", 400, id=5, name="All", type="group", users=users, token=tokens["BuasApp"])
+
+
 # --- operators -------------------------------------------------------------------------------------
 
 
