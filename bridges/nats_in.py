@@ -26,7 +26,7 @@ from bridges.nats_out import ORIGIN
 from bridges.outlet import Unreachable
 from bridges.schedule import Schedule
 from messaging.content import check_content
-from messaging.errors import BadRequest, Conflict, RecadoError
+from messaging.errors import BadRequest, Conflict, RecadoError, UnknownTopic
 from messaging.model import is_topic_name
 from messaging.node import Node
 from messaging.settings import Settings
@@ -232,5 +232,5 @@ def digest(data: bytes) -> bytes:
 
 
 def passes(exc: Exception) -> bool:
-    """Whether a failure ends by itself: of NATS, or of the database."""
-    return isinstance(exc, (*TROUBLE, Unreachable)) or is_passing(exc)
+    """Whether a failure ends by itself: of NATS, of the database, or a topic that was deleted just now."""
+    return isinstance(exc, (*TROUBLE, Unreachable, UnknownTopic)) or is_passing(exc)
