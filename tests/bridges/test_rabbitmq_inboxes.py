@@ -51,13 +51,13 @@ async def test_what_lay_in_the_queue_before_its_user_was_known(rabbit: Rabbit, d
 
 async def test_a_thousand_in_order_though_it_is_killed_in_the_middle(rabbit: Rabbit, database: str) -> None:
     ana = fresh("ana")
-    await rabbit.put(ana, *offers(range(1000)), message_ids=[str(number) for number in range(300)])
+    await rabbit.put(ana, *offers(range(1000)), message_ids=[str(number) for number in range(1000)])
     await rabbit.keeps(ana)
     async with office(rabbit, database) as desk:
         await desk.node.actions.know(ana)
         await desk.has(f"@{ana}", 50)
         await rabbit.restart()
-        assert await desk.has(f"@{ana}", 1000, 60) == [str(number) for number in range(300)]
+        assert await desk.has(f"@{ana}", 1000, 60) == [str(number) for number in range(1000)]
         await until(lambda: desk.is_drained(ana))
     assert await rabbit.waiting(ana) == 0, "all were acknowledged"
 
