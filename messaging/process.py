@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -56,4 +57,6 @@ def run_process(
     while isinstance(cause, BaseExceptionGroup):  # what several tasks met has one cause, the first
         cause = cause.exceptions[0]
     if cause is not None:
-        sys.exit(f"{program}: {cause}")
+        taken = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
+        advice = " Another program has this port: choose others with WS_PORT and API_PORT." if taken else ""
+        sys.exit(f"{program}: {cause}{advice}")

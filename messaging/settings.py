@@ -153,7 +153,10 @@ class Settings:
                 f"JWT_SECRET: it has fewer than {SECRET_BYTES} bytes; a good one is made by: openssl rand -hex 32"
             )
         if self.auth_mode == "key" and not self.api_key:
-            raise SettingsError("API_KEY: it is needed with AUTH_MODE=key; choose a long random one")
+            raise SettingsError(
+                "API_KEY: it is needed with AUTH_MODE=key, the default on an address that others reach; "
+                "choose a long random one"
+            )
         if self.auth_mode == "open" and not is_loopback(self.api_host) and not nets_given:
             raise SettingsError(
                 "OPEN_NETS: AUTH_MODE=open lets anyone act as anyone; on an address that others reach, "

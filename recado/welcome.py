@@ -28,7 +28,7 @@ async def welcome(settings: Settings, actions: Actions, tokens: Tokens) -> str:
             await actions.know(user)
             lines.append(f"  wscat -c {settings.ws_url}/{tokens.issue(user)[0]}   # {user}")
     else:
-        lines.append("Make tokens: python scripts/gen_tokens.py omar diego")
+        lines.append("Make tokens: .venv/bin/python -m recado token omar diego --key $API_KEY")
     lines += [
         "",
         "Make a topic:",

@@ -19,8 +19,8 @@ PAYLOAD_BYTES = 2048  # base64 makes 4 of 3, and a token has at most 4096
 Payload = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 
 
-class TokenWish(msgspec.Struct, frozen=True):
-    """For whom, for how long, and what else the token says."""
+class TokenWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For whom, for how long, and what else the token says. No other field: a restriction must not be overlooked."""
 
     user: Name
     expires_in: Lifetime = ONE_DAY

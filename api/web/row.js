@@ -2,6 +2,7 @@
 
 import { contentElement } from "./content.js";
 import { el, icon } from "./dom.js";
+import { readable } from "./names.js";
 import { dayOf } from "./rows.js";
 import { addressOf, face } from "./sidebar.js";
 import { locale, say } from "./texts.js";
@@ -35,7 +36,7 @@ export function gapText({ from, to, reason }) {
 }
 
 function message({ entry, isFirst, time }, given) {
-  const who = entry.mine ? say("you") : entry.sender;
+  const who = entry.mine ? say("you") : readable(entry.sender);
   const body = el("div", { className: "body" }, contentElement(entry.content, given.unfoldedOf(entry)));
   const side = isFirst ? face(entry.sender) : stamp(time);
   const head = isFirst ? el("header", {}, el("span", { className: "sender", textContent: who }), stamp(time)) : null;

@@ -1,6 +1,7 @@
 // The list of conversations, with what is unread in each.
 
 import { el, icon, iconButton } from "./dom.js";
+import { readable } from "./names.js";
 import { say } from "./texts.js";
 
 const ICONS = { inbox: "inbox", public: "hash", private: "lock" };
@@ -72,7 +73,7 @@ function refreshed(item, conversation, unread, open) {
 }
 
 export function nameOf(conversation) {
-  return conversation.kind === "inbox" ? say("inbox") : conversation.name;
+  return conversation.kind === "inbox" ? say("inbox") : readable(conversation.name);
 }
 
 /** A person, drawn as the first letters of the name. */

@@ -132,3 +132,9 @@ async def test_a_claim_that_would_not_be_understood_is_not_issued(locked: Door, 
     body = {"user": "ana", "payload": {"topics": claim}}
     said = await locked.ask("POST", f"{V1}/tokens", 400, token=KEY, json=body)
     assert "topics" in said["message"]
+
+
+async def test_a_claim_that_stands_where_it_is_not_read_makes_no_token_for_everything(door: Door) -> None:
+    wish = {"user": "ana", "topics": {"read": ["a"]}}
+    answer = await door.ask("POST", "/api/v1/tokens", 400, json=wish)
+    assert "topics" in answer["message"]

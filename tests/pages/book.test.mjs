@@ -152,3 +152,11 @@ test("every language says everything, with the same places", () => {
   }
   assert.deepEqual([chosen(["de-DE", "it-CH", "en"]), chosen(["fr"]), chosen([])], ["it", "en", "en"]);
 });
+
+test("names from other systems are shown as they are called there", async () => {
+  const { readable } = await import("../../api/web/names.js");
+  assert.equal(readable("Fourth%3Alobby"), "Fourth:lobby");
+  assert.equal(readable("net%20core%2F17"), "net core/17");
+  assert.equal(readable("ana"), "ana");
+  assert.equal(readable("100%"), "100%");
+});
