@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 MEASURE_EVERY = 10.0  # seconds
 _LOCK = 0x5245_4341_444F + 2
 
+BROKERS = ("nats", "rabbitmq")  # the kinds of bridges that the configuration names
+
 Run = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -50,6 +52,7 @@ class Bridging:
         await take_turns(self._dsn, _LOCK, self._work)
 
     async def _work(self) -> None:
+        await self._node.book.disown(BROKERS, [out.name for out in self._outs])
         async with asyncio.TaskGroup() as tasks:
             for out in self._outs:
                 tasks.create_task(self._serve(out), name=f"bridge {out.name}")
@@ -58,6 +61,12 @@ class Bridging:
             tasks.create_task(self._measure(), name="bridges' figures")
 
     async def _serve(self, out: Out) -> None:
+        """Until cancelled. What is forgotten while it is configured begins anew, with what comes from then on."""
+        while True:
+            await self._serve_once(out)
+            log.warning("bridge %s was forgotten, but it is configured: it begins anew", out.name)
+
+    async def _serve_once(self, out: Out) -> None:
         user_id = await self._registered(out)
         log.info("bridge %s: topics %s to %s", out.name, out.topics, out.kind)
         outlet = out.outlet()

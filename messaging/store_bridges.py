@@ -102,6 +102,10 @@ class BridgeBook:
         rows = await self._pool.fetch("bridges_all", name)
         return [Report(**{field: row[field] for field in fields}) for row in rows]
 
+    async def disown(self, kinds: Sequence[str], names: Sequence[str]) -> None:
+        """Bridges of these kinds, but for these, are configured no more: say so."""
+        await self._pool.fetch("bridges_disown", list(kinds), list(names))
+
     async def touch(self) -> None:
         """Bridges are there, also where nothing moves: an inbox keeps what they have not had yet."""
         await self._pool.fetch("bridges_touch")

@@ -40,7 +40,9 @@ BEGIN
         RETURN NULL;
     END IF;
     INSERT INTO recado.bridges AS b (user_id, name, kind, topics) VALUES (bridge, called, of_kind, pattern)
-    ON CONFLICT (user_id) DO UPDATE SET kind = excluded.kind, topics = excluded.topics;
+    ON CONFLICT (user_id) DO UPDATE SET kind = excluded.kind, topics = excluded.topics,
+        state = CASE WHEN b.attempts = 0 THEN 'up' ELSE b.state END,
+        reason = CASE WHEN b.attempts = 0 AND NOT b.paused THEN NULL ELSE b.reason END;
     -- In the order of the locks: every head that this touches, then memberships, then the user.
     PERFORM FROM recado.heads AS h JOIN recado.topics AS t ON t.id = h.topic_id
     WHERE t.name LIKE pattern ORDER BY h.topic_id FOR NO KEY UPDATE OF h;

@@ -311,6 +311,12 @@ ORDER BY b.name;
 UPDATE recado.devices AS d SET seen_at = now() FROM recado.bridges AS b
 WHERE d.user_id = b.user_id AND d.seen_at < now() - interval '1 day';
 
+-- name: bridges_disown
+-- Bridges of these kinds that no configuration names any more: nobody serves them.
+UPDATE recado.bridges SET state = 'waiting', attempts = 0, since = now(),
+       reason = 'it is not configured any more: configure it again, or forget it'
+WHERE kind = ANY ($1) AND name <> ALL ($2) AND NOT paused;
+
 -- name: bridge_standing
 -- One bridge as its lane must know it, and the version of its user.
 SELECT b.name, b.kind, b.paused, b.state, b.attempts, b.since, u.version
