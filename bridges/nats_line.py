@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from bridges.outlet import Unreachable
 
 log = logging.getLogger(__name__)
 
+CLOSING = 5.0  # seconds
 PATIENCE = 5.0  # seconds that a server has to answer
 CONNECTING = 3
 PING_SECONDS = 5  # the library's default notices a half-open line only after minutes
@@ -120,7 +122,9 @@ async def let_go(client: Client) -> None:
     writer: Any = getattr(client._transport, "_io_writer", None)
     if writer is not None:
         writer.transport.abort()
-    await client.close()
+    with suppress(TimeoutError):  # of what it still waits for nothing is left to us
+        async with asyncio.timeout(CLOSING):
+            await client.close()
 
 
 async def confirm(client: Client) -> None:

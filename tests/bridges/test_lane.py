@@ -154,6 +154,9 @@ async def test_who_wants_no_more_is_paused_and_what_comes_is_kept(database: str)
         async with serving(Lane(user_id, system, node, schedule=QUICK)):
             await publish(node, "news.today", "1")
             await asyncio.wait_for(gone.wait(), 10)
+            async with asyncio.timeout(10):
+                while not (await node.book.reports())[0].paused:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
             system.answer = lambda parcel: None
             await publish(node, "news.today", "2")
             await node.bridges.pause("paper", False)

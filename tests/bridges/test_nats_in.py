@@ -281,6 +281,7 @@ async def test_without_a_stream_a_plain_subscription_will_do(database: str) -> N
         assert letter.content == '"2"', "the same id, other bytes"
 
 
+@pytest.mark.faults
 async def test_core_waits_for_the_database_and_keeps_the_order(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with nats_server() as server, working(database) as node, server.client() as client:
         fails, real = [3], nats_in.submit

@@ -49,6 +49,7 @@ async def test_what_lay_in_the_queue_before_its_user_was_known(rabbit: Rabbit, d
         assert await desk.has(f"@{ana}", 30) == [str(number) for number in range(30)]
 
 
+@pytest.mark.faults
 async def test_a_thousand_in_order_though_it_is_killed_in_the_middle(rabbit: Rabbit, database: str) -> None:
     ana = fresh("ana")
     await rabbit.put(ana, *offers(range(1000)), message_ids=[str(number) for number in range(1000)])

@@ -126,7 +126,7 @@ async def stored(server: Recado, topic: str) -> list[int]:
         await connection.close()
 
 
-async def until_stored(server: Recado, topic: str, wanted: list[int], timeout: float = 10) -> None:
+async def until_stored(server: Recado, topic: str, wanted: list[int], timeout: float = 30) -> None:
     """Wait until the database holds just these of a topic's messages: nothing announces a purge."""
     async with asyncio.timeout(timeout):
         while await stored(server, topic) != wanted:  # noqa: ASYNC110
