@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from bridges.cancelling import heed_cancel
 from bridges.outlet import Gone, Outlet, Parcel, Undeliverable, Unreachable, original
 from bridges.schedule import FAILING_AFTER, Pace, Schedule
 from messaging.cursors import Cursors
@@ -26,9 +27,9 @@ from messaging.metrics import Metrics
 from messaging.model import Entry, Gap, Membership, Message, Page
 from messaging.node import Node
 from messaging.replay import read_replay
+from messaging.retrying import retrying
 from messaging.store import Store
 from messaging.store_bridges import BridgeBook, DeadLetter, Standing, State
-from messaging.store_pool import is_passing, pauses
 from messaging.watch import Ear, Watch
 
 log = logging.getLogger(__name__)
@@ -74,15 +75,10 @@ class Lane:
     async def run(self) -> None:
         """Serve until cancelled. Cancelling is safe: what is in flight is sent again, with the same id."""
         with self._watch.listen(self._user_id) as ear:
-            for pause in pauses():
-                try:
-                    await self._serve(ear)
-                    return
-                except Exception as exc:
-                    if not is_passing(exc):
-                        raise
-                    log.warning("bridge %s waits for the database: %s", self._name, exc)
-                await asyncio.sleep(pause)
+            await retrying(lambda: self._serve(ear), self)
+
+    def __str__(self) -> str:
+        return f"bridge {self._name}"
 
     @property
     def _name(self) -> str:
@@ -181,6 +177,7 @@ class Lane:
         return False
 
     async def _may_go_on(self, ear: Ear, berth: Berth) -> bool:
+        heed_cancel()
         if ear.take_poke():
             await self._look(ear)
         moored = self._berths.get(berth.membership.topic.id) is berth

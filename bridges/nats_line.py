@@ -18,6 +18,7 @@ import msgspec
 from nats.aio.client import Client
 from nats.errors import Error, NoRespondersError, SlowConsumerError, TimeoutError
 
+from bridges.cancelling import heed_cancel
 from bridges.outlet import Unreachable
 
 log = logging.getLogger(__name__)
@@ -144,6 +145,7 @@ async def confirm(client: Client) -> None:
 
 async def ping(client: Client) -> None:
     await client.flush(int(PATIENCE))
+    heed_cancel()
     if not client.is_connected:  # then `flush` returns without having asked
         raise OSError("the line has broken")
 
@@ -157,8 +159,10 @@ async def streams_of(client: Client, subject: str) -> list[str]:
     try:
         request = msgspec.json.encode({"subject": subject})
         answer = await client.request("$JS.API.STREAM.NAMES", request, timeout=PATIENCE)
+        heed_cancel()
         names = msgspec.json.decode(answer.data, type=Names)
     except NoRespondersError:
+        heed_cancel()
         raise NoJetStream from None
     except msgspec.MsgspecError as exc:
         raise Error(f"JetStream's answer is not understood: {exc}") from None

@@ -14,11 +14,11 @@ from bridges.lane import Lane
 from bridges.outlet import Outlet, Parcel, Undeliverable
 from bridges.schedule import Pace, Schedule
 from bridges.webhook import WebhookOutlet
-from messaging.errors import RecadoError
+from messaging.errors import RecadoError, Unavailable
 from messaging.integrator.news import Platform, Style
 from messaging.node import Node
+from messaging.retrying import retrying
 from messaging.settings import Settings
-from messaging.store_pool import is_passing, pauses
 
 log = logging.getLogger(__name__)
 
@@ -99,9 +99,7 @@ class PlatformLanes:
         """Begin what is new, end what is no more. Without the database all stays as it is."""
         try:
             wanted = jobs_for(await self._node.platforms.platforms())
-        except Exception as exc:
-            if not is_passing(exc):
-                raise
+        except Unavailable as exc:
             log.warning("platforms are looked for later: %s", exc)
             return
         self._running = {job: task for job, task in self._running.items() if not task.done()}
@@ -132,14 +130,6 @@ class PlatformLanes:
         client = self._client()
         importer = Importer(platform_id, self._node.platforms, self._node.integrator, client)
         try:
-            for pause in pauses():
-                try:
-                    await importer.run()
-                    return
-                except Exception as exc:
-                    if not is_passing(exc):
-                        raise
-                    log.warning("an import waits for the database: %s", exc)
-                await asyncio.sleep(pause)
+            await retrying(importer.run, "an import")
         finally:
             await client.close()

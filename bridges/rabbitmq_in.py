@@ -16,16 +16,17 @@ from typing import Protocol
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
+from bridges.cancelling import heed_cancel
 from bridges.incoming import Incoming, bury, submit
 from bridges.rabbitmq_form import Delivery, number_of
 from bridges.rabbitmq_line import ANSWER_TIME, Failures, Line, lost, reason
 from bridges.schedule import Schedule
-from messaging.errors import BadRequest, Conflict, RecadoError
+from messaging.errors import BadRequest, Conflict, RecadoError, Unavailable
 from messaging.node import Node
 from messaging.replay import Settled
+from messaging.retrying import backoff_delays
 from messaging.settings import Settings
 from messaging.store_append import Verdict
-from messaging.store_pool import is_passing, pauses
 
 log = logging.getLogger(__name__)
 
@@ -79,13 +80,15 @@ class Reception:
     async def run(self) -> None:
         """Until cancelled, which is safe: what is not acknowledged comes again. Raises one of `Failures`."""
         while True:
+            heed_cancel()
             await self._more.wait()
             self._more.clear()
             while self._queue:
                 await self._see_through([self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
 
     async def _see_through(self, batch: list[Waiting]) -> None:
-        for pause in pauses():
+        for pause in backoff_delays():
+            heed_cancel()
             batch = await self._store(batch)
             if not batch:
                 return
@@ -100,7 +103,7 @@ class Reception:
             try:
                 under_way.append((waiting, await self._submit(waiting.delivery)))
             except RecadoError as exc:
-                if is_passing(exc):  # nothing overtakes it
+                if isinstance(exc, Unavailable):  # nothing overtakes it
                     left = [*left, *batch[place:]]
                     break
                 if not await self._settle(waiting, exc):
@@ -119,7 +122,7 @@ class Reception:
         return True
 
     async def _is_buried(self, waiting: Waiting, exc: RecadoError) -> bool:
-        if is_passing(exc):
+        if isinstance(exc, Unavailable):
             return False
         waiting.tries += 1
         if not isinstance(exc, BadRequest | Conflict) and waiting.tries < self._inlet.tries:
@@ -129,9 +132,7 @@ class Reception:
             await bury(
                 self._node, self._inlet.name, topic, number_of(delivery), delivery.queue, delivery.body, exc.message
             )
-        except RecadoError as failure:
-            if not is_passing(failure):
-                raise
+        except Unavailable:
             return False
         return True
 
@@ -158,6 +159,7 @@ class Reader:
     async def run(self) -> None:
         """Until cancelled, which is safe. A failure of our own passes through."""
         while True:
+            heed_cancel()
             line = Line(self._url, self._inlet.name)
             try:
                 await self._serve(line)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource, ChannelPreconditionFailed
 
+from bridges.cancelling import heed_cancel
 from bridges.config import RabbitIn
 from bridges.incoming import Incoming
 from bridges.rabbitmq_form import QUEUE_RULE, Delivery, is_queue_name, read_content, read_offer
@@ -87,10 +88,12 @@ class Inboxes:
             after = ""
             while names := await self._names(after):
                 for name in names:
+                    heed_cancel()
                     if name not in self._consumed and self._may_read(name):
                         await self._open(line, channel, name, reception.take_from(name))
                 after = names[-1]
                 await asyncio.sleep(BREATH)
+            heed_cancel()
             reception.opened.set()
             await asyncio.sleep(LOOK_EVERY)
             while not ended.empty():  # deleted: it is made again, as its user is still known

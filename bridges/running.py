@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from bridges.lane import Lane
@@ -14,7 +15,7 @@ from bridges.outlet import Outlet
 from messaging.errors import Unavailable
 from messaging.node import Node
 from messaging.patterns import like
-from messaging.store_pool import is_passing, pauses
+from messaging.retrying import retrying
 from messaging.store_turn import take_turns
 
 log = logging.getLogger(__name__)
@@ -76,13 +77,8 @@ class Bridging:
             await outlet.close()
 
     async def _registered(self, out: Out) -> int:
-        for pause in pauses():
-            try:
-                return await self._node.book.register(out.name, out.kind, like(out.topics))
-            except Unavailable as exc:
-                log.warning("bridge %s waits for the database: %s", out.name, exc)
-            await asyncio.sleep(pause)
-        raise AssertionError("unreachable")
+        register = partial(self._node.book.register, out.name, out.kind, like(out.topics))
+        return await retrying(register, f"bridge {out.name}")
 
     async def _measure(self) -> None:
         """Lag, oldest age and dead letters of every bridge, from the store; and that bridges count as seen."""
@@ -95,7 +91,6 @@ class Bridging:
                     metrics.bridge_lag.labels(report.name).set(report.lag)
                     metrics.bridge_oldest.labels(report.name).set(max(0.0, age))
                     metrics.bridge_dead.labels(report.name).set(report.dead)
-            except Exception as exc:
-                if not is_passing(exc):
-                    raise
+            except Unavailable as exc:
+                log.debug("the figures of bridges wait for the database: %s", exc)
             await asyncio.sleep(MEASURE_EVERY)

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from messaging.errors import BadRequest, Conflict, NotAMember, RecadoError, Unavailable, UnknownTopic
 from messaging.metrics import Metrics
 from messaging.model import Appended, Message
-from messaging.store_append import Draft, HeadsHeld, Log, OutcomeUnknown, Passing, Refused, Verdict
-from messaging.store_pool import pauses
+from messaging.retrying import backoff_delays
+from messaging.store_append import Draft, HeadsHeld, Log, OutcomeUnknown, Refused, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ class Appender:
     async def _serve_held(self) -> None:
         while True:
             await self._more_held.wait()
-            for pause in pauses():
+            for pause in backoff_delays():
                 await self._append_released()
                 if not self._held:
                     self._more_held.clear()
@@ -175,7 +175,7 @@ class Appender:
     async def _append_released(self) -> None:
         try:
             free = await self._side_writer.free_heads(list(self._held))
-        except Passing:
+        except Unavailable:
             return
         for topic_id in free:
             queue = self._held[topic_id]
@@ -191,7 +191,7 @@ class Appender:
         topics = {waiting.draft.topic_id for waiting in batch}
         try:
             held = topics - await self._writer.free_heads(list(topics))
-        except Passing:
+        except Unavailable:
             return batch
         for topic_id in held:
             self._held.setdefault(topic_id, deque())
@@ -204,11 +204,11 @@ class Appender:
         """Settle a batch, whatever it takes. Returns what is unsettled because a head was not to be had."""
         leaders, doubles = without_doubles(batch)
         drafts = [waiting.draft for waiting in leaders]
-        for pause in pauses():
+        for pause in backoff_delays():
             try:
                 with self._metrics.append_seconds.time():
                     verdicts = await writer.append(drafts)
-            except Passing as exc:
+            except Unavailable as exc:
                 log.warning("append failed, trying again: %s", exc)
                 await asyncio.sleep(pause)
                 continue

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
+from contextlib import suppress
 
+from messaging.errors import Unavailable
+from messaging.retrying import retrying
 from messaging.store import Move, Store
-from messaging.store_pool import is_passing, pauses
-
-log = logging.getLogger(__name__)
 
 FLUSH_EVERY = 0.3  # seconds; a flush may take the rest of the 500 ms
 BATCH = 5000
@@ -37,32 +36,22 @@ class Cursors:
         while True:
             await self._some.wait()
             await asyncio.sleep(FLUSH_EVERY)
-            for pause in pauses():
-                try:
-                    await self.flush()
-                    break
-                except Exception as exc:
-                    if not is_passing(exc):
-                        raise
-                    log.warning("cursors wait for the database: %s", exc)
-                await asyncio.sleep(pause)
+            await retrying(self.flush, "storing confirmations")
 
     async def settle(self) -> None:
         """Flush what is noted, so that a session that opens now starts where the one before it ended.
 
         While the database is away this does nothing: what was confirmed may then be delivered again.
         """
-        try:
-            if self._moves:
+        if self._moves:
+            with suppress(Unavailable):
                 await self.flush()
-        except Exception as exc:
-            if not is_passing(exc):
-                raise
 
     async def flush(self) -> None:
         """Move every cursor noted until now. Cancelling is safe: what was not moved stays noted.
 
-        Failures of the database pass through as they are.
+        Raises:
+            Unavailable: likewise.
         """
         async with self._flushing:
             while self._moves:

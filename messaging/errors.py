@@ -1,4 +1,4 @@
-"""Everything that can be said no to.
+"""All errors that a caller can receive, and what the store raises where a statement of ours is wrong.
 
 RecadoError
 ├── BadRequest            bad_request    400
@@ -12,7 +12,9 @@ RecadoError
 │   └── UnknownUser       unknown_user   404
 ├── Conflict              conflict       409
 ├── RateLimited           rate_limited   429  retryable
-└── Unavailable           unavailable    503  retryable
+└── Unavailable           unavailable    503  retryable: what passes by itself
+
+StatementFailed            a defect: it reaches no caller, but ends the task that meets it
 
 The class docstring is the message where none is given; ``code`` is the same on every door.
 """
@@ -116,3 +118,11 @@ class Unavailable(RecadoError):
     code = "unavailable"
     status = 503
     retryable = True
+
+
+class StatementFailed(Exception):
+    """PostgreSQL refuses a statement of ours, and would refuse it again. ``sqlstate`` says why, where it gave one."""
+
+    def __init__(self, message: str, sqlstate: str = "") -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate

@@ -7,15 +7,12 @@ just moved are purged first, from a hint in memory; a walk over all topics finds
 from __future__ import annotations
 
 import asyncio
-import logging
 from datetime import timedelta
 
 from messaging.model import MAX_LIFETIME
+from messaging.retrying import retrying
 from messaging.settings import Settings
 from messaging.store import DEVICE_KEPT, Store
-from messaging.store_pool import is_passing, pauses
-
-log = logging.getLogger(__name__)
 
 BATCH = 1000  # rows
 SLICE = 500  # topics of the walk at a time
@@ -44,15 +41,7 @@ class Housekeeping:
     async def run(self) -> None:
         """A round every second, until cancelled."""
         while True:
-            for pause in pauses():
-                try:
-                    await self.round()
-                    break
-                except Exception as exc:
-                    if not is_passing(exc):
-                        raise
-                    log.warning("housekeeping waits for the database: %s", exc)
-                await asyncio.sleep(pause)
+            await retrying(self.round, "housekeeping")
             await asyncio.sleep(EVERY)
 
     async def round(self) -> None:

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 
 from messaging.appender import BATCH_BYTES, notices
 from messaging.content import check_content
-from messaging.errors import BadRequest, Unavailable
+from messaging.errors import BadRequest
 from messaging.metrics import Metrics
 from messaging.model import Appended
+from messaging.retrying import retrying
 from messaging.settings import Settings
-from messaging.store_append import Draft, HeadsHeld, Passing, Refused, Verdict
+from messaging.store_append import Draft, HeadsHeld, Refused, Verdict
 from messaging.store_intake import IntakeStore, Posted, Turn
-from messaging.store_pool import pauses
 
 log = logging.getLogger(__name__)
 
@@ -101,13 +101,7 @@ class Intake:
     async def run(self) -> None:
         """Take in until cancelled. Cancelling is safe: what was not committed is still in the intake."""
         while True:
-            for pause in pauses():
-                try:
-                    await self._stretch()
-                    break
-                except (Passing, Unavailable) as exc:
-                    log.warning("the intake waits for the database: %s", exc)
-                await asyncio.sleep(pause)
+            await retrying(self._stretch, "the intake")
 
     async def _stretch(self) -> None:
         """Look until something is there or the stretch is over; a transaction of its own, or a pause."""

@@ -15,11 +15,10 @@ from typing import Any
 import msgspec
 
 from messaging.cursors import Cursors
-from messaging.errors import Unavailable, UnknownTopic
+from messaging.errors import UnknownTopic
 from messaging.model import Entry, Membership, Message, Topic, User
 from messaging.permissions import Caller, sees
 from messaging.store import Store
-from messaging.store_pool import is_passing
 
 DEVICE = ""
 MOST = 1000  # messages in one answer
@@ -128,7 +127,7 @@ class Pending:
             topic = behind.membership.topic
             if topic.name in topics or topic.kind == "direct":
                 await self._confirm(behind, left)
-        await self._flush()
+        await self._cursors.flush()
 
     async def _confirm(self, behind: _Behind, left: Names) -> None:
         membership = behind.membership
@@ -140,14 +139,6 @@ class Pending:
             return whole
 
         await self._walk(behind, confirm_run)
-
-    async def _flush(self) -> None:
-        try:
-            await self._cursors.flush()
-        except Exception as exc:
-            if not is_passing(exc):
-                raise
-            raise Unavailable from exc
 
     async def _behind(self, caller: Caller, user: User) -> list[_Behind]:
         await self._store.see_device(user.id, DEVICE)

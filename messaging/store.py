@@ -5,7 +5,6 @@ Reads, and writes that are harmless to repeat, are tried again while a failure m
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,8 +17,6 @@ from messaging.errors import Forbidden, UnknownTopic, UnknownUser
 from messaging.model import Kind, Membership, Message, Page, Role, Topic, User
 from messaging.store_append import Log
 from messaging.store_pool import Pool
-
-log = logging.getLogger(__name__)
 
 MAX_DEVICES = 16
 DEVICE_KEPT = timedelta(days=30)
@@ -258,7 +255,8 @@ class Store:
     async def move_cursors(self, moves: Sequence[Move]) -> set[int]:
         """Move cursors, only upwards. The ids of the inboxes among their topics.
 
-        Failures pass through as they are; moving again is harmless.
+        Raises:
+            Unavailable: moving again is harmless.
         """
         columns = zip(*((m.topic_id, m.membership_id, m.device, m.seq) for m in moves), strict=True)
         async with self.pool.connection() as connection, connection.transaction():

@@ -11,7 +11,9 @@ from typing import Literal
 
 import asyncpg
 
-from messaging.store_pool import Connection, Pool, connect, is_passing, pauses
+from messaging.errors import Unavailable
+from messaging.retrying import backoff_delays
+from messaging.store_pool import Connection, Pool, _is_transient, connect
 
 Witness = tuple[int, int, datetime]  # of a message: its topic's id, its seq, its sent_at
 Outcome = Literal["stored", "repeated", "conflict", "not_a_member", "unknown_topic"]
@@ -54,10 +56,6 @@ class Refused(Exception):
     """The database refuses something in the batch; nothing was written."""
 
 
-class Passing(Exception):
-    """A failure that passes by itself; nothing was written."""
-
-
 class OutcomeUnknown(Exception):
     """The COMMIT was sent, its answer lost, and the database can't tell any more."""
 
@@ -82,7 +80,7 @@ class Log:
         nothing wrong: a retry with the same key finds the first.)
 
         Raises:
-            HeadsHeld, Refused, Passing: nothing was written.
+            HeadsHeld, Refused, Unavailable: nothing was written.
             OutcomeUnknown: it may have been.
         """
         try:
@@ -96,9 +94,9 @@ class Log:
             raise HeadsHeld from exc
         except Exception as exc:
             await self._roll_back()
-            if not is_passing(exc):
+            if not _is_transient(exc):
                 raise Refused(str(exc)) from exc
-            raise Passing(str(exc)) from exc
+            raise Unavailable(str(exc)) from exc
         rows.sort(key=itemgetter(0))
         _, _, _, sent_at, xid = rows[0]
         verdicts = [Verdict(outcome, seq, sent_at) for _, outcome, seq, _, _ in rows]
@@ -106,14 +104,8 @@ class Log:
         return verdicts
 
     async def free_heads(self, topic_ids: Sequence[int]) -> set[int]:
-        """Which of these topics nobody holds now, or have gone. Raises Passing."""
-        try:
-            async with self._pool.connection() as connection:
-                rows = await connection.fetch(self._pool.text("heads_free"), topic_ids)
-        except Exception as exc:
-            if not is_passing(exc):
-                raise
-            raise Passing(str(exc)) from exc
+        """Which of these topics nobody holds now, or have gone. Raises Unavailable."""
+        rows = await self._pool.fetch("heads_free", list(topic_ids))
         return {row["topic_id"] for row in rows}
 
     async def _connected(self) -> Connection:
@@ -135,19 +127,19 @@ class Log:
         except Exception as exc:
             await self.close()
             if not await self._was_committed(xid, witness):
-                raise Passing(f"the COMMIT failed: {exc}") from exc
+                raise Unavailable(f"the COMMIT failed: {exc}") from exc
 
     async def _was_committed(self, xid: str, witness: Witness | None) -> bool:
         """Ask for the outcome of a COMMIT that was not answered.
 
         A crash or a lost connection ends every transaction under way, so "in progress" passes.
         """
-        for pause in pauses():
+        for pause in backoff_delays():
             try:
                 async with asyncio.timeout(ASK_FOR):
                     status = await self._ask(xid, witness)
             except Exception as exc:
-                if not is_passing(exc):
+                if not _is_transient(exc):
                     raise OutcomeUnknown(str(exc)) from exc
                 status = "in progress"
             if status is None:

@@ -13,14 +13,13 @@ from datetime import datetime
 
 import asyncpg
 
+from messaging.errors import StatementFailed, Unavailable
 from messaging.model import Kind
-from messaging.store_append import LOCK_TIMEOUT, Draft, HeadsHeld, Passing, Refused, Verdict, columns
+from messaging.store_append import LOCK_TIMEOUT, Draft, HeadsHeld, Refused, Verdict, columns
 from messaging.store_bridges import INTAKE
-from messaging.store_pool import Connection, Pool, is_passing
+from messaging.store_pool import Connection, Pool, our_errors
 
 _LOCK = 0x5245_4341_444F + 3
-_TIMED_OUT = asyncpg.IdleInTransactionSessionTimeoutError
-STUCK = 10  # seconds after which the server ends a turn whose node says nothing any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +57,14 @@ class Turn:
             HeadsHeld, Refused: the turn is void.
         """
         try:
-            rows = await self._connection.fetch(self._pool.text("append_batch"), *columns(drafts))
-        except asyncpg.LockNotAvailableError as exc:
-            raise HeadsHeld from exc
-        except Exception as exc:
-            if is_passing(exc):
-                raise
+            with our_errors():
+                rows = await self._connection.fetch(self._pool.text("append_batch"), *columns(drafts))
+        except StatementFailed as exc:
             raise Refused(str(exc)) from exc
+        except Unavailable as exc:
+            if isinstance(exc.__cause__, asyncpg.LockNotAvailableError):
+                raise HeadsHeld from exc
+            raise
         rows.sort(key=lambda row: row["n"])
         return [Verdict(row["outcome"], row["seq"], rows[0]["sent_at"]) for row in rows]
 
@@ -95,20 +95,12 @@ class IntakeStore:
 
         Raises:
             HeadsHeld, Refused: what `Turn.append` raised; nothing was written.
-            Passing: a failure that passes by itself.
+            Unavailable: likewise, and it passes by itself.
         """
-        try:
-            async with self._pool.connection() as connection, connection.transaction(isolation="read_committed"):
-                await connection.execute(
-                    f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s';"
-                    f"SET LOCAL idle_in_transaction_session_timeout = '{STUCK}s'"
-                )
-                has_turn = await connection.fetchval(self._pool.text("intake_turn"), _LOCK)
-                yield Turn(self._pool, connection) if has_turn else None
-        except Exception as exc:
-            if not is_passing(exc) and not isinstance(exc, _TIMED_OUT):
-                raise
-            raise Passing(f"{type(exc).__name__}: {exc}") from exc
+        async with self._pool.connection() as connection, connection.transaction(isolation="read_committed"):
+            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
+            has_turn = await connection.fetchval(self._pool.text("intake_turn"), _LOCK)
+            yield Turn(self._pool, connection) if has_turn else None
 
     async def held(self, topic_ids: Collection[int]) -> set[int]:
         """Those of the topics whose head somebody holds now. Raises Unavailable."""

@@ -11,11 +11,10 @@ from typing import Any
 
 import msgspec
 
-from messaging.errors import Unavailable
 from messaging.integrator.news import News, Person, Platform, Room
 from messaging.model import Appended, Kind, Message
 from messaging.store_append import Draft, columns
-from messaging.store_pool import Connection, Pool, is_passing
+from messaging.store_pool import Connection, Pool
 
 _LOCK = 0x5245_4341_444F + 4
 
@@ -204,15 +203,10 @@ class PlatformBook:
         Raises:
             Unavailable: the database is away, or busy for too long.
         """
-        try:
-            async with self._entry, self._pool.connection() as connection, connection.transaction():
-                await connection.fetch(self._pool.text("news_patience"))
-                await connection.fetch(self._pool.text("news_lock"), _LOCK)
-                yield Acceptance(self._pool, connection)
-        except Exception as exc:
-            if isinstance(exc, Unavailable) or not is_passing(exc):
-                raise
-            raise Unavailable from exc
+        async with self._entry, self._pool.connection() as connection, connection.transaction():
+            await connection.fetch(self._pool.text("news_patience"))
+            await connection.fetch(self._pool.text("news_lock"), _LOCK)
+            yield Acceptance(self._pool, connection)
 
 
 def _platform(row: Any) -> Platform:

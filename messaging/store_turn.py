@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
+from messaging.errors import Unavailable
 from messaging.queries import load_queries
-from messaging.store_pool import Connection, connect, is_passing, pauses
+from messaging.retrying import backoff_delays
+from messaging.store_pool import Connection, connect, our_errors
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +29,11 @@ async def take_turns(dsn: str, lock: int, work: Callable[[], Awaitable[None]]) -
     Two processes may overlap for some seconds where a line has broken: what is done in a turn must bear a repetition.
     Whatever ``work`` raises passes through.
     """
-    for pause in pauses():
+    for pause in backoff_delays():
         try:
             await _one_turn(dsn, lock, work)
             return
-        except Exception as exc:
-            if not isinstance(exc, TurnLost) and not is_passing(exc):
-                raise
+        except (TurnLost, Unavailable) as exc:
             log.warning("the turn is lost, asking again: %s", exc)
         await asyncio.sleep(pause)
 
@@ -60,17 +61,15 @@ async def _one_turn(dsn: str, lock: int, work: Callable[[], Awaitable[None]]) ->
 
 async def _wait_for_turn(connection: Connection, lock: int) -> None:
     while True:
-        if await connection.fetchval(load_queries()["turn_take"], lock):
-            return
+        with our_errors():
+            if await connection.fetchval(load_queries()["turn_take"], lock):
+                return
         await asyncio.sleep(ASK_EVERY)
 
 
 async def _check(connection: Connection) -> None:
     """Returns once the line is dead."""
-    try:
+    with suppress(Unavailable), our_errors():
         while True:
             await asyncio.sleep(CHECK_EVERY)
             await connection.fetchval(load_queries()["ping"], timeout=CHECK_TIMEOUT)
-    except Exception as exc:
-        if not is_passing(exc):
-            raise

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from itertools import islice
 
 from messaging.bus import Bus
+from messaging.errors import Unavailable
 from messaging.model import Appended, Changed, Notice, Voided
 from messaging.store import Store
-from messaging.store_pool import is_passing
 
 log = logging.getLogger(__name__)
 
@@ -128,9 +128,7 @@ class Watch:
             self._sweep_now.clear()
             try:
                 await self.sweep()
-            except Exception as exc:
-                if not is_passing(exc):
-                    raise
+            except Unavailable as exc:
                 log.warning("watching waits for the database: %s", exc)
 
     async def sweep(self) -> None:

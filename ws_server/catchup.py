@@ -15,8 +15,8 @@ from messaging.delivery import Place, between
 from messaging.errors import Unavailable, UnknownTopic
 from messaging.metrics import Metrics
 from messaging.pages import Pages, SharedPage
+from messaging.retrying import jittered
 from messaging.store import Store
-from messaging.store_pool import backoff
 from ws_server.hub import SessionFeed
 from ws_server.protocol import PIECE_BYTES, entry_frames, pieces
 from ws_server.session import Flow, Session
@@ -91,7 +91,7 @@ class CatchUp:
             while feed.wants_page and feed.position is not None:
                 await self._node_page(feed, feed.position)
         except Unavailable:
-            asyncio.get_running_loop().call_later(backoff(4), self.want_feed, feed)
+            asyncio.get_running_loop().call_later(jittered(4), self.want_feed, feed)
         except UnknownTopic:
             for session in list(feed.live):
                 self._stale(session)
@@ -119,7 +119,7 @@ class CatchUp:
                 written += size
         except Unavailable:
             session.flow = Flow.STEADY
-            asyncio.get_running_loop().call_later(backoff(4), self.want, session)
+            asyncio.get_running_loop().call_later(jittered(4), self.want, session)
             return
         self._metrics.chunks.inc()
         session.flow = Flow.STEADY

@@ -14,8 +14,8 @@ from messaging.errors import Unavailable
 from messaging.metrics import Metrics
 from messaging.model import Membership
 from messaging.permissions import sees
+from messaging.retrying import jittered
 from messaging.store import Store
-from messaging.store_pool import backoff
 from ws_server.catchup import CatchUp
 from ws_server.hub import Hub, SessionFeed
 from ws_server.session import Session
@@ -120,7 +120,7 @@ class Roster:
                     await self._reload(user_id)
                 except Unavailable:
                     self.look_again(user_id)
-                    await asyncio.sleep(backoff(4))
+                    await asyncio.sleep(jittered(4))
 
     async def _reload(self, user_id: int) -> None:
         """Bring every session of a user in step; the version is read first, so that a later change is seen again."""
@@ -165,7 +165,7 @@ class Roster:
                     await self.stay_seen()
             except Unavailable:
                 self._full_sweep.set()
-                await asyncio.sleep(backoff(4))
+                await asyncio.sleep(jittered(4))
 
     async def stay_seen(self) -> None:
         """Who is connected for weeks has not been away: its devices count. Raises Unavailable."""

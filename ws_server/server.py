@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import TypeVar
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -17,11 +17,10 @@ from messaging.actions import Actions
 from messaging.bus import Bus
 from messaging.cursors import Cursors
 from messaging.delivery import Place
-from messaging.errors import RecadoError
+from messaging.errors import RecadoError, Unavailable
 from messaging.metrics import Metrics
 from messaging.settings import Settings
 from messaging.store import Store
-from messaging.store_pool import is_passing
 from messaging.tokens import Tokens
 from ws_server.catchup import CatchUp
 from ws_server.gate import Gate, Guest
@@ -203,12 +202,9 @@ class Door:
         self._detach(session)
         if code >= 4000:
             session.send(Closing(code=code, reason=reason, reconnect=code < 4500, retry_after=retry_after))
-        try:
+        with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._cursors.flush()
-        except Exception as exc:
-            if not is_passing(exc):
-                raise
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 session.mute = True  # `close` writes its frame before it first waits

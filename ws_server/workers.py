@@ -15,8 +15,8 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 
+from messaging.retrying import jittered
 from messaging.settings import Settings
-from messaging.store_pool import backoff
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Workers:
             if self._stopping:
                 return
             failures = 0 if loop.time() - started > SETTLED else failures + 1
-            await asyncio.sleep(backoff(failures, base=0.1, cap=5) if failures else 0)
+            await asyncio.sleep(jittered(failures, base=0.1, cap=5) if failures else 0)
 
     def _count_ready(self) -> None:
         self._ready += 1

@@ -29,8 +29,8 @@ from messaging.errors import (
 from messaging.model import MAX_SEQ, Gap, Message, Page, Topic
 from messaging.pages import SharedPage
 from messaging.permissions import Past
+from messaging.retrying import jittered
 from messaging.store import Standing
-from messaging.store_pool import backoff
 from messaging.watch import Ear
 
 PAGE_BYTES = 64 * 1024
@@ -180,7 +180,7 @@ class Reading:
                     return shared.frames
                 await ear.wait(min(left, CHECK))
             except Unavailable:
-                await asyncio.sleep(min(left, backoff(4)))
+                await asyncio.sleep(min(left, jittered(4)))
         return _BEAT
 
     async def _page(self) -> SharedPage[bytes]:

@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error
 
 from messaging.buses.exchange import Exchange
-from messaging.store_pool import pauses
+from messaging.retrying import backoff_delays
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class NatsBus(Exchange):
 
     async def run(self) -> None:
         """Keep the line up until cancelled."""
-        for pause in pauses():
+        for pause in backoff_delays():
             try:
                 await self._connected()
             except (OSError, TimeoutError, Error) as exc:

@@ -8,14 +8,12 @@ pooler in transaction mode) and says nothing when it dies, so a heartbeat must c
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 from messaging.buses.exchange import HEARTBEAT_SECONDS, SILENCE_SECONDS, Exchange
 from messaging.queries import load_queries
-from messaging.store_pool import Connection, connect, is_passing, pauses
-
-log = logging.getLogger(__name__)
+from messaging.retrying import retrying
+from messaging.store_pool import Connection, connect, our_errors
 
 CHANNEL = "recado"
 PAYLOAD_MOST = 7_999  # bytes: https://www.postgresql.org/docs/current/sql-notify.html
@@ -38,18 +36,16 @@ class PostgresBus(Exchange):
 
     async def _forever(self, work: Callable[[Connection], Awaitable[None]]) -> None:
         """Do ``work`` with a connection; after a failure that passes, again with a new one."""
-        for pause in pauses():
+
+        async def with_connection() -> None:
+            connection = await connect(self._dsn)
             try:
-                connection = await connect(self._dsn)
-                try:
+                with our_errors():
                     await work(connection)
-                finally:
-                    connection.terminate()
-            except Exception as exc:
-                if not is_passing(exc):
-                    raise
-                log.warning("the bus has lost its line to PostgreSQL, trying again: %s", exc)
-            await asyncio.sleep(pause)
+            finally:
+                connection.terminate()
+
+        await retrying(with_connection, "the bus over PostgreSQL")
 
     async def _listen(self, connection: Connection) -> None:
         # The callback is synchronous: asyncpg makes a task of a coroutine, and tasks have no order.

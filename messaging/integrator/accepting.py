@@ -6,7 +6,6 @@ message for a known room goes to that room's platforms alone, and to its topic; 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -14,16 +13,15 @@ from typing import TypeVar
 import msgspec
 
 from messaging.bus import Bus
-from messaging.errors import Unavailable
 from messaging.integrator.desk import Desk
 from messaging.integrator.importing import Diff
 from messaging.integrator.news import OWN, OutsideId, Platform, RoomType, user_news
 from messaging.integrator.rooms import Members, settle_room
 from messaging.integrator.talk import Accepted, Said, accept, new_id
 from messaging.model import Changed, Message
+from messaging.retrying import retrying
 from messaging.store_bridges import PREFIX
 from messaging.store_platforms import PlatformBook
-from messaging.store_pool import backoff
 
 T = TypeVar("T")
 
@@ -87,12 +85,7 @@ class Integrator:
         await self._accept(platform, lambda desk: settle_list(desk, platform, diff))
 
     async def _accept(self, platform: Platform, work: Callable[[Desk], Awaitable[T]]) -> T:
-        for attempt in range(TRIES - 1):
-            try:
-                return await self._once(platform, work)
-            except Unavailable:
-                await asyncio.sleep(backoff(attempt, base=0.1))
-        return await self._once(platform, work)
+        return await retrying(lambda: self._once(platform, work), "acceptance", tries=TRIES, base=0.1)
 
     async def _once(self, platform: Platform, work: Callable[[Desk], Awaitable[T]]) -> T:
         """All that follows from one thing, in one transaction; then the bus hears of it."""

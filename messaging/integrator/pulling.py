@@ -10,7 +10,6 @@ from messaging.integrator.news import Platform
 from messaging.model import Entry, Membership, Message
 from messaging.replay import read_replay
 from messaging.store import Store
-from messaging.store_pool import is_passing
 from messaging.watch import Ear, Watch
 
 DEVICE = ""
@@ -82,12 +81,7 @@ class Pulling:
         if after > (await self._store.heads([membership.topic.id])).get(membership.topic.id, 0):
             raise BadRequest("after: this cursor is ahead of everything that you were given.")
         self._cursors.move(membership.topic.id, membership.id, DEVICE, after)
-        try:
-            await self._cursors.flush()
-        except Exception as exc:
-            if not is_passing(exc):
-                raise
-            raise Unavailable from exc
+        await self._cursors.flush()
         return after
 
     async def _page(self, membership: Membership, after: int, limit: int) -> Pulled:

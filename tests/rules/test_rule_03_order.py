@@ -278,8 +278,8 @@ async def test_a_passing_refusal_is_tried_again(database: str) -> None:
     codes = ["40001", "40P01", "57P01", "08006", "53300"]
     await run(
         database,
-        "CREATE SEQUENCE tries; CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE"
-        f" codes text[] := '{{{','.join(codes)}}}'; try integer := nextval('tries');"
+        "CREATE SEQUENCE public.tries; CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE"
+        f" codes text[] := '{{{','.join(codes)}}}'; try integer := nextval('public.tries');"
         " BEGIN IF try <= cardinality(codes) THEN RAISE EXCEPTION 'later' USING ERRCODE = codes[try]; END IF;"
         " RETURN NULL; END $$;"
         "CREATE TRIGGER fail AFTER INSERT ON recado.messages FOR EACH STATEMENT EXECUTE FUNCTION fail()",
@@ -287,7 +287,7 @@ async def test_a_passing_refusal_is_tried_again(database: str) -> None:
     async with desk(database) as ana:
         topic_id = await ana.topic("noticias")
         assert await ana.publish(topic_id, "a", "b") == [1, 2]
-        assert await value(database, "SELECT last_value FROM tries") == len(codes) + 1
+        assert await value(database, "SELECT last_value FROM public.tries") == len(codes) + 1
 
 
 async def test_a_deadlock_with_a_stranger_costs_nothing(database: str) -> None:

@@ -228,7 +228,6 @@ async def test_two_nodes_take_in_at_once_and_nothing_is_doubled(database: str) -
 
 async def test_a_node_that_froze_in_its_turn_is_not_waited_for(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server ends its transaction; it notices, and takes part again."""
-    monkeypatch.setattr(store_intake, "STUCK", 1)
     thawed = asyncio.Event()
     look = Intake._look
 

@@ -208,8 +208,8 @@ async def test_a_purge_deletes_in_batches(database: str, monkeypatch: pytest.Mon
         await prepare(ana, database, topic_id, what)
         await run(
             database,
-            "CREATE TABLE deleted (count bigint); CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-            " INSERT INTO deleted SELECT count(*) FROM gone; RETURN NULL; END $$;"
+            "CREATE TABLE public.deleted (count bigint); CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " INSERT INTO public.deleted SELECT count(*) FROM gone; RETURN NULL; END $$;"
             f"CREATE TRIGGER note AFTER DELETE ON recado.{'keys' if what == 'keys' else 'messages'}"
             " REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note()",
         )
@@ -217,7 +217,7 @@ async def test_a_purge_deletes_in_batches(database: str, monkeypatch: pytest.Mon
             await holder.execute("SELECT FROM recado.heads FOR UPDATE")
             async with asyncio.timeout(10):
                 await keeper(ana, retention=3600).round()
-        counts = await rows(database, "SELECT count FROM deleted WHERE count > 0")
+        counts = await rows(database, "SELECT count FROM public.deleted WHERE count > 0")
         assert counts == [(10,), (10,), (10,), (5,)]
 
 
