@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 
 from bridges.cancelling import heed_cancel
 from bridges.outlet import Gone, Outlet, Parcel, Undeliverable, Unreachable, original
-from bridges.schedule import FAILING_AFTER, Pace, Schedule
+from messaging.schedule import FAILING_AFTER, Pace, Schedule
 from messaging.cursors import Cursors
 from messaging.errors import UnknownTopic
 from messaging.metrics import Metrics

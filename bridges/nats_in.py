@@ -25,7 +25,7 @@ from bridges.nats_consumer import HEARTBEAT, Stream, find_stream, stand_ready
 from bridges.nats_line import TROUBLE, NoJetStream, connect, let_go, words
 from bridges.nats_out import ORIGIN
 from bridges.outlet import Unreachable
-from bridges.schedule import Schedule
+from messaging.schedule import Schedule
 from messaging.content import check_content
 from messaging.errors import BadRequest, Conflict, RecadoError, Unavailable, UnknownTopic
 from messaging.model import is_topic_name

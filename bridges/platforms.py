@@ -12,7 +12,7 @@ from bridges.guarded import Client
 from bridges.importing import Importer
 from bridges.lane import Lane
 from bridges.outlet import Outlet, Parcel, Undeliverable
-from bridges.schedule import Pace, Schedule
+from messaging.schedule import Pace, Schedule
 from bridges.webhook import WebhookOutlet
 from messaging.errors import RecadoError, Unavailable
 from messaging.integrator.news import Platform, Style

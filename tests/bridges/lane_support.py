@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 from bridges.lane import Lane
 from bridges.outlet import Parcel
-from bridges.schedule import Schedule
+from messaging.schedule import Schedule
 from messaging.bus import LocalBus
 from messaging.errors import RecadoError
 from messaging.node import Node

@@ -14,7 +14,7 @@ from town_support import heard, process, texts, town
 from bridges.answers import Suspicion
 from bridges.outlet import Parcel, Undeliverable
 from bridges.platforms import PER_SECOND, PlatformLanes, RoomsOutlet
-from bridges.schedule import Pace, Schedule
+from messaging.schedule import Pace, Schedule
 from bridges.webhook import WebhookOutlet
 from messaging.errors import Forbidden, RecadoError, Unavailable
 from messaging.integrator.news import Platform

@@ -14,7 +14,7 @@ from push_support import LOOPBACK, SHORT, Receiver
 
 from bridges.guarded import Client, Patience
 from bridges.platforms import PlatformLanes
-from bridges.schedule import Schedule
+from messaging.schedule import Schedule
 from messaging.integrator.news import Platform
 from messaging.integrator.talk import Said
 from messaging.node import Node
