@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from bridges.cancelling import heed_cancel
 from bridges.config import NatsIn
 from bridges.incoming import Incoming, bury, submit
 from bridges.nats_arrivals import Arrivals
@@ -24,14 +25,14 @@ from bridges.nats_consumer import HEARTBEAT, Stream, find_stream, stand_ready
 from bridges.nats_line import NoJetStream, connect
 from bridges.nats_out import ORIGIN
 from bridges.outlet import Unreachable
-from messaging.schedule import Schedule
 from messaging.buses.nats_connection import TROUBLE, let_go, words
 from messaging.content import check_content
-from messaging.errors import BadRequest, Conflict, RecadoError, UnknownTopic
+from messaging.errors import BadRequest, Conflict, RecadoError, Unavailable, UnknownTopic
 from messaging.model import is_topic_name
 from messaging.node import Node
+from messaging.retrying import backoff_delays
+from messaging.schedule import Schedule
 from messaging.settings import Settings
-from messaging.store_pool import is_passing, pauses
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class NatsInlet:
     async def run(self) -> None:
         """Until cancelled, which is safe: what is not acknowledged comes again."""
         while True:
+            heed_cancel()
             try:
                 self._ours = await self._origin()
                 await self._serve()
@@ -134,6 +136,7 @@ class NatsInlet:
         await client.subscribe(subject, cb=arrivals.take)
         self._opened(f"stream {stream.name}")
         while True:
+            heed_cancel()
             messages = await arrivals.some(3 * HEARTBEAT)
             if not messages:
                 raise Unreachable("the consumer is silent: it or its stream has gone, or the server hangs")
@@ -152,6 +155,7 @@ class NatsInlet:
         self._opened("core NATS")
         asked = time.monotonic()
         while True:
+            heed_cancel()
             messages = await arrivals.some(ASK_AGAIN)
             await self._store_patiently([self._unnumbered(message) for message in messages])
             if time.monotonic() - asked >= ASK_AGAIN:
@@ -170,7 +174,7 @@ class NatsInlet:
 
     async def _store_patiently(self, arrivals: list[Arrival]) -> None:
         """Nobody else has them: wait for the database. What it answered to is not stored again."""
-        for pause in pauses():
+        for pause in backoff_delays():
             arrivals = await self._store_all(arrivals)
             if not arrivals:
                 return
@@ -234,4 +238,4 @@ def digest(data: bytes) -> bytes:
 
 def passes(exc: Exception) -> bool:
     """Whether a failure ends by itself: of NATS, of the database, or a topic that was deleted just now."""
-    return isinstance(exc, (*TROUBLE, Unreachable, UnknownTopic)) or is_passing(exc)
+    return isinstance(exc, (*TROUBLE, Unreachable, Unavailable, UnknownTopic))

@@ -20,11 +20,11 @@ from bridges.cancelling import heed_cancel
 from bridges.incoming import Incoming, bury, submit
 from bridges.rabbitmq_form import Delivery, number_of
 from bridges.rabbitmq_line import ANSWER_TIME, Failures, Line, lost, reason
-from messaging.schedule import Schedule
 from messaging.errors import BadRequest, Conflict, RecadoError, Unavailable
 from messaging.node import Node
 from messaging.replay import Settled
 from messaging.retrying import backoff_delays
+from messaging.schedule import Schedule
 from messaging.settings import Settings
 from messaging.store_append import Verdict
 

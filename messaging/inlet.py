@@ -12,75 +12,26 @@ topic's messages are appended as one batch, in order, and acknowledged after COM
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import random
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-import msgspec
-
-from messaging.errors import BadRequest, Conflict, RecadoError, Unavailable, UnknownTopic
+from messaging.arrivals import Arrival, Storing
 from messaging.health import Health
-from messaging.news import kind_of_unowned
 from messaging.node import Node
-from messaging.permissions import BACKEND, Aim
 from messaging.retrying import backoff_delays, retrying
 from messaging.schedule import Schedule
 from messaging.settings import Settings
-from messaging.store_append import Verdict
-from messaging.store_bridges import DeadLetter
 from messaging.watch import Ear
 
 log = logging.getLogger(__name__)
 
 WINDOW = 8 * 1024 * 1024  # bytes in our hands; beyond it nothing is taken from the source
-OVERHEAD = 1024  # bytes that a message costs beside its own
 IDLE = 60.0  # seconds; a poke comes long before
 TRIES = 5
-SHOWN = 16 * 1024  # characters of a message that can't be stored, kept to be looked at
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """What is to be stored. ``content``: JSON that `check_content` has passed. ``ttl``: seconds."""
-
-    sender: str
-    content: str
-    ttl: int | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Arrival:
-    """One message of a source, until it is acknowledged.
-
-    ``came_by``: the subject or queue, shown with a dead letter. ``raw``: the body as it came, any bytes.
-    ``topic``: where it goes, a topic or an inbox (`@name`), made if need be; any text.
-    ``key``: the same at each delivery, None where nothing tells it from another like it.
-    ``read``: what is to be stored; or why it can't be; or None: it is one of our own, and only acknowledged.
-    ``receipt``: the source's own: what it acknowledges by.
-    """
-
-    came_by: str
-    raw: bytes
-    topic: str
-    key: str | None
-    read: Incoming | RecadoError | None
-    receipt: Any = None
-    tries: int = 0  # in vain
-
-    @property
-    def weight(self) -> int:
-        return len(self.raw) + OVERHEAD
-
-    def number(self) -> int:
-        """What stands for its seq as a dead letter: buried once more it is the same one."""
-        told_by = f"{self.came_by}\0{self.key or ''}\0".encode(errors="surrogatepass") + self.raw
-        return int.from_bytes(hashlib.blake2b(told_by, digest_size=6).digest(), "big")
 
 
 class SourceLost(Exception):
@@ -134,9 +85,8 @@ class Inlet:
         self._kind = kind
         self._source = source
         self._node = node
-        self._settings = settings
+        self._storing = Storing(name, tries, node, settings)
         self._schedule = schedule or Schedule()
-        self._tries = tries
         self._topics: dict[str, deque[Arrival]] = {}  # what waits, by topic
         self._held = 0  # bytes
         self._changed = asyncio.Event()  # of `_held`
@@ -229,104 +179,17 @@ class Inlet:
         delays = backoff_delays()
         while waiting:
             batch = [waiting.popleft() for _ in range(len(waiting))]
-            left = await self._store(topic, batch)
+            left = await self._storing.store(topic, batch)
             if settled := [arrival for arrival in batch if arrival not in left]:
                 await self._source.acknowledge(settled)
                 self._held -= sum(arrival.weight for arrival in settled)
                 self._changed.set()
             if left:
-                waiting.extendleft(reversed(left))  # dict: in order
+                waiting.extendleft(reversed(left))
                 await asyncio.sleep(next(delays))
             else:
                 delays = backoff_delays()
         del self._topics[topic]
-
-    async def _store(self, topic: str, batch: list[Arrival]) -> dict[Arrival, None]:
-        """Submit all, then await what became of each. Those that are to be tried again, in order.
-
-        The appender keeps the order of what one origin submits: what is behind one that is `Unavailable` is so too.
-        """
-        aim: Aim | None = None
-        outcomes: list[tuple[Arrival, RecadoError | asyncio.Future[Verdict | RecadoError] | None]] = []
-        for place, arrival in enumerate(batch):
-            outcome: RecadoError | asyncio.Future[Verdict | RecadoError] | None
-            if isinstance(read := arrival.read, Incoming):
-                try:
-                    aim = aim or await self._aim(topic, read.sender)
-                    outcome = self._submit(aim, read, arrival.key)
-                except (BadRequest, Conflict) as exc:
-                    outcome = exc
-                except RecadoError as exc:  # it is tried again, and nothing overtakes it
-                    outcomes += [(arrival, exc), *((behind, Unavailable()) for behind in batch[place + 1 :])]
-                    break
-            else:
-                outcome = read
-            outcomes.append((arrival, outcome))
-        left: dict[Arrival, None] = {}
-        for arrival, outcome in outcomes:
-            became = await outcome if isinstance(outcome, asyncio.Future) else outcome
-            if not await self._is_settled(arrival, became):
-                left[arrival] = None
-        return left
-
-    async def _aim(self, topic: str, sender: str) -> Aim:
-        """Where it goes, made if need be. Raises RecadoError."""
-        actions = self._node.actions
-        if topic.startswith("@"):
-            await actions.know(topic[1:])
-            return await actions.aim(BACKEND, topic)
-        with suppress(UnknownTopic):
-            aim = await actions.aim(BACKEND, topic)
-            if aim.topic.kind != "direct":  # a user of this name has an inbox, which was not meant
-                return aim
-        owner = await actions.know(sender)
-        with suppress(Conflict):  # somebody else was faster
-            await actions.create_topic(BACKEND, topic, owner, kind_of_unowned(self._settings))
-        return await actions.aim(BACKEND, topic)
-
-    def _submit(self, aim: Aim, read: Incoming, key: str | None) -> asyncio.Future[Verdict | RecadoError]:
-        outcome: asyncio.Future[Verdict | RecadoError] = asyncio.get_running_loop().create_future()
-        self._node.actions.publish(aim, read.sender, read.content, key, read.ttl, self, outcome)
-        return outcome
-
-    def settled(self, context: asyncio.Future[Verdict | RecadoError], outcome: Verdict | RecadoError) -> None:
-        """See `Origin`."""
-        if not context.done():
-            context.set_result(outcome)
-
-    def settle_end(self) -> None:
-        """See `Origin`."""
-
-    async def _is_settled(self, arrival: Arrival, outcome: Verdict | RecadoError | None) -> bool:
-        """Whether it may be acknowledged: stored, buried, or our own."""
-        if outcome is None:
-            self._node.metrics.bridge_skipped.labels(self._name).inc()
-        if not isinstance(outcome, RecadoError):
-            return True
-        if isinstance(outcome, Unavailable):
-            return False
-        arrival.tries += 1
-        if not isinstance(outcome, BadRequest | Conflict) and arrival.tries < self._tries:
-            return False
-        try:
-            await self._bury(arrival, outcome.message)
-        except Unavailable:
-            return False
-        return True
-
-    async def _bury(self, arrival: Arrival, reason: str) -> None:
-        topic, came_by = legible(arrival.topic), legible(arrival.came_by)
-        remains = msgspec.json.encode(legible(arrival.raw)).decode()
-        letter = DeadLetter(self._name, topic, 0, arrival.number(), came_by, remains, None, legible(reason))
-        await self._node.book.bury(letter)
-        self._node.metrics.bridge_buried.labels(self._name).inc()
-        log.error("%s gives up a message for %s: %s", self, topic, letter.reason)
-
-
-def legible(given: str | bytes) -> str:
-    """Text that can be stored and shows what was given, whatever it is, at most 16 Ki characters of it."""
-    data = given[:SHOWN].encode(errors="surrogatepass") if isinstance(given, str) else given[: 4 * SHOWN]
-    return data.decode(errors="backslashreplace").replace("\0", "\\x00")[:SHOWN]
 
 
 def _first(group: BaseException) -> SourceLost:
