@@ -18,7 +18,6 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bridges.cancelling import heed_cancel
 from bridges.outlet import Gone, Outlet, Parcel, Undeliverable, Unreachable, original
 from messaging.cursors import Cursors
 from messaging.errors import UnknownTopic
@@ -177,7 +176,6 @@ class Lane:
         return False
 
     async def _may_go_on(self, ear: Ear, berth: Berth) -> bool:
-        heed_cancel()
         if ear.take_poke():
             await self._look(ear)
         moored = self._berths.get(berth.membership.topic.id) is berth

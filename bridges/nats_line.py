@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
 from nats.aio.client import Client
 from nats.errors import Error, NoRespondersError
 
-from bridges.outlet import Unreachable
-from messaging.buses import nats_connection
-from messaging.buses.nats_connection import PATIENCE
-from messaging.errors import Unavailable
+from messaging.buses.nats_connection import PATIENCE, has_jetstream
 
 SCHEMES = ("nats", "tls", "ws", "wss")
 _NO_JETSTREAM = (10039, 10076)  # of the API's errors: not enabled for the account, for the server
@@ -50,23 +46,14 @@ def is_server(url: str) -> bool:
         return False
 
 
-async def connect(
-    servers: Sequence[str], name: str, *,
-    closed: Callable[[], None] | None = None, overrun: Callable[[], None] | None = None,
-) -> Client:  # fmt: skip
-    """See `nats_connection.connect`. Raises Unreachable."""
-    try:
-        return await nats_connection.connect(servers, name, closed=closed, overrun=overrun)
-    except Unavailable as exc:
-        raise Unreachable(str(exc)) from None
-
-
 async def streams_of(client: Client, subject: str) -> list[str]:
     """The streams that hold messages of a subject or filter, by the JetStream API.
 
     Raises:
         NoJetStream; Error, OSError: no answer.
     """
+    if not has_jetstream(client):  # asked all the same, a bystander on ">" would keep us waiting
+        raise NoJetStream
     try:
         request = msgspec.json.encode({"subject": subject})
         answer = await client.request("$JS.API.STREAM.NAMES", request, timeout=PATIENCE)

@@ -30,10 +30,14 @@ Outcome = asyncio.Future[Verdict | RecadoError]
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """What is to be stored. ``content``: JSON that `check_content` has passed. ``ttl``: seconds."""
+    """What is to be stored. ``content``: JSON that `check_content` has passed. ``ttl``: seconds.
+
+    ``key``: the same at each delivery, None where nothing tells it from another like it.
+    """
 
     sender: str
     content: str
+    key: str | None = None
     ttl: int | None = None
 
 
@@ -43,7 +47,7 @@ class Arrival:
 
     ``came_by``: the subject or queue, shown with a dead letter. ``raw``: the body as it came, any bytes.
     ``topic``: where it goes, a topic or an inbox (`@name`), made if need be; any text.
-    ``key``: the same at each delivery, None where nothing tells it from another like it.
+    ``id``: what its producer calls it, or "".
     ``read``: what is to be stored; or why it can't be; or None: it is one of our own, and only acknowledged.
     ``receipt``: the source's own: what it acknowledges by.
     """
@@ -51,7 +55,7 @@ class Arrival:
     came_by: str
     raw: bytes
     topic: str
-    key: str | None
+    id: str
     read: Incoming | RecadoError | None
     receipt: Any = None
     tries: int = 0  # in vain
@@ -62,7 +66,7 @@ class Arrival:
 
     def number(self) -> int:
         """What stands for its seq as a dead letter: buried once more it is the same one."""
-        told_by = f"{self.came_by}\0{self.key or ''}\0".encode(errors="surrogatepass") + self.raw
+        told_by = f"{self.came_by}\0{self.id}\0".encode(errors="surrogatepass") + self.raw
         return int.from_bytes(hashlib.blake2b(told_by, digest_size=6).digest(), "big")
 
 
@@ -88,7 +92,7 @@ class Storing:
             if isinstance(read := arrival.read, Incoming):
                 try:
                     aim = aim or await self._aim(topic, read.sender)
-                    outcome = self._submit(aim, read, arrival.key)
+                    outcome = self._submit(aim, read)
                 except (BadRequest, Conflict) as exc:
                     outcome = exc
                 except RecadoError as exc:  # it is tried again, and nothing overtakes it
@@ -119,9 +123,9 @@ class Storing:
             await actions.create_topic(BACKEND, topic, owner, kind_of_unowned(self._settings))
         return await actions.aim(BACKEND, topic)
 
-    def _submit(self, aim: Aim, read: Incoming, key: str | None) -> Outcome:
+    def _submit(self, aim: Aim, read: Incoming) -> Outcome:
         outcome: Outcome = asyncio.get_running_loop().create_future()
-        self._node.actions.publish(aim, read.sender, read.content, key, read.ttl, self, outcome)
+        self._node.actions.publish(aim, read.sender, read.content, read.key, read.ttl, self, outcome)
         return outcome
 
     def settled(self, context: Outcome, outcome: Verdict | RecadoError) -> None:

@@ -45,8 +45,9 @@ class Source(Protocol):
     costs one message, never the line: it is given out as an `Arrival` that can't be stored.
     """
 
-    keeps: bool
-    """Whether the other system keeps what is not acknowledged, and delivers it again on another line."""
+    @property
+    def keeps(self) -> bool:
+        """Whether the other system keeps what is not acknowledged, and delivers it again on another line."""
 
     async def open(self) -> None:
         """Connect, and ask for all that is not acknowledged, in order. Takes bounded time.
@@ -81,7 +82,7 @@ class Inlet:
         schedule: Schedule | None = None, tries: int = TRIES,
     ) -> None:  # fmt: skip
         """``tries``: after which a message is buried that can't be stored for no fault of its own that we know."""
-        self._name = name
+        self.name = name
         self._kind = kind
         self._source = source
         self._node = node
@@ -92,12 +93,12 @@ class Inlet:
         self._changed = asyncio.Event()  # of `_held`
 
     def __str__(self) -> str:
-        return f"bridge {self._name}"
+        return f"bridge {self.name}"
 
     async def run(self) -> None:
         """Until cancelled, which is safe: what is not acknowledged comes again. A defect of ours passes through."""
         while True:
-            register = partial(self._node.book.register, self._name, self._kind, None)
+            register = partial(self._node.book.register, self.name, self._kind, None)
             user_id = await retrying(register, self)
             health = Health(user_id, self._node.book, self._node.metrics)
             with self._node.watch.listen(user_id) as ear:
