@@ -14,7 +14,7 @@ from aiormq.abc import DeliveredMessage
 METHOD, HEADER, FRAME_END = 1, 2, b"\xce"
 HEARTBEAT_FRAME = b"\x08\0\0\0\0\0\0\xce"
 FRAME_MOST = 16 * 1024 * 1024  # bytes; RabbitMQ's own limit is 128 KiB
-_DELIVER = struct.pack(">HH", 60, 60)
+_DELIVER = b"\0\x3c\0\x3c"  # class 60, method 60
 _LAST_TIME = 253_402_300_799_999  # milliseconds; a number of seconds is smaller yet
 
 # In the order of their flags, from the highest bit on.
