@@ -6,6 +6,7 @@ Every composition root (the doors' own, and the one command's) builds a node and
 from __future__ import annotations
 
 import asyncio
+import secrets
 
 from messaging.actions import Actions
 from messaging.appender import Appender
@@ -37,11 +38,12 @@ class Node:
     def __init__(self, settings: Settings, dsn: str, bus: Bus) -> None:
         self._settings = settings
         self._dsn = dsn
+        self.name = secrets.token_hex(8)
         self.bus = bus
         self.metrics = Metrics()
         self.store = Store(dsn)
-        self._side_log = self.store.another_log()
-        self.appender = Appender(self.store.log, self._side_log, bus.tell, self.metrics)
+        self._writers = self.store.log_writer(self.name), self.store.log_writer(self.name)
+        self.appender = Appender(*self._writers, bus.tell, self.metrics)
         self._housekeeping = Housekeeping(self.store, settings)
         self._intake = Intake(IntakeStore(self.store.pool), settings, bus.tell, self.metrics)
         self.cursors = Cursors(self.store, self._housekeeping.seen)
@@ -89,5 +91,6 @@ class Node:
         return True
 
     async def close(self) -> None:
-        await self._side_log.close()
+        for writer in self._writers:
+            await writer.close()
         await self.store.close()

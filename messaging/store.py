@@ -15,7 +15,7 @@ import msgspec
 from messaging.delivery import fill
 from messaging.errors import Forbidden, UnknownTopic, UnknownUser
 from messaging.model import Kind, Membership, Message, Page, Role, Topic, User
-from messaging.store_append import Log
+from messaging.store_append import LogWriter
 from messaging.store_pool import Pool
 
 MAX_DEVICES = 16
@@ -64,11 +64,10 @@ class Store:
     def __init__(self, dsn: str, pool_size: int = 8) -> None:
         self._dsn = dsn
         self.pool = Pool(dsn, pool_size)
-        self.log = self.another_log()
 
-    def another_log(self) -> Log:
-        """A writer with a connection of its own."""
-        return Log(self._dsn, self.pool)
+    def log_writer(self, node: str, **limits: float) -> LogWriter:
+        """A writer of the process called ``node``, with a connection of its own. It is closed before the store is."""
+        return LogWriter(self._dsn, self.pool, node, **limits)
 
     async def open(self, *, unsafe: bool = False) -> None:
         """Connect. Raises NotDurable where an answered COMMIT could be lost and ``unsafe`` does not allow it."""
@@ -85,7 +84,6 @@ class Store:
                 )
 
     async def close(self) -> None:
-        await self.log.close()
         await self.pool.close()
 
     async def ping(self) -> None:

@@ -40,6 +40,8 @@ _MISUSE = (asyncpg.DataError, asyncpg.exceptions.UnsupportedClientFeatureError)
 _SESSION = {
     "application_name": "recado",
     "search_path": "pg_catalog",
+    "default_transaction_isolation": "read committed",  # each statement behind a lock sees what its last holder did
+    "statement_timeout": "0",  # an append is never cancelled; all else has `time_limit`
     "idle_in_transaction_session_timeout": f"{SILENCE}s",
     "tcp_user_timeout": f"{SILENCE}s",
     "tcp_keepalives_idle": "2",

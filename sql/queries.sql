@@ -26,19 +26,27 @@ INSERT INTO recado.migrations (name, checksum) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 
 -- name: append_batch
--- Append a batch to the logs; the id of the transaction is for asking what became of its COMMIT.
--- What is the same for the whole batch stands in the row of its first message alone: to read it costs as much as all else.
-SELECT n, outcome, seq, CASE WHEN n = 1 THEN sent_at END AS sent_at,
-       CASE WHEN n = 1 THEN pg_current_xact_id()::text END AS xid
-FROM recado.append($1, $2, $3, $4, $5, $6, $7);
+-- Append a batch to the logs, as a transaction of its own or ($2 is NULL) within one. Its answer.
+SELECT recado.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 
--- name: append_outcome
--- What became of a transaction whose COMMIT was not answered: committed, aborted, in progress, or NULL (too long ago).
-SELECT pg_xact_status($1::text::xid8);
+-- name: writer_make
+-- A line of a process that is going to append; as durable as what it appends.
+WITH durable AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true) AS setting)
+INSERT INTO recado.writers (slot, writer, fence, node) SELECT $1, $2, 0, $3 FROM durable WHERE setting IS NOT NULL
+ON CONFLICT DO NOTHING;
 
--- name: append_kept
--- Whether the log has just this message.
-SELECT EXISTS (SELECT FROM recado.messages WHERE topic_id = $1 AND seq = $2 AND sent_at = $3);
+-- name: fence_raise
+-- What became of the writer's last batch, and the fence from here on.
+SELECT fence, answer FROM recado.raise_fence($1, $2, $3, $4);
+
+-- name: answers_drop
+-- Answers that their writer has heard.
+DELETE FROM recado.answers WHERE slot = $1 AND writer = $2 AND batch BETWEEN $3 AND $4;
+
+-- name: writer_end
+-- A writer that has heard the answer to all that it sent appends no more.
+WITH ended AS (DELETE FROM recado.writers WHERE slot = $1 AND writer = $2)
+DELETE FROM recado.answers WHERE slot = $1 AND writer = $2;
 
 -- name: heads_free
 -- Those of the topics whose head is not held by anybody now; also those that have none any more.
@@ -272,10 +280,10 @@ WHERE id > $1 AND deleted_at IS NULL ORDER BY id LIMIT $2;
 DELETE FROM recado.messages AS m USING (
     SELECT old.topic_id, old.seq
     FROM unnest($1::bigint[], $2::integer[]) AS t (id, retention),
-    LATERAL (SELECT sent_at FROM recado.messages WHERE topic_id = t.id ORDER BY seq LIMIT 1) AS first,
-    LATERAL (SELECT topic_id, seq, sent_at FROM recado.messages WHERE topic_id = t.id ORDER BY seq LIMIT $3) AS old
-    WHERE first.sent_at < now() - make_interval(secs => t.retention)
-      AND old.sent_at < now() - make_interval(secs => t.retention)
+    LATERAL (SELECT coalesce(stored_at, sent_at) AS at FROM recado.messages WHERE topic_id = t.id ORDER BY seq LIMIT 1) AS first,
+    LATERAL (SELECT topic_id, seq, coalesce(stored_at, sent_at) AS at FROM recado.messages
+             WHERE topic_id = t.id ORDER BY seq LIMIT $3) AS old
+    WHERE first.at < now() - make_interval(secs => t.retention) AND old.at < now() - make_interval(secs => t.retention)
     LIMIT $3
 ) AS gone
 WHERE m.topic_id = gone.topic_id AND m.seq = gone.seq;
