@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 WAITING_BYTES = 64 * 1024 * 1024  # of the whole node; beyond it a publish is refused at once
 OVERHEAD = 512  # bytes that a draft costs beside its content
 PATIENCE = 10.0  # seconds
+LATE = "Not known to be stored yet; it may be. Try again with the same id: nothing is stored twice."
 LOOKS = 20  # in that time, for what has waited for so long
 
 
@@ -186,7 +187,7 @@ class Appender:
             return
         late = overdue(lines, before)
         log.error("%d messages have no outcome after %g s; their senders hear unavailable", len(late), self._patience)
-        self._tell((waiting, Unavailable()) for waiting in late)
+        self._tell((waiting, Unavailable(LATE)) for waiting in late)
         for line in (*self._held.values(), self._queue):
             left = [waiting for waiting in line if not waiting.told]
             line.clear()

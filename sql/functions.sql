@@ -37,7 +37,9 @@ BEGIN
                                THEN 'P0F01' ELSE 'P0F02' END;
         END IF;
     END IF;
-    PERFORM FROM recado.heads AS h WHERE h.topic_id = ANY (topic_ids) ORDER BY h.topic_id FOR NO KEY UPDATE;
+    -- One by one, in order: "= ANY … ORDER BY" may be planned as a walk over the whole index.
+    PERFORM FROM (SELECT DISTINCT id FROM unnest(topic_ids) AS t (id) ORDER BY id OFFSET 0) AS t
+    CROSS JOIN LATERAL (SELECT FROM recado.heads AS h WHERE h.topic_id = t.id FOR NO KEY UPDATE) AS locked;
     stamp := clock_timestamp();  -- after the locks: sent_at rises with seq
 
     WITH judged AS (
@@ -73,9 +75,9 @@ BEGIN
         SELECT topic_id, min(new_seq) AS first, max(new_seq) AS last, max(sent_at) AS sent_at
         FROM numbered WHERE outcome = 'stored' GROUP BY topic_id
     ),
-    raised AS (
-        UPDATE recado.heads AS h SET last_seq = grown.last, sent_at = grown.sent_at
-        FROM grown WHERE h.topic_id = grown.topic_id
+    raised AS (  -- an UPDATE … FROM may be planned as a walk over all heads; these are there, and locked
+        INSERT INTO recado.heads AS h (topic_id, last_seq, sent_at) SELECT topic_id, last, sent_at FROM grown
+        ON CONFLICT (topic_id) DO UPDATE SET last_seq = excluded.last_seq, sent_at = excluded.sent_at
     ),
     stored AS (
         INSERT INTO recado.messages (topic_id, seq, sender, content, sent_at, stored_at, expires_at)
@@ -279,7 +281,8 @@ BEGIN
         WHERE c.topic_id = v.topic_id AND c.membership_id = v.membership_id AND c.device = v.device
         RETURNING c.topic_id
     )
-    SELECT DISTINCT t.id FROM moved JOIN recado.topics AS t ON t.id = moved.topic_id WHERE t.kind = 'direct';
+    SELECT DISTINCT moved.topic_id FROM moved
+    WHERE (SELECT t.kind FROM recado.topics AS t WHERE t.id = moved.topic_id) = 'direct';
 END $$;
 
 -- A notice for the other nodes, in a transaction of its own that waits for no disk: it may be lost.

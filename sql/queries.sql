@@ -51,8 +51,8 @@ DELETE FROM recado.answers WHERE slot = $1 AND writer = $2;
 -- name: heads_free
 -- Those of the topics whose head is not held by anybody now; also those that have none any more.
 SELECT t.id AS topic_id FROM unnest($1::bigint[]) AS t (id)
-WHERE NOT EXISTS (SELECT FROM recado.heads AS h WHERE h.topic_id = t.id)
-   OR EXISTS (SELECT FROM recado.heads AS h WHERE h.topic_id = t.id FOR NO KEY UPDATE SKIP LOCKED);
+WHERE (SELECT h.topic_id FROM recado.heads AS h WHERE h.topic_id = t.id) IS NULL
+   OR (SELECT h.topic_id FROM recado.heads AS h WHERE h.topic_id = t.id FOR NO KEY UPDATE SKIP LOCKED) IS NOT NULL;
 
 -- name: heads_of
 -- The sweep: how far these logs are.
@@ -107,25 +107,28 @@ UPDATE recado.devices AS d SET seen_at = now() FROM unnest($1::bigint[], $2::tex
 WHERE d.user_id = v.user_id AND d.name = v.name AND d.seen_at < now() - interval '1 day';
 
 -- name: memberships_of_user
--- What a user belongs to.
+-- What a user belongs to. (Each topic is looked up, here and below: a join may be planned as a loop over all of them.)
 SELECT t.id AS topic_id, t.name, t.kind, t.creator, t.retention, t.lifetime, m.id, m.role, m.joined_seq, m.invited_by
-FROM recado.memberships AS m JOIN recado.topics AS t ON t.id = m.topic_id
+FROM recado.memberships AS m
+CROSS JOIN LATERAL (SELECT * FROM recado.topics WHERE id = m.topic_id OFFSET 0) AS t
 WHERE m.user_id = $1 ORDER BY m.topic_id;
 
 -- name: positions_of_user
 -- How far each log of a user is, and how far this device of it has confirmed. Read after attaching to the logs.
 SELECT m.topic_id, h.last_seq, coalesce(c.seq, m.joined_seq) AS cursor
 FROM recado.memberships AS m
-JOIN recado.heads AS h ON h.topic_id = m.topic_id
-LEFT JOIN recado.cursors AS c ON c.topic_id = m.topic_id AND c.membership_id = m.id AND c.device = $2
+CROSS JOIN LATERAL (SELECT last_seq FROM recado.heads WHERE topic_id = m.topic_id OFFSET 0) AS h
+LEFT JOIN LATERAL (
+    SELECT seq FROM recado.cursors WHERE topic_id = m.topic_id AND membership_id = m.id AND device = $2 OFFSET 0
+) AS c ON true
 WHERE m.user_id = $1;
 
 -- name: topic_by_name
 -- A topic, how far it is, and what a user ($2, or none) is in it.
 SELECT t.id, t.name, t.kind, t.creator, t.retention, t.lifetime, h.last_seq, m.id AS membership_id, m.role, m.joined_seq
 FROM recado.topics AS t
-JOIN recado.heads AS h ON h.topic_id = t.id
-LEFT JOIN recado.memberships AS m ON m.topic_id = t.id AND m.user_id = $2
+CROSS JOIN LATERAL (SELECT last_seq FROM recado.heads WHERE topic_id = t.id OFFSET 0) AS h
+LEFT JOIN LATERAL (SELECT * FROM recado.memberships WHERE topic_id = t.id AND user_id = $2 OFFSET 0) AS m ON true
 WHERE t.name = $1;
 
 -- name: topic_create
