@@ -17,7 +17,7 @@ from messaging.errors import RecadoError
 from messaging.migrations import MigrationError
 from messaging.plain_text import speak_plainly
 from messaging.settings import Settings, SettingsError
-from messaging.store import NotDurable
+from messaging.store_start import NotDurable
 
 _NEEDED = {
     "DATABASE_URL": "a service needs PostgreSQL, such as postgresql://user@host/name",
