@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from websockets.exceptions import InvalidStatus, WebSocketException
 
@@ -25,6 +25,7 @@ from messaging.settings import Settings
 from messaging.store_pool import connect
 from recado.client import Refused
 from recado.client.line import dial
+from recado.postgres.options import address
 from recado.terminal.access import Access
 from recado.terminal.findings import Bus, Database, Door, Facts, Machine
 from recado.terminal.rest import Rest, Unreachable, bearer
@@ -57,7 +58,7 @@ def embedded_dsn(data_dir: Path) -> str:
     sockets = str(data_dir.resolve() / "run")
     with suppress(OSError, IndexError):
         sockets = (data_dir / "pg" / "postmaster.pid").read_text().splitlines()[4].strip() or sockets
-    return f"postgresql://postgres@/recado?host={quote(sockets, safe='')}&port=5432"
+    return address(sockets)
 
 
 async def database_facts(dsn: str) -> Database:
