@@ -11,6 +11,7 @@ import logging
 
 from messaging.errors import StatementFailed
 from messaging.queries import function_paths, load_queries, migration_paths, read_sql, sql_version
+from messaging.settings import SettingsError
 from messaging.store_pool import Connection
 from messaging.store_start import PATIENCE, check_fitness, patiently, starting
 
@@ -46,6 +47,8 @@ async def _migrate(dsn: str, unsafe: bool) -> None:
                 await transaction.start()
                 await _apply_all(connection)
                 await transaction.commit()  # nothing rolls back but the end of the connection, which waits for nobody
+            if barred := await connection.fetchval(load_queries()["tables_barred"]):
+                raise SettingsError(f"DATABASE_URL: its role may not read and write {barred}. Its owner may.")
     except StatementFailed as exc:
         advice = ""
         if exc.sqlstate == "42501":

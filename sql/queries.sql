@@ -631,6 +631,14 @@ WITH made AS (
 )
 SELECT coalesce((SELECT value FROM made), (SELECT value FROM recado.shared WHERE name = $1));
 
+-- name: tables_barred
+-- Our tables which this role may not use; NULL where there is none.
+SELECT string_agg(oid::regclass::text, ', ' ORDER BY relname) FROM pg_class
+WHERE relnamespace = 'recado'::regnamespace AND relkind IN ('r', 'p') AND relname <> 'migrations' AND NOT (
+    has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+    AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')
+);
+
 -- name: fitness
 -- What decides whether every message can be kept, and whether an answered COMMIT survives a crash.
 SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
