@@ -43,10 +43,7 @@ async def _migrate(dsn: str, unsafe: bool) -> None:
         async with starting(dsn) as connection:
             await check_fitness(connection, unsafe=unsafe)
             if _missing(await applied(connection)):
-                transaction = connection.transaction()
-                await transaction.start()
                 await _apply_all(connection)
-                await transaction.commit()  # nothing rolls back but the end of the connection, which waits for nobody
             if barred := await connection.fetchval(load_queries()["tables_barred"]):
                 raise SettingsError(f"DATABASE_URL: its role may not read and write {barred}. Its owner may.")
     except StatementFailed as exc:

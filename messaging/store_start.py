@@ -73,9 +73,9 @@ async def reach(dsn: str) -> Connection:
 
 @asynccontextmanager
 async def starting(dsn: str) -> AsyncIterator[Connection]:
-    """A connection on which no lock is waited for longer than `LOCK_TIME`.
+    """A connection in a transaction of its own, which waits for no lock longer than `LOCK_TIME`.
 
-    Cancelling is safe: the connection is cut, which undoes what was not committed.
+    Cancelling is safe: nothing rolls back but the end of the connection, which waits for nobody.
 
     Raises:
         Unavailable: it is lost, or somebody holds a lock; trying again is harmless.
@@ -84,8 +84,11 @@ async def starting(dsn: str) -> AsyncIterator[Connection]:
     connection = await reach(dsn)
     try:
         with our_errors():
+            transaction = connection.transaction()
+            await transaction.start()
             await connection.fetch(load_queries()["lock_patience"], f"{LOCK_TIME:.0f}s")
             yield connection
+            await transaction.commit()
             await connection.close(timeout=CLOSE_TIME)
     except Unavailable as exc:
         if getattr(exc.__cause__, "sqlstate", None) == "55P03":

@@ -1,8 +1,8 @@
 -- Every statement that Recado sends, by name. Loaded by messaging/queries.py; used by messaging/store*.py alone.
 
 -- name: lock_patience
--- How long a statement of this session waits for a lock.
-SELECT set_config('lock_timeout', $1, false);
+-- How long a statement of this transaction waits for a lock.
+SELECT set_config('lock_timeout', $1, true);
 
 -- name: migration_lock
 -- One migration at a time in a database, until its transaction ends; reading goes on. No advisory lock: anybody takes that.
