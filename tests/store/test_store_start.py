@@ -52,8 +52,8 @@ async def test_a_read_only_database_is_waited_for(postgres_dsn: str) -> None:
     async with bare(postgres_dsn) as dsn:
         await run(
             dsn,
-            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database());"
-            " END $$",
+            "DO $$ BEGIN"
+            " EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$",
         )
         assert "in vain. The database in DATABASE_URL is read-only" in await refusal(dsn)
 
