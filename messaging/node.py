@@ -64,8 +64,8 @@ class Node:
         Raises:
             SettingsError, Unavailable, MigrationError, NotDurable: each says what to do.
         """
-        await migrate(self._dsn)
-        await self.store.open(unsafe=self._settings.unsafe_durability)
+        await migrate(self._dsn, unsafe=self._settings.unsafe_durability)
+        await self.store.open()
         if self._settings.platforms_file is not None:
             await self.registry.load(self._settings.platforms_file)
 

@@ -1,11 +1,20 @@
 -- Every statement that Recado sends, by name. Loaded by messaging/queries.py; used by messaging/store*.py alone.
 
+-- name: lock_patience
+-- How long a statement of this transaction waits for a lock.
+SELECT set_config('lock_timeout', $1, true);
+
 -- name: migration_lock
--- One migration at a time in a database, until its transaction ends.
-SELECT pg_advisory_xact_lock($1);
+-- One migration at a time in a database, until its transaction ends; reading goes on. No advisory lock: anybody takes that.
+LOCK TABLE recado.migrations IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: migration_table_is_there
+-- Whether anything was ever applied.
+SELECT to_regclass('recado.migrations') IS NOT NULL;
 
 -- name: migration_schema
--- All of Recado is in a schema of its own: the database may be shared with an application.
+-- All of Recado is in a schema of its own: the database may be shared with an application. Of two that make it at once,
+-- the second waits for the end of the first.
 CREATE SCHEMA IF NOT EXISTS recado;
 
 -- name: migration_table
@@ -19,6 +28,20 @@ CREATE TABLE IF NOT EXISTS recado.migrations (
 -- name: migrations_applied
 -- The files that were applied, as they were then.
 SELECT name, checksum FROM recado.migrations;
+
+-- name: functions_of_others_drop
+-- What the transaction that applies the functions has not made is of another version (an overload with other arguments,
+-- a name that was given up), and nothing of this one calls it.
+DO $$
+DECLARE
+    routine regprocedure;
+BEGIN
+    FOR routine IN SELECT oid FROM pg_proc
+        WHERE pronamespace = 'recado'::regnamespace AND xmin <> pg_current_xact_id()::xid
+    LOOP
+        EXECUTE format('DROP ROUTINE %s', routine);
+    END LOOP;
+END $$;
 
 -- name: migration_done
 -- A file was applied, or the functions once more.
@@ -611,11 +634,20 @@ WITH made AS (
 )
 SELECT coalesce((SELECT value FROM made), (SELECT value FROM recado.shared WHERE name = $1));
 
--- name: durability
--- What decides whether an answered COMMIT survives a crash.
+-- name: tables_barred
+-- Our tables which this role may not use; NULL where there is none.
+SELECT string_agg(oid::regclass::text, ', ' ORDER BY relname) FROM pg_class
+WHERE relnamespace = 'recado'::regnamespace AND relkind IN ('r', 'p') AND relname <> 'migrations' AND NOT (
+    has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+    AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')
+);
+
+-- name: fitness
+-- What decides whether every message can be kept, and whether an answered COMMIT survives a crash.
 SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
        current_setting('synchronous_commit') AS synchronous_commit,
-       current_setting('server_version_num')::integer AS version;
+       current_setting('server_version_num')::integer AS version,
+       current_setting('server_encoding') AS encoding, current_setting('transaction_read_only') AS read_only;
 
 -- name: clock
 -- What time it is there.

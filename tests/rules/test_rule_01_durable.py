@@ -10,7 +10,8 @@ from log_support import connected, desk, rows, run, value, waits_for_lock
 from messaging.bus import LocalBus
 from messaging.node import Node
 from messaging.settings import Settings
-from messaging.store import Move, NotDurable
+from messaging.store import Move
+from messaging.store_start import NotDurable
 from raw_ws import raw_client, text
 from spare_postgres import Spare, spare_postgres
 from ws_support import running
