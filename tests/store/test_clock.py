@@ -77,7 +77,8 @@ async def test_retention_counts_from_the_storing(database: str) -> None:
         await ana.publish(topic_id, "b")
         await run(
             database,
-            "DELETE FROM recado.messages WHERE seq = 1; UPDATE recado.messages SET sent_at = sent_at - interval '3 hours',"
+            "DELETE FROM recado.messages WHERE seq = 1;"
+            "UPDATE recado.messages SET sent_at = sent_at - interval '3 hours',"
             " stored_at = stored_at - interval '3 hours'",
         )
         await ana.store.take_turn("purge_aged", [topic_id], [9000], 1000, lock=1)
