@@ -113,7 +113,7 @@ async def let_go(client: Client) -> None:
 
 
 async def confirm(client: Client) -> None:
-    """Return once the server has processed all that was published on this line.
+    """Return once the server has processed all that was published and subscribed to on this line.
 
     `flush` writes its PING at once, past what the library still holds back: only where nothing is held back does the
     PONG speak of it.

@@ -81,10 +81,10 @@ async def nats_server(*options: str) -> AsyncIterator[int]:
                 break
         reading = asyncio.ensure_future(process.stderr.read())
         yield port
+    finally:
         if process.returncode is None:
             process.kill()
         await reading
-    finally:
         await process.wait()
 
 
