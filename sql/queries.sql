@@ -608,6 +608,20 @@ WITH made AS (
 )
 SELECT coalesce((SELECT value FROM made), (SELECT value FROM recado.shared WHERE name = $1));
 
+-- name: renew_node
+-- One process's row, for $2 more seconds; rows of those that died a week ago go. All that are alive, with itself.
+WITH renewed AS (
+    INSERT INTO recado.nodes (node, until) VALUES ($1, clock_timestamp() + make_interval(secs => $2))
+    ON CONFLICT (node) DO UPDATE SET until = EXCLUDED.until
+), gone AS (
+    DELETE FROM recado.nodes WHERE until < clock_timestamp() - interval '7 days' AND node <> $1
+)
+SELECT node FROM recado.nodes WHERE until > clock_timestamp() UNION SELECT $1;
+
+-- name: leave_nodes
+-- A process stops.
+DELETE FROM recado.nodes WHERE node = $1;
+
 -- name: durability
 -- What decides whether an answered COMMIT survives a crash.
 SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,

@@ -187,8 +187,8 @@ async def test_a_cancellation_in_the_turn_of_its_result_is_heard() -> None:
 
 async def cancel_with_result(client: Any, task: asyncio.Future[Any]) -> None:
     """Cancel it in the very turn in which what it waits for is there, as the network may."""
-    while not (futures := [*client._pongs, *client._resp_map.values()]):
-        await asyncio.sleep(0)  # noqa: ASYNC110 (the library has no event for it)
+    while not (futures := [*client._pongs, *client._resp_map.values()]):  # noqa: ASYNC110 (the library has no event)
+        await asyncio.sleep(0)
     futures[-1].add_done_callback(lambda _: task.cancel())
     async with asyncio.timeout(TIME):
         await asyncio.wait([task])
