@@ -30,7 +30,7 @@ class Arrivals:
         self._waiting.append(message)
         self._news.set()
 
-    async def end(self) -> None:
+    def end(self) -> None:
         """The line has ended."""
         self._over = True
         self._news.set()

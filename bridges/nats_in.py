@@ -22,10 +22,11 @@ from bridges.config import NatsIn
 from bridges.incoming import Incoming, bury, submit
 from bridges.nats_arrivals import Arrivals
 from bridges.nats_consumer import HEARTBEAT, Stream, find_stream, stand_ready
-from bridges.nats_line import TROUBLE, NoJetStream, connect, let_go, words
+from bridges.nats_line import NoJetStream, connect
 from bridges.nats_out import ORIGIN
 from bridges.outlet import Unreachable
 from bridges.schedule import Schedule
+from messaging.buses.nats_connection import TROUBLE, let_go, words
 from messaging.content import check_content
 from messaging.errors import BadRequest, Conflict, RecadoError, Unavailable, UnknownTopic
 from messaging.model import is_topic_name

@@ -17,9 +17,10 @@ from nats.errors import Error, MaxPayloadError, NoRespondersError
 
 from bridges.config import NatsOut
 from bridges.envelope import envelope
-from bridges.nats_line import PATIENCE, TROUBLE, ApiError, NoJetStream, confirm, connect, let_go, streams_of, words
+from bridges.nats_line import ApiError, NoJetStream, connect, streams_of
 from bridges.nats_subjects import subject_of
 from bridges.outlet import Parcel, Undeliverable, Unreachable
+from messaging.buses.nats_connection import PATIENCE, TROUBLE, confirm, let_go, words
 
 log = logging.getLogger(__name__)
 

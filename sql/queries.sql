@@ -634,6 +634,31 @@ WITH made AS (
 )
 SELECT coalesce((SELECT value FROM made), (SELECT value FROM recado.shared WHERE name = $1));
 
+-- name: renew_node
+-- One process's row, for $2 more seconds; rows of those that died a week ago go. All that are alive, with itself.
+WITH renewed AS (
+    INSERT INTO recado.nodes (node, until) VALUES ($1, clock_timestamp() + make_interval(secs => $2))
+    ON CONFLICT (node) DO UPDATE SET until = EXCLUDED.until
+), gone AS (
+    DELETE FROM recado.nodes WHERE until < clock_timestamp() - interval '7 days' AND node <> $1
+)
+SELECT node FROM recado.nodes WHERE until > clock_timestamp() UNION SELECT $1;
+
+-- name: purge_writers
+-- Writers of processes that have been gone for a week, with their answers: what they sent can't be on its way any more.
+WITH ended AS (
+    DELETE FROM recado.writers WHERE (slot, writer) IN (
+        SELECT w.slot, w.writer FROM recado.writers AS w
+        WHERE w.made_at < now() - interval '7 days' AND NOT EXISTS (SELECT FROM recado.nodes AS n WHERE n.node = w.node)
+        LIMIT $1
+    ) RETURNING slot, writer
+), unheard AS (DELETE FROM recado.answers AS a USING ended WHERE a.slot = ended.slot AND a.writer = ended.writer)
+SELECT count(*) FROM ended;
+
+-- name: leave_nodes
+-- A process stops.
+DELETE FROM recado.nodes WHERE node = $1;
+
 -- name: tables_barred
 -- Our tables which this role may not use; NULL where there is none.
 SELECT string_agg(oid::regclass::text, ', ' ORDER BY relname) FROM pg_class

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import resource
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from messaging.buses.choose import make_bus
+from messaging.buses.seal import Seal
 from messaging.errors import Unavailable
 from messaging.migrations import applied, shipped
 from messaging.model import Changed, Notice
@@ -91,7 +93,7 @@ async def bus_facts(settings: Settings, dsn: str) -> Bus:
     if url == "local:":
         return Bus(url)
     complaints = Complaints()
-    logger = logging.getLogger("messaging.buses")
+    logger = logging.getLogger("messaging.retrying")
     logger.addHandler(complaints)
     logger.propagate = False
     try:
@@ -113,6 +115,10 @@ async def bus_facts(settings: Settings, dsn: str) -> Bus:
 async def round_trip(url: str, dsn: str) -> None:
     """Until a notice has come through. Raises what ends the bus."""
     ends = [make_bus(url, dsn) for _ in range(2)]
+    names, secret = [secrets.token_hex(16) for _ in ends], secrets.token_bytes(32)
+    for end, name in zip(ends, names, strict=True):
+        end.open(Seal(name, secret), lambda: None, lambda: None)
+        end.know(frozenset(names))
     up = [asyncio.Event() for _ in ends]
     heard = asyncio.Event()
 
@@ -155,7 +161,7 @@ class Complaints(logging.Handler):
         self.listener: Callable[[], object] = lambda: None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = record.getMessage().rpartition("trying again: ")[2]
+        self.last = record.getMessage().rpartition("tries again: ")[2]
         self.listener()
 
 

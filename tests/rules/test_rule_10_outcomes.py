@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from log_support import Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
+from messaging.housekeeping import Housekeeping
+from messaging.settings import Settings
 from messaging.store_append import WriterForgotten
 from postgres_proxy import Cut, proxied
 from spare_postgres import Spare, spare_postgres
@@ -353,3 +355,19 @@ async def test_answers_that_were_heard_go(database: str) -> None:
         await until(few)
     assert await value(database, "SELECT count(*) FROM recado.answers") == 0
     assert await value(database, "SELECT count(*) FROM recado.writers") == 0
+
+
+async def test_the_writers_of_a_process_that_has_been_gone_for_a_week_go(database: str) -> None:
+    async with desk(database) as ana:
+        await ana.publish(await ana.topic("noticias"), "a")
+        made = "INSERT INTO recado.writers VALUES (0, gen_random_uuid(), 0, '{}', now() - interval '{} days');"
+        await run(
+            database,
+            "INSERT INTO recado.nodes VALUES ('alive', now());"
+            + made.format("alive", 30) + made.format("gone", 8) + made.format("gone", 6)
+            + "INSERT INTO recado.answers SELECT slot, writer, 99, '{}' FROM recado.writers",
+        )  # fmt: skip
+        await Housekeeping(ana.store, Settings()).round()
+        left = "SELECT DISTINCT node FROM recado.writers JOIN recado.answers USING (slot, writer) ORDER BY node"
+        assert [node for (node,) in await rows(database, left)] == ["alive", "gone", "test"]
+        assert await value(database, "SELECT count(*) FROM recado.writers") == 3
