@@ -54,7 +54,7 @@ def _honest() -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError as exc:
-        if not task.cancelling():
+        if not task.cancelling():  # nobody asked for it
             raise ConnectionError("the line was lost") from exc
         raise
     except (RuntimeError, StopAsyncIteration, AttributeError, AssertionError) as exc:

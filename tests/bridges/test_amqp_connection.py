@@ -170,6 +170,20 @@ async def test_a_cancellation_in_the_turn_of_the_answer_is_heard(rabbit: Rabbit)
         await line.close()
 
 
+async def test_who_was_cancelled_before_it_asks_is_cancelled_and_the_line_is_not_blamed(rabbit: Rabbit) -> None:
+    line = Line(rabbit.url, "test")
+    await line.declare("talk")
+
+    async def ask() -> None:
+        asyncio.current_task().cancel()  # type: ignore[union-attr]
+        await line.declare("talk")
+
+    task = asyncio.ensure_future(ask())
+    await asyncio.wait([task], timeout=TIME)
+    assert task.cancelled()
+    await line.close()
+
+
 async def _talk(line: Line) -> None:
     while True:
         await line.declare("talk")
