@@ -21,14 +21,15 @@ from datetime import UTC, datetime
 from bridges.outlet import Gone, Outlet, Parcel, Undeliverable, Unreachable, original
 from messaging.cursors import Cursors
 from messaging.errors import UnknownTopic
+from messaging.health import Health
 from messaging.metrics import Metrics
 from messaging.model import Entry, Gap, Membership, Message, Page
 from messaging.node import Node
 from messaging.replay import read_replay
 from messaging.retrying import retrying
-from messaging.schedule import FAILING_AFTER, Pace, Schedule
+from messaging.schedule import Pace, Schedule
 from messaging.store import Store
-from messaging.store_bridges import BridgeBook, DeadLetter, Standing, State
+from messaging.store_bridges import BridgeBook, DeadLetter, Standing
 from messaging.watch import Ear, Watch
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Lane:
         self._pace = pace or Pace()
         self._keep_for = keep_for
         self._berths: dict[int, Berth] = {}
-        self._standing: Standing | None = None
+        self._health = Health(user_id, node.book, node.metrics)
         self._tries = 0  # in vain, with the message at hand
         self._unflushed = 0
         self._look_at = 0.0  # not before, by the steady clock
@@ -78,6 +79,10 @@ class Lane:
 
     def __str__(self) -> str:
         return f"bridge {self._name}"
+
+    @property
+    def _standing(self) -> Standing | None:
+        return self._health.standing
 
     @property
     def _name(self) -> str:
@@ -102,7 +107,8 @@ class Lane:
 
     async def _look(self, ear: Ear) -> None:
         """Read anew what the bridge is and, where that has changed, belongs to; soon, where that was read just now."""
-        self._standing, began = await self._book.standing(self._user_id), time.monotonic()
+        await self._health.look()
+        began = time.monotonic()
         if self._standing is None or self._standing.version == ear.version or began < self._look_at:
             return
         await self._moor_all(ear)
@@ -192,25 +198,11 @@ class Lane:
 
     async def _stand_still(self, ear: Ear, exc: Unreachable) -> None:
         """Wait for the next try: for its time, or for somebody who asks for one."""
-        assert self._standing is not None
         self._tries += 1
-        self._metrics.bridge_failures.labels(self._name).inc()
-        attempts, state = self._standing.attempts + 1, self._state()
-        if attempts == 1 or state != self._standing.state:
-            level = logging.ERROR if state == "failing" else logging.WARNING
-            log.log(level, "bridge %s is %s: %s", self._name, state, exc)
         await self._flush()
-        await self._book.report(self._user_id, state, str(exc), attempts)
+        attempts = await self._health.failed(str(exc))
         await ear.wait_for_poke(self._schedule.pause(attempts, random.random(), exc.retry_after))
         await self._look(ear)
-
-    def _state(self) -> State:
-        """What a bridge is that has just failed once more."""
-        assert self._standing is not None
-        if self._standing.state != "waiting":
-            return "waiting" if self._standing.state == "up" else "failing"  # until it is up again
-        failed_for = (datetime.now(UTC) - self._standing.since).total_seconds()
-        return "failing" if failed_for > FAILING_AFTER else "waiting"
 
     async def _bury(self, berth: Berth, entry: Entry, reason: str) -> None:
         """Only what is in the store as a dead letter is left behind."""
@@ -228,10 +220,7 @@ class Lane:
         self._unflushed += 1
         if self._unflushed >= WINDOW:
             await self._flush()
-        if self._standing is not None and self._standing.state != "up":
-            log.warning("bridge %s is up again", self._name)
-            await self._book.report(self._user_id, "up", None, 0)
-            self._standing = await self._book.standing(self._user_id)
+        await self._health.succeeded()
 
     async def _flush(self) -> None:
         if self._unflushed:

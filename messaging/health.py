@@ -30,7 +30,7 @@ class Health:
         self.standing = await self._book.standing(self._user_id)
 
     async def failed(self, reason: str) -> int:
-        """Once more in vain: the row says so, and why. How often in a row."""
+        """Once more in vain: the row says so, and why; look again before the next try. How often in a row."""
         standing = self.standing
         if standing is None:
             return 1
@@ -40,7 +40,6 @@ class Health:
             level = logging.ERROR if state == "failing" else logging.WARNING
             log.log(level, "bridge %s is %s: %s", standing.name, state, reason)
         await self._book.report(self._user_id, state, reason, attempts)
-        await self.look()
         return attempts
 
     async def succeeded(self) -> None:
