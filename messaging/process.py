@@ -14,6 +14,7 @@ from typing import Any
 import uvloop
 
 from messaging.errors import RecadoError
+from messaging.loop_watch import watching_loop
 from messaging.migrations import MigrationError
 from messaging.settings import Settings, SettingsError
 from messaging.store import NotDurable
@@ -51,7 +52,7 @@ def run_process(
     failures: tuple[type[Exception], ...] = (SettingsError, MigrationError, NotDurable, RecadoError, OSError, *expected)
     cause: BaseException | None = None
     try:
-        uvloop.run(work(read_settings(os.environ)))
+        uvloop.run(_watched(work(read_settings(os.environ))))
     except* failures as group:
         cause = group
     while isinstance(cause, BaseExceptionGroup):  # what several tasks met has one cause, the first
@@ -60,3 +61,8 @@ def run_process(
         taken = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
         advice = " Another program has this port: choose others with WS_PORT and API_PORT." if taken else ""
         sys.exit(f"{program}: {cause}{advice}")
+
+
+async def _watched(work: Coroutine[Any, Any, None]) -> None:
+    with watching_loop():
+        await work
