@@ -14,6 +14,7 @@ from typing import Any
 import uvloop
 
 from messaging.errors import RecadoError
+from messaging.loop_watch import watching_loop
 from messaging.migrations import MigrationError
 from messaging.plain_text import speak_plainly
 from messaging.settings import Settings, SettingsError
@@ -104,8 +105,8 @@ async def _until_stopped(work: Work, settings: Settings) -> None:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, asked)
     try:
-        await work(settings, stop)
+        with watching_loop():
+            await work(settings, stop)
     except asyncio.CancelledError:
         if not stop.asked:
             raise
-
