@@ -9,11 +9,11 @@ from messaging.node import Node
 from messaging.settings import Settings, SettingsError
 
 
-def make_bridging(settings: Settings, dsn: str, node: Node) -> Bridging:
+def make_bridging(settings: Settings, node: Node) -> Bridging:
     """All bridges of this installation. Raises SettingsError."""
     config = read_config(settings)
     outs: list[Out] = []
-    runs: list[Run] = [PlatformLanes(node, settings).run]
+    runs: list[Run] = []
     if config.nats != Nats():
         for_outs, for_runs = _nats(config.nats, settings, node)
         outs += for_outs
@@ -22,7 +22,7 @@ def make_bridging(settings: Settings, dsn: str, node: Node) -> Bridging:
         for_outs, for_runs = _rabbitmq(config.rabbitmq, settings, node)
         outs += for_outs
         runs += for_runs
-    return Bridging(node, dsn, outs, runs)
+    return Bridging(node, outs, runs, PlatformLanes(node, settings))
 
 
 def _nats(config: Nats, settings: Settings, node: Node) -> tuple[list[Out], list[Run]]:

@@ -87,7 +87,7 @@ async def test_what_may_be_lost_turns_synchronous_commit_off_for_itself_alone(da
         connections = set()
         for _ in range(16):
             await ana.store.move_cursors([Move(topic_id, membership.id, "", 1)])
-            await ana.store.take_turn("purge_expired", 1000, lock=1)
+            await ana.store.purge("purge_expired", 1000)
             async with ana.store.pool.connection() as connection:
                 connections.add(await connection.fetchval("SELECT current_setting('synchronous_commit')"))
         assert connections == {"on"}

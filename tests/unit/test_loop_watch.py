@@ -59,12 +59,12 @@ async def test_a_callback_has_no_task_but_a_stack(log: Log) -> None:
     assert "in no task:" in log.texts[0] and "in stand_still" in log.texts[0]
 
 
-@pytest.mark.parametrize("log", [3], indirect=True)
+@pytest.mark.parametrize("log", [2], indirect=True)
 async def test_it_is_told_again_only_where_it_has_lasted_twice_as_long(log: Log) -> None:
     with watching_loop(stands=0.05):
         stand_still(log.told)
-    first, second, third = [float(re.search(r"for ([\d.]+) s", text)[1]) for text in log.texts[:3]]
-    assert second >= 2 * first - 0.1 and third >= 2 * second - 0.1
+    first, second = (float(re.search(r"for ([\d.]+) s", text)[1]) for text in log.texts[:2])
+    assert second >= 2 * first - 0.1
 
 
 async def test_the_gauge_shows_how_late_the_loop_was(log: Log) -> None:
