@@ -22,6 +22,7 @@ from bridges.outlet import Gone, Outlet, Parcel, Undeliverable, Unreachable, ori
 from messaging.cursors import Cursors
 from messaging.errors import UnknownTopic
 from messaging.health import Health
+from messaging.leader import Lease
 from messaging.metrics import Metrics
 from messaging.model import Entry, Gap, Membership, Message, Page
 from messaging.node import Node
@@ -54,9 +55,14 @@ class Lane:
     def __init__(
         self, user_id: int, outlet: Outlet, node: Node, *,
         schedule: Schedule | None = None, pace: Pace | None = None, keep_for: float | None = None,
+        lease: Lease | None = None,
     ) -> None:  # fmt: skip
-        """``keep_for``: seconds after which a message that could not be sent is buried; None: as long as it lives."""
+        """``keep_for``: seconds after which a message that could not be sent is buried; None: as long as it lives.
+
+        ``lease``: in which it serves; None where nobody else could.
+        """
         self._user_id = user_id
+        self._lease = lease
         self._outlet = outlet
         self._store: Store = node.store
         self._cursors: Cursors = node.cursors
@@ -67,13 +73,17 @@ class Lane:
         self._pace = pace or Pace()
         self._keep_for = keep_for
         self._berths: dict[int, Berth] = {}
-        self._health = Health(user_id, node.book, node.metrics)
+        self._health = Health(user_id, node.book, node.metrics, lease)
         self._tries = 0  # in vain, with the message at hand
         self._unflushed = 0
         self._look_at = 0.0  # not before, by the steady clock
 
     async def run(self) -> None:
-        """Serve until cancelled. Cancelling is safe: what is in flight is sent again, with the same id."""
+        """Serve until cancelled. Cancelling is safe: what is in flight is sent again, with the same id.
+
+        Raises:
+            LeadershipLost: its lease is over.
+        """
         with self._watch.listen(self._user_id) as ear:
             await retrying(lambda: self._serve(ear), self)
 
@@ -172,7 +182,8 @@ class Lane:
                 await self._stand_still(ear, exc)
                 continue
             except Gone as exc:
-                await self._book.pause(self._name, True, str(exc) or "the other system wants no more")
+                reason = str(exc) or "the other system wants no more"
+                await self._book.pause(self._name, True, reason, self._health.term)
                 await self._look(ear)
                 continue
             except Undeliverable as exc:
@@ -193,6 +204,8 @@ class Lane:
         if self._keep_for is not None and _age(entry) > self._keep_for:
             raise Undeliverable(f"it could not be delivered in {self._keep_for / 86400:g} days")
         await asyncio.sleep(self._pace.wait(time.monotonic()))
+        if self._lease is not None:
+            self._lease.check()
         await self._outlet.send(parcel(berth.membership, entry, self._tries))
         self._metrics.bridge_sent.labels(self._name).inc()
 
@@ -209,7 +222,7 @@ class Lane:
         topic = berth.membership.topic
         log.error("bridge %s gives up a message of %s: %s", self._name, topic.name, reason)
         self._metrics.bridge_buried.labels(self._name).inc()
-        await self._book.bury(_letter(self._name, berth.membership, entry, reason))
+        await self._book.bury(_letter(self._name, berth.membership, entry, reason), self._health.term)
 
     async def _settle(self, berth: Berth, entry: Entry) -> None:
         """The cursor moves, after the other system has confirmed, or after the burial."""
