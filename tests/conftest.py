@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -43,7 +43,11 @@ def needs(tool: str) -> str:
     found = shutil.which(tool, path=os.pathsep.join(places))
     if found:
         return found
-    reason = f"{tool} is not installed"
+    lacks(f"{tool} is not installed")
+
+
+def lacks(reason: str) -> NoReturn:
+    """The test can't run here: it is skipped, or fails if REQUIRE_ALL=1."""
     if REQUIRE_ALL:
         pytest.fail(f"{reason}, and REQUIRE_ALL=1", pytrace=False)
     pytest.skip(reason)
