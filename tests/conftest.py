@@ -41,9 +41,9 @@ def needs(tool: str) -> str:
     """The path of a command line tool. Without it the test is skipped, or fails if REQUIRE_ALL=1."""
     places = (f"{ROOT}/tests/node_modules/.bin", str(Path(sys.executable).parent), os.environ.get("PATH", ""))
     found = shutil.which(tool, path=os.pathsep.join(places))
-    if found:
-        return found
-    lacks(f"{tool} is not installed")
+    if not found:
+        lacks(f"{tool} is not installed")
+    return found
 
 
 def lacks(reason: str) -> NoReturn:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hostile.namespaces import Network, Place, PlacedPostgres, missing, network
 from test_rule_10_finishes import HOLD_COMMIT
 
 from conftest import lacks
+from hostile.namespaces import Network, Place, PlacedPostgres, missing, network
 from log_support import connected, desk, draft, run, until, value, waits_for_lock
 from messaging.migrations import migrate
 
