@@ -22,7 +22,8 @@ from rabbit_server import Rabbit
 
 from hostile.measuring import Arrivals, Row, every
 from hostile.peers import EVENT, one_command
-from hostile.rig import SECRET, Rig, until
+from hostile.rig import SECRET, Rig, Server, until
+from raw_ws import raw_client, text
 
 SOON_RABBIT = 5.0  # seconds within which what is behind a bad message, or beside it, must be there
 SOON_NATS = 2.0
@@ -30,6 +31,7 @@ FOUND_AGAIN = 10.0
 MICROSECONDS = 1_700_000_000_000_000  # as a timestamp, where AMQP has seconds
 HEADER, HAS_TIMESTAMP, FRAME_END = 2, 1 << 6, b"\xce"  # AMQP 0-9-1, 4.2.3 and 4.2.6.1
 SUSPENDED = 10.0
+LENGTH = 20_000
 
 
 async def property_of_amqp(row: Row) -> None:
@@ -121,12 +123,14 @@ async def bus_reset(row: Row) -> None:
 
             async def suspend() -> None:
                 os.kill(victim.pid, signal.SIGSTOP)
+                talking = asyncio.create_task(_talk(row, server))
                 try:
                     await asyncio.sleep(SUSPENDED / 2)
                     proxy.reset()
                     await asyncio.sleep(SUSPENDED / 2)
                 finally:
                     os.kill(victim.pid, signal.SIGCONT)
+                    talking.cancel()
                 woken = loop.time()
 
                 def again() -> float | None:
@@ -141,6 +145,15 @@ async def bus_reset(row: Row) -> None:
             await row.measure(suspend, bystander, least=SUSPENDED + FOUND_AGAIN + 1)
 
 
+async def _talk(row: Row, server: Server) -> None:
+    """So much that a node which wakes up has to read for a while before it meets the end of its line."""
+    await row.rig.node.actions.know("mallory")
+    async with raw_client(server.url, f"/{row.rig.token('mallory')}") as client:
+        while True:
+            client.write(text(action="message", topic_name="@mallory", content="x" * LENGTH))
+            await asyncio.sleep(0.02)
+
+
 class _Proxy:
     """Passes bytes on, until it resets every line that it has."""
 
@@ -150,7 +163,7 @@ class _Proxy:
         self._lines: set[asyncio.StreamWriter] = set()
 
     def reset(self) -> None:
-        for writer in self._lines:
+        for writer in [each for each in self._lines if not each.is_closing()]:
             line = writer.get_extra_info("socket")
             line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
@@ -171,7 +184,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         while data := await reader.read(1 << 16):
             writer.write(data)
             await writer.drain()
-    except OSError:
+    except (OSError, RuntimeError):  # uvloop: the handler is closed
         pass
     finally:
         writer.close()

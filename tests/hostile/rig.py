@@ -63,6 +63,7 @@ class Server:
         self.url = f"ws://{address}:{environ['WS_PORT']}"
         self.api = f"http://{address}:{environ['API_PORT']}"
         self._log = log
+        self._asked = False
 
     def says(self, pattern: str, count: int = 1) -> bool:
         """Whether so many lines of its output have this."""
@@ -96,11 +97,16 @@ class Server:
                 count += len(list(Path(f"/proc/{pid}/fd").iterdir()))
         return count
 
+    def terminate(self) -> None:
+        """SIGTERM, once."""
+        if not self._asked and not self.has_ended:
+            self.process.terminate()
+        self._asked = True
+
     async def end(self, seconds: float = STOP_SECONDS) -> bool:
         """SIGTERM; killed if it has not ended in time. Whether it has ended by itself."""
         pids = self.pids()
-        with suppress(ProcessLookupError):
-            self.process.terminate()
+        self.terminate()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.process.wait()
