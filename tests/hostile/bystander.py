@@ -30,7 +30,7 @@ class Bystander:
         self.answered: dict[int, tuple[float, int]] = {}  # when, and the seq
         self.heard: dict[int, tuple[float, Any]] = {}  # by seq: when first, and the content
         self.refused: list[str] = []
-        self.closed: list[int | None] = []  # close codes; None: the line just ended
+        self.closed: list[float] = []  # when a connection ended
         self.ready = asyncio.Event()
         self.local_port = 0
         self._url, self._path, self._every = url, f"/{token}", every
@@ -110,7 +110,7 @@ class Bystander:
                     self._take(client)
                     await client.read()
             finally:
-                self.closed.append(client.closed)
+                self.closed.append(asyncio.get_running_loop().time())
 
     def _take(self, client: RawClient) -> None:
         while client.pings:

@@ -78,6 +78,7 @@ class Row:
         self.rig = rig
         self.found = Found()
         self.silent_since: float | None = None  # by the loop's clock; None: the attack silences nothing
+        self.over = 0.0  # when the last phase was, by the loop's clock; then the servers end
         self._seconds = seconds
         self._servers: list[Server] = []  # those that are measured
 
@@ -131,6 +132,7 @@ class Row:
         with suppress(asyncio.CancelledError):
             await under
         after = await self._phase(self._seconds)
+        self.over = after.end
         for bystander in others:
             bystander.stop()
         async with asyncio.TaskGroup() as tasks:
