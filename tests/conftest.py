@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -41,9 +41,13 @@ def needs(tool: str) -> str:
     """The path of a command line tool. Without it the test is skipped, or fails if REQUIRE_ALL=1."""
     places = (f"{ROOT}/tests/node_modules/.bin", str(Path(sys.executable).parent), os.environ.get("PATH", ""))
     found = shutil.which(tool, path=os.pathsep.join(places))
-    if found:
-        return found
-    reason = f"{tool} is not installed"
+    if not found:
+        lacks(f"{tool} is not installed")
+    return found
+
+
+def lacks(reason: str) -> NoReturn:
+    """The test can't run here: it is skipped, or fails if REQUIRE_ALL=1."""
     if REQUIRE_ALL:
         pytest.fail(f"{reason}, and REQUIRE_ALL=1", pytrace=False)
     pytest.skip(reason)
