@@ -286,12 +286,17 @@ async def test_what_the_work_raises_passes_through(database: str) -> None:
         assert await book.take("test", "the next") == 2
 
 
-async def test_a_defect_of_the_renewal_ends_the_work_and_passes_through(database: str) -> None:
+async def test_a_defect_of_one_renewal_ends_the_work_and_passes_through(database: str) -> None:
     worker = Worker("one", [])
     async with asyncio.timeout(20), leases(database) as book:
         task = asyncio.ensure_future(run_as_leader(book, "test", worker.work))
         await worker.works.wait()
-        await run(database, "ALTER TABLE recado.leases RENAME TO gone")
+        await run(
+            database,
+            "CREATE SEQUENCE public.tries; CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF nextval('public.tries') = 1 THEN RAISE EXCEPTION 'a defect'; END IF; RETURN NEW; END $$;"
+            "CREATE TRIGGER fail BEFORE UPDATE ON recado.leases FOR EACH ROW EXECUTE FUNCTION public.fail()",
+        )
         with pytest.raises(StatementFailed):
             await task
         assert worker.stopped.is_set()
