@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import re
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import aio_pika
@@ -14,7 +15,7 @@ import pytest
 from aio_pika.abc import UnderlayConnection
 from aiormq.channel import Channel
 from aiormq.connection import FrameReceiver
-from lane_support import working
+from lane_support import QUICK, working
 from pamqp import frame as pamqp_frame
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
@@ -27,6 +28,8 @@ from bridges.amqp_connection import TROUBLE, Line, _Lenient
 from bridges.amqp_frames import FRAME_MOST, HEADER, METHOD, frame_head, harmless
 from messaging.actions import Actions
 from messaging.errors import Unavailable
+from messaging.inlet import Inlet
+from messaging.settings import Settings
 
 pytest_plugins = ["rabbit_server"]
 
@@ -157,17 +160,32 @@ async def test_a_routing_key_of_any_bytes_is_no_matter(rabbit: Rabbit, database:
         assert await desk.has("t", 2) == [1, 2]
 
 
-async def test_a_cancellation_in_the_turn_of_the_answer_is_heard(rabbit: Rabbit) -> None:
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_cancellation_in_the_turn_of_the_answer_is_heard(rabbit: Rabbit, turns: int) -> None:
     """Python 3.11's `wait_for` keeps it to itself; whoever cancelled would wait for ever."""
-    for turns in range(80):
-        line = Line(rabbit.url, "test")
-        task = asyncio.ensure_future(_talk(line))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        task.cancel()
-        done, _ = await asyncio.wait([task], timeout=TIME)
-        assert done and task.cancelled()
-        await line.close()
+    line = Line(rabbit.url, "test")
+    underlay: Any = await (await line.channel()).get_underlay_channel()
+    answers, put = underlay.rpc_frames, underlay.rpc_frames.put
+
+    async def put_and_cancel(frame: Any) -> None:
+        answers.put = put
+        await put(frame)
+        _after(turns, task.cancel)
+
+    answers.put = put_and_cancel
+    task = asyncio.ensure_future(_talk(line))
+    done, _ = await asyncio.wait([task], timeout=3)
+    task.cancel()
+    await asyncio.wait([task], timeout=3)
+    await line.close()
+    assert done
+
+
+def _after(turns: int, call: Callable[[], object]) -> None:
+    if turns:
+        asyncio.get_running_loop().call_soon(_after, turns - 1, call)
+    else:
+        call()
 
 
 async def test_who_was_cancelled_before_it_asks_is_cancelled_and_the_line_is_not_blamed(rabbit: Rabbit) -> None:
@@ -187,6 +205,22 @@ async def test_who_was_cancelled_before_it_asks_is_cancelled_and_the_line_is_not
 async def _talk(line: Line) -> None:
     while True:
         await line.declare("talk")
+
+
+async def test_a_defect_of_ours_beside_the_line_is_not_taken_for_its_end(
+    rabbit: Rabbit, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RuntimeError is one of aio-pika's CONNECTION_EXCEPTIONS: it would be tried again for ever."""
+
+    async def broken(*_: Any) -> Any:
+        raise RuntimeError("ours")
+
+    async with working(database) as node:
+        monkeypatch.setattr(node.store, "users_page", broken)
+        inlet = Inlet("prontogram", "rabbitmq", inboxes_of(node, rabbit), node, Settings(), schedule=QUICK)
+        with pytest.raises(ExceptionGroup) as failure:
+            await asyncio.wait_for(inlet.run(), TIME)
+        assert failure.group_contains(RuntimeError, match="ours")
 
 
 async def test_what_a_broken_line_raises_is_trouble_and_another_one_is_made(rabbit: Rabbit) -> None:
