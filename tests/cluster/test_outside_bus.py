@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 from lines import Line
-from nodes import START_TIME, Cluster, backend, cluster, crowd, make_topic
+from nodes import Cluster, Talker, backend, cluster, crowd, make_topic
 from test_buses import Outside, nats_server, outside_nats, outside_postgres
 
 from log_support import value
@@ -88,24 +88,36 @@ async def refused(url: str) -> float:
     return float(found[1])
 
 
-@pytest.mark.faults
-async def test_a_node_that_was_suspended_while_its_line_was_reset_finds_its_bus_again(database: str) -> None:
-    async with backend(database) as node, nats_server() as port:
+@asynccontextmanager
+async def line_to_nats() -> AsyncIterator[Line]:
+    async with nats_server() as port:
         line = Line(port)
         await line.open()
-        async with cluster(database, f"nats://127.0.0.1:{line.port}", workers=1) as both, crowd() as people:
-            await make_topic(node, "noticias", "diego")
-            await people.join("diego", both.client("diego", both.urls[1]))
-            async with both.client("omar", both.urls[0]) as omar:
-                await omar.publish("noticias", "before")
-                await people.until_all_have(1)
-                suspended = list(both.running.values())[1]
-                os.kill(suspended.process.pid, signal.SIGSTOP)
-                line.cut()
-                await asyncio.sleep(SUSPENDED)  # the suspension is the fault
-                os.kill(suspended.process.pid, signal.SIGCONT)
-                await suspended.line("the bus over NATS waits", START_TIME)
-                await omar.publish("noticias", "after")
-                await people.until_all_have(2)
+        try:
+            yield line
+        finally:
+            await line.close()
+
+
+@pytest.mark.faults
+async def test_a_node_that_was_suspended_while_its_line_was_reset_finds_its_bus_again(database: str) -> None:
+    """In one turn of its loop it finds the line reset and silent for too long, with something to tell."""
+    async with (
+        backend(database) as node,
+        line_to_nats() as line,
+        cluster(database, f"nats://127.0.0.1:{line.port}", workers=1) as both,
+        crowd() as people,
+    ):
+        await make_topic(node, "noticias", "diego")
+        await people.join("diego", both.client("diego", both.urls[0]))
+        suspended = list(both.running.values())[1]
+        async with both.client("omar", both.urls[1]) as omar:
+            talker = Talker(omar, 50)
+            await talker.has_said(20)
+            os.kill(suspended.process.pid, signal.SIGSTOP)
+            line.cut()
+            await asyncio.sleep(SUSPENDED)  # the suspension is the fault
+            os.kill(suspended.process.pid, signal.SIGCONT)
+            await talker.has_said(len(talker.acknowledged) + 100)
             assert suspended.process.returncode is None
-        await line.close()
+            await people.until_all_have(await talker.stop())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import struct
 from contextlib import suppress
 
 
@@ -34,6 +37,7 @@ class Line:
     def cut(self) -> None:
         """Reset every connection; new ones are welcome."""
         for writer in self._writers:
+            _reset_at_close(writer)
             writer.transport.abort()
         self._writers.clear()
 
@@ -59,3 +63,11 @@ class Line:
                     sink.write(data)
                     await sink.drain()
         sink.close()
+
+
+def _reset_at_close(writer: asyncio.StreamWriter) -> None:
+    """Let the other end see a reset (RST), where it would see an end (FIN)."""
+    line = writer.get_extra_info("socket")
+    if line is not None and line.fileno() >= 0 and line.family == socket.AF_INET:
+        with socket.socket(fileno=os.dup(line.fileno())) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
