@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.datastructures import Headers
 
+from recado.client.line import retry_after
 from recado.client.received import Gap, Invited, Message, Removed, history_of, thing_of, topics_of
 from recado.client.resuming import (
     Next,
@@ -200,3 +202,11 @@ def test_answers_become_histories_and_topics() -> None:
 
     assert (history.messages[0].content, history.messages[0].topic, history.more) == (None, "t", True)
     assert topics_of({"topics": [state]})[0].pending == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [([], 0), (["7"], 7), (["7", "9"], 7), (["9" * 400], 60), (["²"], 0), (["soon"], 0), (["-1"], 0)],
+)
+def test_no_retry_after_is_too_odd_to_come_back(values: list[str], seconds: float) -> None:
+    assert retry_after(Headers([("Retry-After", each) for each in values])) == seconds
