@@ -72,7 +72,7 @@ class Turn:
         """Make it a dead letter, which the id of its row stands for."""
         await self._connection.execute(
             self._pool.text("dead_letter_bury"), INTAKE, posted.topic, 0, posted.id, posted.sender, posted.content,
-            posted.published_at, reason,
+            posted.published_at, reason, None, posted.ttl,
         )  # fmt: skip
 
     async def remove(self, posted: Sequence[Posted]) -> None:

@@ -82,7 +82,7 @@ async def get_platforms(asked: Asked[None, None]) -> Answer:
         users = await users_of(asked, platform)
         found.append(ListedPlatform(
             platform.name, users, as_text(platform.audio), as_text(platform.image), state_of(report),
-            platform.users_as_of, report.lag if report and platform.style != "own" else 0,
+            platform.users_as_of, (report.lag or 0) if report and platform.style != "own" else 0,
         ))  # fmt: skip
     return Answer(200, Platforms(found))
 

@@ -75,8 +75,8 @@ export function gapOf(frame) {
 }
 
 /**
- * The instant that a time of the server's stands for, in microseconds since 1970 (exact until 2255). As texts, times do not compare: one
- * without a fraction ("…:56Z") would come after all of its second.
+ * The instant that a time of the server's stands for, in microseconds since 1970 (exact until 2255). As texts, times do not
+ * compare: one without a fraction ("…:56Z") would come after all of its second.
  */
 export function instant(text) {
   const fraction = /\.(\d{1,6})/.exec(text)?.[1] ?? "";
