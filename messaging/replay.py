@@ -136,7 +136,8 @@ class Bridges:
         letters = await self._book.chosen(name, ids, _in_utc(since), _in_utc(until), MOST)
         if inbox is None and (any(each.letter.topic_id for each in letters) or not await self._book.knows(name)):
             raise UnknownBridge
-        refused = dict.fromkeys(ids or (), "There is no dead letter of this id and time.")
+        named = ids if since is None and until is None else None
+        refused = dict.fromkeys(named or (), "There is no dead letter of this id.")
         again: list[int] = []
         for buried in letters:
             why = None if dry_run and buried.replayable else await self._try(inbox, buried)

@@ -82,7 +82,7 @@ async def test_dead_letters_are_listed_counted_and_sent_again(door: Door) -> Non
     one = {"bridge": "shops", "ids": [letters[0]["id"], letters[2]["id"], 999]}
     assert await door.ask("POST", "/api/v1/dead-letters/replay", 202, json=one) == {
         "count": 1, "refused": [
-            {"id": 999, "reason": "There is no dead letter of this id and time."},
+            {"id": 999, "reason": "There is no dead letter of this id."},
             {"id": letters[2]["id"], "reason": "It had expired before it could be sent."},
         ],
     }  # fmt: skip
