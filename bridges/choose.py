@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bridges.config import Nats, Rabbit, read_config
 from bridges.platforms import PlatformLanes
-from bridges.running import Bridging, Out, Run
+from bridges.running import Bridging, Out
+from messaging.inlet import Inlet
 from messaging.node import Node
 from messaging.settings import Settings, SettingsError
 
@@ -13,19 +14,19 @@ def make_bridging(settings: Settings, dsn: str, node: Node) -> Bridging:
     """All bridges of this installation. Raises SettingsError."""
     config = read_config(settings)
     outs: list[Out] = []
-    runs: list[Run] = [PlatformLanes(node, settings).run]
+    inlets: list[Inlet] = []
     if config.nats != Nats():
-        for_outs, for_runs = _nats(config.nats, settings, node)
+        for_outs, for_inlets = _nats(config.nats, settings, node)
         outs += for_outs
-        runs += for_runs
+        inlets += for_inlets
     if settings.rabbitmq_url or config.rabbitmq != Rabbit():
-        for_outs, for_runs = _rabbitmq(config.rabbitmq, settings, node)
+        for_outs, for_inlets = _rabbitmq(config.rabbitmq, settings, node)
         outs += for_outs
-        runs += for_runs
-    return Bridging(node, dsn, outs, runs)
+        inlets += for_inlets
+    return Bridging(node, dsn, outs, inlets, [PlatformLanes(node, settings).run])
 
 
-def _nats(config: Nats, settings: Settings, node: Node) -> tuple[list[Out], list[Run]]:
+def _nats(config: Nats, settings: Settings, node: Node) -> tuple[list[Out], list[Inlet]]:
     try:
         from bridges.nats import nats_bridges
     except ModuleNotFoundError as exc:
@@ -35,7 +36,7 @@ def _nats(config: Nats, settings: Settings, node: Node) -> tuple[list[Out], list
     return nats_bridges(config, settings, node)
 
 
-def _rabbitmq(config: Rabbit, settings: Settings, node: Node) -> tuple[list[Out], list[Run]]:
+def _rabbitmq(config: Rabbit, settings: Settings, node: Node) -> tuple[list[Out], list[Inlet]]:
     try:
         from bridges.rabbitmq import rabbit_bridges
     except ModuleNotFoundError as exc:

@@ -18,9 +18,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bridges.cancelling import heed_cancel
 from bridges.outlet import Gone, Outlet, Parcel, Undeliverable, Unreachable, original
-from bridges.schedule import FAILING_AFTER, Pace, Schedule
 from messaging.cursors import Cursors
 from messaging.errors import UnknownTopic
 from messaging.metrics import Metrics
@@ -28,6 +26,7 @@ from messaging.model import Entry, Gap, Membership, Message, Page
 from messaging.node import Node
 from messaging.replay import read_replay
 from messaging.retrying import retrying
+from messaging.schedule import FAILING_AFTER, Pace, Schedule
 from messaging.store import Store
 from messaging.store_bridges import BridgeBook, DeadLetter, Standing, State
 from messaging.watch import Ear, Watch
@@ -177,7 +176,6 @@ class Lane:
         return False
 
     async def _may_go_on(self, ear: Ear, berth: Berth) -> bool:
-        heed_cancel()
         if ear.take_poke():
             await self._look(ear)
         moored = self._berths.get(berth.membership.topic.id) is berth

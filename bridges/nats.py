@@ -6,23 +6,23 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from bridges.config import Nats, NatsIn, NatsOut
-from bridges.nats_in import NatsInlet
+from bridges.nats_in import NatsSource
 from bridges.nats_line import servers_of
 from bridges.nats_out import NatsOutlet
 from bridges.nats_subjects import covers, subject_of
-from bridges.running import Out, Run
+from bridges.running import Out
+from messaging.inlet import Inlet
 from messaging.node import Node
 from messaging.settings import Settings, SettingsError
 
 
-def nats_bridges(config: Nats, settings: Settings, node: Node) -> tuple[list[Out], list[Run]]:
+def nats_bridges(config: Nats, settings: Settings, node: Node) -> tuple[list[Out], list[Inlet]]:
     """What runs for them. Raises SettingsError where a bridge out would feed a bridge in."""
     here = Installation(node)
     for out in config.outs:
         refuse_loop(out, _readers(config.ins, out, settings))
     outs = [_out(out, config, settings, here) for out in config.outs]
-    runs = [NatsInlet(each, _servers(each, settings), node, settings, here.origin).run for each in config.ins]
-    return outs, list(runs)
+    return outs, [_inlet(each, settings, node, here) for each in config.ins]
 
 
 class Installation:
@@ -41,6 +41,9 @@ class Installation:
     def skipping(self, name: str) -> Callable[[], None]:
         return self._node.metrics.bridge_skipped.labels(name).inc
 
+    def failing(self, name: str) -> Callable[[], None]:
+        return self._node.metrics.bridge_failures.labels(name).inc
+
 
 def _out(out: NatsOut, config: Nats, settings: Settings, here: Installation) -> Out:
     filters = [each.subject for each in _readers(config.ins, out, settings)]
@@ -52,6 +55,12 @@ def _out(out: NatsOut, config: Nats, settings: Settings, here: Installation) -> 
         return NatsOutlet(out, _servers(out, settings), here.origin, is_read, here.skipping(out.name))
 
     return Out(out.name, "nats", out.topics, outlet)
+
+
+def _inlet(bridge: NatsIn, settings: Settings, node: Node, here: Installation) -> Inlet:
+    servers, failing = _servers(bridge, settings), here.failing(bridge.name)
+    source = NatsSource(bridge, servers, here.origin, settings.max_frame, failing)
+    return Inlet(bridge.name, "nats", source, node, settings)
 
 
 def _servers(bridge: NatsOut | NatsIn, settings: Settings) -> list[str]:

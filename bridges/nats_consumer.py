@@ -17,14 +17,15 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolic
 from nats.js.errors import APIError, NotFoundError
 
 from bridges.config import NatsIn
-from bridges.nats_line import PATIENCE, streams_of
+from bridges.nats_line import streams_of
 from bridges.nats_subjects import covers
+from messaging.buses.nats_connection import PATIENCE
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT = 2.0  # seconds
 ACK_WAIT = 30.0
-MOST_UNSETTLED = 256
+MOST_UNSETTLED = 64  # messages, which may have a megabyte each
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ async def find_stream(client: Client, filter_: str) -> tuple[Stream | None, list
     """The stream that holds all that a filter stands for; and those that hold some of it.
 
     Raises:
-        NoJetStream; Error, OSError: no answer.
+        NoJetStream; TROUBLE: no answer.
     """
     names = await streams_of(client, filter_)
     if len(names) != 1:
@@ -80,8 +81,8 @@ async def stand_ready(client: Client, stream: Stream, bridge: NatsIn, durable: s
         first = config.opt_start_seq or bridge.start
         log.info("bridge %s: has a new consumer in stream %s, which begins with: %s", bridge.name, stream.name, first)
         return str(config.deliver_subject)
-    if found.config.filter_subject != bridge.subject:
-        found.config.filter_subject = bridge.subject
+    if (found.config.filter_subject, found.config.max_ack_pending) != (bridge.subject, MOST_UNSETTLED):
+        found.config.filter_subject, found.config.max_ack_pending = bridge.subject, MOST_UNSETTLED
         await api.add_consumer(stream.name, found.config)
     if found.num_ack_pending:
         await _set_back(api, stream, durable)

@@ -1,117 +1,100 @@
 """From NATS into topics: by a durable consumer where a stream holds the subject, by a plain subscription elsewhere.
 
-From a stream: stored, then acknowledged, in order; what comes again is recognised by the stream's own number, so each
-is there once. From core NATS: at most once until it is stored, as nobody keeps what we were not there to hear.
+From a stream: each once, in order, as what comes again is recognised by the stream's own number. From core NATS: at
+most once until it is stored, as nobody keeps what we were not there to hear.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error
 
-from bridges.cancelling import heed_cancel
 from bridges.config import NatsIn
-from bridges.incoming import Incoming, bury, submit
-from bridges.nats_arrivals import Arrivals
+from bridges.deliveries import Deliveries
 from bridges.nats_consumer import HEARTBEAT, Stream, find_stream, stand_ready
-from bridges.nats_line import TROUBLE, NoJetStream, connect, let_go, words
+from bridges.nats_line import NoJetStream
 from bridges.nats_out import ORIGIN
-from bridges.outlet import Unreachable
-from bridges.schedule import Schedule
+from messaging.arrivals import Arrival, Incoming
+from messaging.buses.nats_connection import TROUBLE, connect, fault_of, let_go, words
 from messaging.content import check_content
-from messaging.errors import BadRequest, Conflict, RecadoError, Unavailable, UnknownTopic
+from messaging.errors import BadRequest, Unavailable
+from messaging.inlet import SourceLost
 from messaging.model import is_topic_name
-from messaging.node import Node
-from messaging.retrying import backoff_delays
-from messaging.settings import Settings
 
 log = logging.getLogger(__name__)
 
 ASK_AGAIN = 5.0  # seconds after which a subject without a stream may have got one
-ROOM = 16 * 1024 * 1024  # bytes that core NATS may be ahead of the database
+ROOM = 16 * 1024 * 1024  # bytes that core NATS may be ahead of us
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A message as it is to be stored. ``number`` stands for its seq where it becomes a dead letter.
-
-    ``wants_ack``: a stream waits for it. A message of core NATS may have a reply subject too, which is not for us.
-    """
-
-    message: Msg
-    topic: str
-    key: str | None
-    number: int
-    wants_ack: bool
-
-
-class NatsInlet:
-    """Keeps a line, and stores what it brings."""
+class NatsSource:
+    """See `Source`."""
 
     def __init__(
-        self, bridge: NatsIn, servers: Sequence[str], node: Node, settings: Settings,
-        origin: Callable[[], Awaitable[str]], schedule: Schedule | None = None,
+        self, bridge: NatsIn, servers: Sequence[str], origin: Callable[[], Awaitable[str]], limit: int,
+        overrun: Callable[[], None],
     ) -> None:  # fmt: skip
-        """``origin``: of this installation, see `NatsOutlet`."""
+        """``origin``: see `NatsOutlet`; ``limit``: bytes of a content; ``overrun``: called where there was no room."""
         self._bridge = bridge
         self._servers = servers
-        self._node = node
-        self._settings = settings
         self._origin = origin
-        self._schedule = schedule or Schedule()
-        self._attempts = 0  # in vain, since it was open
-        self._stream: Stream | None = None  # that was read last
-        self._last: int | None = None  # of it, acknowledged
+        self._limit = limit
+        self._count_overrun = overrun
+        self._client: Client | None = None
+        self._deliveries: Deliveries[Msg] = Deliveries()
         self._ours = ""
+        self._stream: Stream | None = None  # that is read, or was read last
+        self._is_core = True
+        self._unsettled: set[int] = set()  # seqs of the stream
+        self._last: int | None = None  # of the stream: all up to it is settled
+        self._asked = 0.0
         self._partial = False
-        self._why = ""  # the last message could not be stored
 
-    async def run(self) -> None:
-        """Until cancelled, which is safe: what is not acknowledged comes again."""
-        while True:
-            heed_cancel()
-            try:
-                self._ours = await self._origin()
-                await self._serve()
-            except Exception as exc:
-                if not passes(exc):
-                    raise
-                self._note(exc)
-                await asyncio.sleep(self._schedule.pause(self._attempts, random.random()))
+    @property
+    def keeps(self) -> bool:
+        return not self._is_core
 
-    def _note(self, exc: Exception) -> None:
-        self._attempts += 1
-        self._node.metrics.bridge_failures.labels(self._bridge.name).inc()
-        if self._attempts == 1:
-            log.warning("bridge %s waits: %s", self._bridge.name, words(exc))
-
-    async def _serve(self) -> None:
-        """One line, to its end. Returns where a stream may be read instead."""
-        arrivals = Arrivals()
-        client = await connect(self._servers, self._bridge.name, closed=arrivals.end, overrun=self._overrun)
+    async def open(self) -> None:
+        self._ours = await self._origin()
+        deliveries = self._deliveries = Deliveries()
         try:
-            stream = await self._find_stream(client)
-            await (self._read_core(client, arrivals) if stream is None else self._read(client, stream, arrivals))
-        finally:
+            client = self._client = await connect(
+                self._servers, self._bridge.name, overrun=self._overrun,
+                closed=lambda: deliveries.end(SourceLost("the line to NATS has broken")),
+            )  # fmt: skip
+        except Unavailable as exc:
+            raise SourceLost(str(exc)) from None
+        try:
+            stream = await self._find(client)
+            self._is_core = stream is None
+            await (self._read_core(client) if stream is None else self._read(client, stream))
+        except TROUBLE as exc:
+            raise SourceLost(f"NATS: {words(exc)}") from None
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
             await let_go(client)
 
     def _overrun(self) -> None:
-        self._node.metrics.bridge_failures.labels(self._bridge.name).inc()
+        """There was no room for a message: of core NATS it is lost; of a stream it comes again by another line."""
+        self._count_overrun()
+        if not self._is_core:
+            self._deliveries.end(SourceLost("more came than there is room for"))
 
-    async def _find_stream(self, client: Client) -> Stream | None:
+    async def _find(self, client: Client) -> Stream | None:
+        self._asked = time.monotonic()
         try:
             stream, some = await find_stream(client, self._bridge.subject)
         except NoJetStream:
             if self._stream is not None:
-                raise Unreachable(f"JetStream does not answer, and stream {self._stream.name} was read") from None
+                raise SourceLost(f"JetStream does not answer, and stream {self._stream.name} was read") from None
             return None
         if stream is None and some and not self._partial:
             self._partial = True
@@ -122,119 +105,80 @@ class NatsInlet:
             )  # fmt: skip
         return stream
 
-    def _opened(self, how: str) -> None:
-        log.info("bridge %s: reads %s from %s", self._bridge.name, self._bridge.subject, how)
-        self._attempts = 0
-
-    async def _read(self, client: Client, stream: Stream, arrivals: Arrivals) -> None:
-        """Raises Unreachable, or what passes, where it ends."""
+    async def _read(self, client: Client, stream: Stream) -> None:
         if self._stream is None or self._stream.identity != stream.identity:
             self._stream, self._last = stream, None
+        self._unsettled.clear()
         durable = f"recado-{self._ours}-{self._bridge.name.replace('.', '_')}"
         subject = await stand_ready(client, stream, self._bridge, durable, self._last)
-        await client.subscribe(subject, cb=arrivals.take)
-        self._opened(f"stream {stream.name}")
-        while True:
-            heed_cancel()
-            messages = await arrivals.some(3 * HEARTBEAT)
+        await client.subscribe(subject, cb=self._deliveries.put_in_time)
+        log.info("bridge %s: reads %s from stream %s", self._bridge.name, self._bridge.subject, stream.name)
+
+    async def _read_core(self, client: Client) -> None:
+        await client.subscribe(self._bridge.subject, cb=self._deliveries.put_in_time, pending_bytes_limit=ROOM)
+        log.info("bridge %s: reads %s from core NATS", self._bridge.name, self._bridge.subject)
+
+    async def receive(self) -> list[Arrival]:
+        if not self._is_core:
+            messages = await self._deliveries.some(3 * HEARTBEAT)
             if not messages:
-                raise Unreachable("the consumer is silent: it or its stream has gone, or the server hangs")
-            batch = [self._numbered(stream, message) for message in messages if message.reply]  # others: heartbeats
-            if await self._store_all(batch):
-                raise Unreachable(self._why)  # what is not acknowledged comes again, on another line
-            if batch:
-                self._last = batch[-1].number
+                raise SourceLost("the consumer is silent: it or its stream has gone, or the server hangs")
+            return [arrival for message in messages if (arrival := self._numbered(message)) is not None]
+        await self._look_for_stream()
+        return [self._unnumbered(message) for message in await self._deliveries.some(ASK_AGAIN)]
 
-    def _numbered(self, stream: Stream, message: Msg) -> Arrival:
-        number = message.metadata.sequence.stream
-        return Arrival(message, self._topic(message), f"nats.{stream.identity}.{number}", number, wants_ack=True)
+    async def _look_for_stream(self) -> None:
+        if self._client is None or time.monotonic() - self._asked < ASK_AGAIN:
+            return
+        try:
+            stream = await self._find(self._client)
+        except TROUBLE as exc:
+            raise SourceLost(f"NATS: {words(exc)}") from None
+        if stream is not None:
+            raise SourceLost(f"stream {stream.name} holds it now, and is read instead")
 
-    async def _read_core(self, client: Client, arrivals: Arrivals) -> None:
-        await client.subscribe(self._bridge.subject, cb=arrivals.take, pending_bytes_limit=ROOM)
-        self._opened("core NATS")
-        asked = time.monotonic()
-        while True:
-            heed_cancel()
-            messages = await arrivals.some(ASK_AGAIN)
-            await self._store_patiently([self._unnumbered(message) for message in messages])
-            if time.monotonic() - asked >= ASK_AGAIN:
-                asked = time.monotonic()
-                if await self._find_stream(client) is not None:
-                    return
+    async def acknowledge(self, settled: Sequence[Arrival]) -> None:
+        try:
+            for arrival in settled:
+                if arrival.receipt is not None:
+                    number, message = arrival.receipt
+                    await message.ack()
+                    self._unsettled.discard(number)
+                    self._last = min(self._unsettled, default=max(self._last or 0, number) + 1) - 1
+        except TROUBLE as exc:
+            raise SourceLost(f"NATS: {words(exc)}") from None
+
+    def _numbered(self, message: Msg) -> Arrival | None:
+        """None: it is a heartbeat, or somebody else's."""
+        assert self._stream is not None
+        try:
+            number = message.metadata.sequence.stream
+        except (Error, ValueError, OverflowError):
+            return None
+        self._unsettled.add(number)
+        return self._arrival(message, f"nats.{self._stream.identity}.{number}", (number, message))
 
     def _unnumbered(self, message: Msg) -> Arrival:
+        """It may have a reply subject too, which is not for us."""
         given = (message.headers or {}).get("Nats-Msg-Id")
-        key = None if given is None else f"nats.{digest(given.encode()).hex()}"
-        number = int.from_bytes(digest(message.data)[:6], "big")
-        return Arrival(message, self._topic(message), key, number, wants_ack=False)
+        return self._arrival(message, None if given is None else f"nats.{_digest(given)}", None)
 
-    def _topic(self, message: Msg) -> str:
-        return self._bridge.topic.replace("{subject}", message.subject)
+    def _arrival(self, message: Msg, key: str | None, receipt: tuple[int, Msg] | None) -> Arrival:
+        topic = self._bridge.topic.replace("{subject}", message.subject)
+        return Arrival(message.subject, message.data, topic, key or "", self._content(message, topic, key), receipt)
 
-    async def _store_patiently(self, arrivals: list[Arrival]) -> None:
-        """Nobody else has them: wait for the database. What it answered to is not stored again."""
-        for pause in backoff_delays():
-            arrivals = await self._store_all(arrivals)
-            if not arrivals:
-                return
-            await asyncio.sleep(pause)
-
-    async def _store_all(self, arrivals: list[Arrival]) -> list[Arrival]:
-        """Topics side by side, each in order. What could not be stored now, and in its topic all that is behind it."""
-        topics: dict[str, list[Arrival]] = {}
-        for arrival in arrivals:
-            topics.setdefault(arrival.topic, []).append(arrival)
-        async with asyncio.TaskGroup() as tasks:
-            jobs = [tasks.create_task(self._store_in_order(each)) for each in topics.values()]
-        return [left for job in jobs for left in job.result()]
-
-    async def _store_in_order(self, arrivals: list[Arrival]) -> list[Arrival]:
-        for place, arrival in enumerate(arrivals):
-            try:
-                await self._settle(arrival)
-            except Exception as exc:
-                if not passes(exc):
-                    raise
-                self._why = words(exc)
-                return arrivals[place:]
-        return []
-
-    async def _settle(self, arrival: Arrival) -> None:
-        """Store it, or bury it, then acknowledge."""
-        message = arrival.message
+    def _content(self, message: Msg, topic: str, key: str | None) -> Incoming | BadRequest | None:
+        if (fault := fault_of(message)) is not None:
+            return BadRequest(f"It can't be read: {fault}.")
         if (message.headers or {}).get(ORIGIN) == self._ours:
-            self._node.metrics.bridge_skipped.labels(self._bridge.name).inc()
-        else:
-            await self._keep(arrival)
-        if arrival.wants_ack:
-            await message.ack()
-
-    async def _keep(self, arrival: Arrival) -> None:
+            return None
+        if not is_topic_name(topic):
+            return BadRequest(f"{topic!r} is not a name that a topic may have.")
         try:
-            if not is_topic_name(arrival.topic):
-                raise BadRequest(f"{arrival.topic!r} is not a name that a topic may have.")
-            content = check_content(arrival.message.data, self._settings.max_frame)
-            incoming = Incoming(self._bridge.sender, content, arrival.key)
-            outcome = await (await submit(self._node, self._settings, arrival.topic, incoming)).outcome
-            if isinstance(outcome, RecadoError):
-                raise outcome
-        except (BadRequest, Conflict) as exc:
-            message = arrival.message
-            await bury(
-                self._node, self._bridge.name, arrival.topic, grave_of(arrival), message.subject, message.data,
-                exc.message,
-            )  # fmt: skip
+            return Incoming(self._bridge.sender, check_content(message.data, self._limit), key)
+        except BadRequest as exc:
+            return exc
 
 
-def grave_of(arrival: Arrival) -> int:
-    """A number that stands for a message that is buried: a stream made anew counts from 1 again, so not its own."""
-    return arrival.number if arrival.key is None else int.from_bytes(digest(arrival.key.encode())[:6], "big")
-
-
-def digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
-
-
-def passes(exc: Exception) -> bool:
-    """Whether a failure ends by itself: of NATS, of the database, or a topic that was deleted just now."""
-    return isinstance(exc, (*TROUBLE, Unreachable, Unavailable, UnknownTopic))
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()

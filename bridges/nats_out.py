@@ -17,9 +17,11 @@ from nats.errors import Error, MaxPayloadError, NoRespondersError
 
 from bridges.config import NatsOut
 from bridges.envelope import envelope
-from bridges.nats_line import PATIENCE, TROUBLE, ApiError, NoJetStream, confirm, connect, let_go, streams_of, words
+from bridges.nats_line import ApiError, NoJetStream, streams_of
 from bridges.nats_subjects import subject_of
 from bridges.outlet import Parcel, Undeliverable, Unreachable
+from messaging.buses.nats_connection import PATIENCE, TROUBLE, confirm, connect, let_go, words
+from messaging.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +97,10 @@ class NatsOutlet:
         if self._client is None or not self._client.is_connected:
             await self.close()
             self._known.clear()
-            self._client = await connect(self._servers, self._bridge.name)
+            try:
+                self._client = await connect(self._servers, self._bridge.name)
+            except Unavailable as exc:
+                raise Unreachable(str(exc)) from None
         return self._client
 
     async def _publish(self, client: Client, subject: str, payload: bytes, headers: dict[str, str]) -> None:

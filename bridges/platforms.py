@@ -12,12 +12,12 @@ from bridges.guarded import Client
 from bridges.importing import Importer
 from bridges.lane import Lane
 from bridges.outlet import Outlet, Parcel, Undeliverable
-from bridges.schedule import Pace, Schedule
 from bridges.webhook import WebhookOutlet
 from messaging.errors import RecadoError, Unavailable
 from messaging.integrator.news import Platform, Style
 from messaging.node import Node
 from messaging.retrying import retrying
+from messaging.schedule import Pace, Schedule
 from messaging.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -12,17 +12,17 @@ from functools import partial
 from bridges.config import Rabbit, RabbitIn, RabbitOut
 from bridges.outlet import Outlet
 from bridges.rabbitmq_form import QUEUE_RULE, is_queue_name, queue_of, server_of
-from bridges.rabbitmq_in import Reader
+from bridges.rabbitmq_in import INBOXES, Inboxes, OneQueue
 from bridges.rabbitmq_out import RabbitOutlet
-from bridges.rabbitmq_queues import INBOXES, Inboxes, OneQueue
-from bridges.running import Out, Run
+from bridges.running import Out
+from messaging.inlet import Inlet
 from messaging.model import is_name, is_topic_name
 from messaging.node import Node
 from messaging.patterns import PATTERN_RULE, is_pattern, matches
 from messaging.settings import Settings, SettingsError
 
 
-def rabbit_bridges(config: Rabbit, settings: Settings, node: Node) -> tuple[list[Out], list[Run]]:
+def rabbit_bridges(config: Rabbit, settings: Settings, node: Node) -> tuple[list[Out], list[Inlet]]:
     """What is to run. Nothing is connected yet.
 
     Raises:
@@ -32,13 +32,16 @@ def rabbit_bridges(config: Rabbit, settings: Settings, node: Node) -> tuple[list
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # it has a page for every try; ours is one line
     url = settings.rabbitmq_url
     outs = [Out(out.name, "rabbitmq", out.topics, partial(_outlet, out, out.url or url)) for out in config.outs]
-    runs: list[Run] = [
-        Reader(OneQueue(each, settings.max_frame), each.url or url, node, settings).run for each in config.ins
-    ]
+    inlets = [_inlet(each, url, settings, node) for each in config.ins]
     if url:
-        inboxes = Inboxes(node.store, settings.max_frame, partial(is_inbox_queue, config, url))
-        runs.append(Reader(inboxes, url, node, settings).run)
-    return outs, runs
+        source = Inboxes(url, node.store, settings.max_frame, partial(is_inbox_queue, config, url))
+        inlets.append(Inlet(INBOXES, "rabbitmq", source, node, settings))
+    return outs, inlets
+
+
+def _inlet(given: RabbitIn, url: str, settings: Settings, node: Node) -> Inlet:
+    source = OneQueue(given, given.url or url, settings.max_frame)
+    return Inlet(given.name, "rabbitmq", source, node, settings, tries=given.dead_after)
 
 
 def _outlet(out: RabbitOut, url: str) -> Outlet:

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bridges.amqp_frames import Delivery
 from bridges.config import RabbitOut
 from bridges.envelope import payload_of
-from bridges.incoming import Incoming
 from bridges.outlet import Parcel, Undeliverable
+from messaging.arrivals import Incoming
 from messaging.content import check_content
 from messaging.errors import BadRequest
 from messaging.model import MAX_LIFETIME, NAME_RULE, is_name
@@ -83,16 +84,6 @@ def offer(parcel: Parcel) -> bytes:
 # --- in ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What a queue gave. ``expiration``: seconds that its producer lets it live."""
-
-    queue: str
-    body: bytes
-    message_id: str | None = None
-    expiration: float | None = None
-
-
 class Offer(msgspec.Struct, frozen=True):
     """What a legacy producer sends. Who receives it, the queue says."""
 
@@ -144,9 +135,3 @@ def _lifetime(seconds: Any) -> int | None:
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= MAX_LIFETIME:
         return None
     return math.ceil(seconds)
-
-
-def number_of(delivery: Delivery) -> int:
-    """A number that stands for a message without a seq: buried again after a crash, it is the same dead letter."""
-    data = f"{delivery.queue}\0{delivery.message_id or ''}\0".encode() + delivery.body
-    return int.from_bytes(hashlib.blake2b(data, digest_size=6).digest(), "big")

@@ -1,197 +1,223 @@
-"""From queues of RabbitMQ into topics and inboxes: stored, then acknowledged, in the order of delivery.
-
-What can't be stored becomes a dead letter and is acknowledged: neither does it come again for ever, nor does it stop
-what is behind it. While the database is away nothing is acknowledged, and the server keeps it.
-"""
+"""From queues of RabbitMQ: one queue that the operator names, or the queues that are called like known users."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Protocol
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource, ChannelPreconditionFailed
 
-from bridges.cancelling import heed_cancel
-from bridges.incoming import Incoming, bury, submit
-from bridges.rabbitmq_form import Delivery, number_of
-from bridges.rabbitmq_line import ANSWER_TIME, Failures, Line, lost, reason
-from bridges.schedule import Schedule
-from messaging.errors import BadRequest, Conflict, RecadoError, Unavailable
-from messaging.node import Node
-from messaging.replay import Settled
-from messaging.retrying import backoff_delays
-from messaging.settings import Settings
-from messaging.store_append import Verdict
+from bridges.amqp_connection import TROUBLE, Line, Reader, reason
+from bridges.amqp_frames import Delivery
+from bridges.config import RabbitIn
+from bridges.deliveries import Deliveries
+from bridges.rabbitmq_form import QUEUE_RULE, is_queue_name, read_content, read_offer
+from messaging.arrivals import Arrival, Incoming
+from messaging.errors import BadRequest, Unavailable
+from messaging.inlet import SourceLost
+from messaging.model import inbox_of
+from messaging.store import Store
 
 log = logging.getLogger(__name__)
 
-BATCH = 200  # deliveries that are stored in one go
+INBOXES = "prontogram"  # what reads the users' queues is called
+ROOM = 16 * 1024 * 1024  # bytes of messages that are not acknowledged; beyond it the socket is not read
+OVERHEAD = 1024  # bytes that a message costs beside its body
+PREFETCH = 64  # messages of one user's queue
+SLICE = 1000  # users that are read at a time
+LOOK_EVERY = 2.0  # seconds, for users that have become known
+BREATH = 0.1  # seconds between slices
+
+REFUSALS = (ChannelAccessRefused, ChannelLockedResource, ChannelPreconditionFailed)  # of one queue
 
 
-class Inlet(Protocol):
-    """What is read, and how. ``tries``: after so many a message that can't be stored is buried."""
+class RabbitSource:
+    """See `Source`: one line, and on it one channel that reads."""
 
-    name: str
-    tries: int
+    keeps = True
 
+    def __init__(self, name: str, url: str, prefetch: int) -> None:
+        self.name = name
+        self._url = url
+        self._prefetch = prefetch
+        self._deliveries: Deliveries[Delivery] = Deliveries()
+        self._line: Line | None = None
+        self._reader: Reader | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._unsettled: dict[int, int] = {}  # the weight of each, by its tag, in order
+        self._weight = 0
+        self._has_room = asyncio.Event()
+
+    @abstractmethod
+    def topic_of(self, queue: str) -> str: ...
+
+    @abstractmethod
     def read(self, delivery: Delivery) -> Incoming:
         """Pure. Raises BadRequest."""
 
-    def topic_of(self, queue: str) -> str: ...
+    @abstractmethod
+    async def begin(self, line: Line, reader: Reader) -> None:
+        """Before the source counts as open. Raises one of TROUBLE."""
 
-    async def consume(self, line: Line, channel: AbstractChannel, reception: Reception) -> None:
-        """Let the queues deliver to the reception, until cancelled. Raises one of `Failures`."""
+    @abstractmethod
+    async def watch(self, line: Line, reader: Reader) -> None:
+        """See to its queues, until cancelled. Raises one of TROUBLE where the line is to be made anew."""
 
-
-@dataclass(slots=True)
-class Waiting:
-    """A delivery that is not acknowledged yet."""
-
-    message: AbstractIncomingMessage
-    delivery: Delivery
-    tries: int = 0
-
-
-class Reception:
-    """Sees through what one channel delivers; another channel has another one, as only it can acknowledge."""
-
-    def __init__(self, inlet: Inlet, node: Node, settings: Settings) -> None:
-        self._inlet = inlet
-        self._node = node
-        self._settings = settings
-        self._queue: deque[Waiting] = deque()
-        self._more = asyncio.Event()
-        self.opened = asyncio.Event()
-
-    def take_from(self, queue: str) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:
-        """What a consumer of this queue calls. It never waits, which keeps the order."""
-
-        async def take(message: AbstractIncomingMessage) -> None:
-            self._queue.append(Waiting(message, _delivery(queue, message)))
-            self._more.set()
-
-        return take
-
-    async def run(self) -> None:
-        """Until cancelled, which is safe: what is not acknowledged comes again. Raises one of `Failures`."""
-        while True:
-            heed_cancel()
-            await self._more.wait()
-            self._more.clear()
-            while self._queue:
-                await self._see_through([self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))])
-
-    async def _see_through(self, batch: list[Waiting]) -> None:
-        for pause in backoff_delays():
-            heed_cancel()
-            batch = await self._store(batch)
-            if not batch:
-                return
-            log.warning("bridge %s: %d messages wait for the database", self._inlet.name, len(batch))
-            await asyncio.sleep(pause)
-
-    async def _store(self, batch: list[Waiting]) -> list[Waiting]:
-        """Store in order, and settle each. Those that are left, to be tried again."""
-        under_way: list[tuple[Waiting, Settled]] = []
-        left: list[Waiting] = []
-        for place, waiting in enumerate(batch):
-            try:
-                under_way.append((waiting, await self._submit(waiting.delivery)))
-            except RecadoError as exc:
-                if isinstance(exc, Unavailable):  # nothing overtakes it
-                    left = [*left, *batch[place:]]
-                    break
-                if not await self._settle(waiting, exc):
-                    left.append(waiting)
-        return [w for w, origin in under_way if not await self._settle(w, await origin.outcome)] + left
-
-    async def _submit(self, delivery: Delivery) -> Settled:
-        incoming = self._inlet.read(delivery)
-        return await submit(self._node, self._settings, self._inlet.topic_of(delivery.queue), incoming)
-
-    async def _settle(self, waiting: Waiting, outcome: Verdict | RecadoError) -> bool:
-        """Acknowledge what is stored or buried; False: it is to be tried again."""
-        if isinstance(outcome, RecadoError) and not await self._is_buried(waiting, outcome):
-            return False
-        await waiting.message.ack()
-        return True
-
-    async def _is_buried(self, waiting: Waiting, exc: RecadoError) -> bool:
-        if isinstance(exc, Unavailable):
-            return False
-        waiting.tries += 1
-        if not isinstance(exc, BadRequest | Conflict) and waiting.tries < self._inlet.tries:
-            return False
-        topic, delivery = self._inlet.topic_of(waiting.delivery.queue), waiting.delivery
+    async def open(self) -> None:
+        deliveries = self._deliveries = Deliveries()
+        self._unsettled.clear()
+        self._weight = 0
+        self._has_room.set()
+        line = self._line = Line(self._url, self.name, self._has_room)
         try:
-            await bury(
-                self._node, self._inlet.name, topic, number_of(delivery), delivery.queue, delivery.body, exc.message
-            )
-        except Unavailable:
-            return False
-        return True
+            reader = await line.reader(self._prefetch, lambda exc: deliveries.end(SourceLost(reason(exc))))
+            self._reader = reader
+            await self.begin(line, reader)
+        except TROUBLE as exc:
+            raise SourceLost(reason(exc)) from None
+        self._watching = asyncio.create_task(self._watch(line, reader, deliveries), name=f"queues of {self.name}")
+
+    async def _watch(self, line: Line, reader: Reader, deliveries: Deliveries[Delivery]) -> None:
+        try:
+            await self.watch(line, reader)
+        except TROUBLE as exc:
+            deliveries.end(SourceLost(reason(exc)))
+        except Exception as exc:  # a defect of ours, which `receive` raises
+            deliveries.end(exc)
+
+    async def close(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            await line.close()
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching])
+
+    def take(self, delivery: Delivery) -> None:
+        weight = len(delivery.body) + OVERHEAD
+        self._unsettled[delivery.tag] = weight
+        self._weigh(weight)
+        self._deliveries.put(delivery)
+
+    def _weigh(self, more: int) -> None:
+        self._weight += more
+        if self._weight < ROOM:
+            self._has_room.set()
+        else:
+            self._has_room.clear()
+
+    async def receive(self) -> list[Arrival]:
+        return [self._arrival(delivery) for delivery in await self._deliveries.some()]
+
+    def _arrival(self, delivery: Delivery) -> Arrival:
+        read: Incoming | BadRequest
+        try:
+            if delivery.fault is not None:
+                raise BadRequest(f"It can't be read: {delivery.fault}.")
+            read = self.read(delivery)
+        except BadRequest as exc:
+            read = exc
+        topic, id = self.topic_of(delivery.queue), delivery.message_id or ""
+        return Arrival(delivery.queue, delivery.body, topic, id, read, delivery.tag)
+
+    async def acknowledge(self, settled: Sequence[Arrival]) -> None:
+        assert self._reader is not None
+        tags = sorted(arrival.receipt for arrival in settled)
+        self._weigh(-sum(self._unsettled.pop(tag) for tag in tags))
+        try:
+            await self._reader.acknowledge(tags, next(iter(self._unsettled), None))
+        except TROUBLE as exc:
+            raise SourceLost(reason(exc)) from None
 
 
-def _delivery(queue: str, message: AbstractIncomingMessage) -> Delivery:
-    expiration = message.expiration
-    seconds = float(expiration) if isinstance(expiration, int | float) else None
-    return Delivery(queue, message.body, message.message_id, seconds)
+class OneQueue(RabbitSource):
+    """Any JSON, into one topic or inbox."""
+
+    def __init__(self, given: RabbitIn, url: str, limit: int) -> None:
+        """``limit``: bytes of a content."""
+        super().__init__(given.name, url, given.prefetch)
+        self._given = given
+        self._limit = limit
+
+    def topic_of(self, queue: str) -> str:
+        return self._given.topic
+
+    def read(self, delivery: Delivery) -> Incoming:
+        return read_content(delivery, self._given.sender, self._limit)
+
+    async def begin(self, line: Line, reader: Reader) -> None:
+        await line.declare(self._given.queue)
+        await reader.consume(self._given.queue, self.take)
+
+    async def watch(self, line: Line, reader: Reader) -> None:
+        raise ConnectionError(f"the queue {await reader.deleted.get()} was deleted")
 
 
-class Reader:
-    """Keeps an inlet open: a line, what it delivers, another line where it broke."""
+class Inboxes(RabbitSource):
+    """The queue of every known user, as ProntoGram had one, into the user's inbox: one channel for all."""
 
-    def __init__(
-        self, inlet: Inlet, url: str, node: Node, settings: Settings, schedule: Schedule | None = None
-    ) -> None:
-        self._inlet = inlet
-        self._url = url
-        self._node = node
-        self._settings = settings
-        self._schedule = schedule or Schedule()
-        self._attempts = 0  # in vain, since the inlet was open
+    def __init__(self, url: str, store: Store, limit: int, is_ours: Callable[[str], bool]) -> None:
+        """``is_ours``: whether a user's queue is to be read; not where a bridge out fills it."""
+        super().__init__(INBOXES, url, PREFETCH)
+        self._store = store
+        self._limit = limit
+        self._is_ours = is_ours
+        self._left_out: set[str] = set()
+        self._consumed: set[str] = set()
 
-    async def run(self) -> None:
-        """Until cancelled, which is safe. A failure of our own passes through."""
+    def topic_of(self, queue: str) -> str:
+        return inbox_of(queue)
+
+    def read(self, delivery: Delivery) -> Incoming:
+        return read_offer(delivery, self._limit)
+
+    async def begin(self, line: Line, reader: Reader) -> None:
+        self._consumed.clear()
+
+    async def watch(self, line: Line, reader: Reader) -> None:
         while True:
-            heed_cancel()
-            line = Line(self._url, self._inlet.name)
-            try:
-                await self._serve(line)
-            except* Failures as group:
-                self._note(_first(group))
-            finally:
-                await line.close()
-            await asyncio.sleep(self._schedule.pause(self._attempts, random.random()))
+            after = ""
+            while names := await self._names(after):
+                for name in names:
+                    if name not in self._consumed and self._may_read(name):
+                        await self._has_room.wait()  # else the server's answer would wait, unread
+                        await self._consume(line, reader, name)
+                after = names[-1]
+                await asyncio.sleep(BREATH)
+            await asyncio.sleep(LOOK_EVERY)
+            while not reader.deleted.empty():  # it is made again, as its user is still known
+                self._consumed.discard(reader.deleted.get_nowait())
 
-    async def _serve(self, line: Line) -> None:
-        async with asyncio.timeout(3 * ANSWER_TIME):
-            channel = await line.another_channel()
-        reception = Reception(self._inlet, self._node, self._settings)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(lost(channel))
-            tasks.create_task(reception.run())
-            tasks.create_task(self._inlet.consume(line, channel, reception))
-            tasks.create_task(self._note_opening(reception))
+    async def _names(self, after: str) -> list[str]:
+        try:
+            return [name for _, name in await self._store.users_page(after, SLICE)]
+        except Unavailable as exc:
+            log.warning("bridge %s looks for users later: %s", self.name, exc)
+            return []
 
-    async def _note_opening(self, reception: Reception) -> None:
-        await reception.opened.wait()
-        log.info("bridge %s: open%s", self._inlet.name, " again" if self._attempts else "")
-        self._attempts = 0
+    def _may_read(self, name: str) -> bool:
+        if name in self._left_out:
+            return False
+        if not self._is_ours(name):
+            self._leave_out(name, "a bridge out fills this queue, and a queue has one direction")
+        elif not is_queue_name(name):
+            self._leave_out(name, f"RabbitMQ has no such queue: a name is {QUEUE_RULE}")
+        return name not in self._left_out
 
-    def _note(self, exc: BaseException) -> None:
-        self._attempts += 1
-        self._node.metrics.bridge_failures.labels(self._inlet.name).inc()
-        if self._attempts == 1:
-            log.warning("bridge %s waits: %s", self._inlet.name, reason(exc))
+    async def _consume(self, line: Line, reader: Reader, name: str) -> None:
+        try:
+            await line.declare(name)
+            await reader.consume(name, self.take)
+        except REFUSALS as exc:  # the others go on, on another channel if need be
+            self._leave_out(name, reason(exc))
+            if reader.is_closed:
+                raise
+        else:
+            self._consumed.add(name)
 
-
-def _first(group: BaseException) -> BaseException:
-    while isinstance(group, BaseExceptionGroup):
-        group = group.exceptions[0]
-    return group
+    def _leave_out(self, name: str, why: str) -> None:
+        self._left_out.add(name)
+        log.warning("bridge %s leaves out the queue of %s until its next start: %s", self.name, name, why)

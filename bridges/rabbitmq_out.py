@@ -12,10 +12,10 @@ import asyncio
 import aio_pika
 from aio_pika.exceptions import DeliveryError, PublishError
 
+from bridges.amqp_connection import ANSWER_TIME, TROUBLE, Line, reason
 from bridges.config import RabbitOut
 from bridges.outlet import Parcel, Unreachable
 from bridges.rabbitmq_form import Letter, outgoing
-from bridges.rabbitmq_line import ANSWER_TIME, Failures, Line, reason
 
 REMEMBERED = 100_000  # queues that need not be declared before each message
 
@@ -40,7 +40,7 @@ class RabbitOutlet:
                 await self._hand_over(letter, message)
         except DeliveryError as exc:  # the line is in order: a queue is full, or goes whenever it is made
             raise Unreachable(f"RabbitMQ does not take it: {exc}") from exc
-        except Failures as exc:
+        except TROUBLE as exc:
             self._line.drop()
             raise Unreachable(reason(exc)) from exc
 
@@ -48,20 +48,16 @@ class RabbitOutlet:
         if letter.queue not in self._declared:
             await self._declare(letter.queue)
         try:
-            await self._publish(letter, message)
+            await self._line.publish(letter.queue, message)
         except PublishError:  # somebody has deleted the queue
             await self._declare(letter.queue)
-            await self._publish(letter, message)
+            await self._line.publish(letter.queue, message)
 
     async def _declare(self, queue: str) -> None:
         await self._line.declare(queue)
         if len(self._declared) >= REMEMBERED:
             self._declared.clear()
         self._declared.add(queue)
-
-    async def _publish(self, letter: Letter, message: aio_pika.Message) -> None:
-        channel = await self._line.channel()
-        await channel.default_exchange.publish(message, letter.queue, mandatory=True)
 
     async def close(self) -> None:
         await self._line.close()

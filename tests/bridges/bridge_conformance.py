@@ -15,8 +15,8 @@ from lane_support import publish, serving, working
 
 from bridges.lane import Lane
 from bridges.outlet import Outlet
-from bridges.schedule import Schedule
 from messaging.node import Node
+from messaging.schedule import Schedule
 from messaging.store_bridges import DeadLetter, Report
 
 TIME = 60  # seconds

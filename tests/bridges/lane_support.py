@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Callable
 
 from bridges.lane import Lane
 from bridges.outlet import Parcel
-from bridges.schedule import Schedule
 from messaging.bus import LocalBus
 from messaging.errors import RecadoError
 from messaging.node import Node
 from messaging.permissions import BACKEND
 from messaging.replay import Settled
+from messaging.schedule import Schedule
 from messaging.settings import Settings
 
 QUICK = Schedule(steps=(0.01,), most=0.02)

@@ -15,9 +15,9 @@ from rabbit_server import Rabbit
 from bridges.config import Rabbit as RabbitConfig
 from bridges.config import RabbitIn
 from bridges.rabbitmq import is_inbox_queue
-from bridges.rabbitmq_in import Inlet, Reader
-from bridges.rabbitmq_queues import Inboxes, OneQueue
+from bridges.rabbitmq_in import Inboxes, OneQueue, RabbitSource
 from log_support import until
+from messaging.inlet import TRIES, Inlet
 from messaging.model import Message
 from messaging.node import Node
 from messaging.settings import Settings
@@ -78,9 +78,10 @@ class Office:
 
 
 @asynccontextmanager
-async def reading(rabbit: Rabbit, node: Node, inlet: Inlet, query: str = "") -> AsyncIterator[None]:
-    """A reader at work; where it fails, so does the test. Cancelled, it gives back what it has not acknowledged."""
-    task = asyncio.ensure_future(Reader(inlet, rabbit.url + query, node, Settings(auth_mode="open"), QUICK).run())
+async def reading(node: Node, source: RabbitSource, tries: int = TRIES) -> AsyncIterator[None]:
+    """Its inlet at work; where it fails, so does the test. Cancelled, it gives back what it has not acknowledged."""
+    inlet = Inlet(source.name, "rabbitmq", source, node, Settings(auth_mode="open"), schedule=QUICK, tries=tries)
+    task = asyncio.ensure_future(inlet.run())
     try:
         yield
     finally:
@@ -94,20 +95,19 @@ async def reading(rabbit: Rabbit, node: Node, inlet: Inlet, query: str = "") -> 
 @asynccontextmanager
 async def office(rabbit: Rabbit, dsn: str, config: RabbitConfig | None = None) -> AsyncIterator[Office]:
     """The users' queues, being read."""
-    async with working(dsn) as node:
-        inboxes = inboxes_of(node, rabbit, config)
-        async with reading(rabbit, node, inboxes):
-            yield Office(node, rabbit)
+    async with working(dsn) as node, reading(node, inboxes_of(node, rabbit, config)):
+        yield Office(node, rabbit)
 
 
 def inboxes_of(node: Node, rabbit: Rabbit, config: RabbitConfig | None = None) -> Inboxes:
     given = config or RabbitConfig()
-    return Inboxes(node.store, LIMIT, lambda user: is_inbox_queue(given, rabbit.url, user))
+    return Inboxes(rabbit.url, node.store, LIMIT, lambda user: is_inbox_queue(given, rabbit.url, user))
 
 
 @asynccontextmanager
 async def one_queue(rabbit: Rabbit, dsn: str, queue: str, topic: str, **more: Any) -> AsyncIterator[Office]:
-    async with working(dsn) as node, reading(rabbit, node, OneQueue(RabbitIn("mail", queue, topic, **more), LIMIT)):
+    given = RabbitIn("mail", queue, topic, **more)
+    async with working(dsn) as node, reading(node, OneQueue(given, rabbit.url, LIMIT), given.dead_after):
         yield Office(node, rabbit)
 
 

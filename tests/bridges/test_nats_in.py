@@ -19,9 +19,11 @@ from bridges import nats_consumer, nats_in
 from bridges.config import Nats as NatsConfig
 from bridges.config import NatsIn, NatsOut
 from bridges.nats import nats_bridges
-from bridges.nats_in import NatsInlet, passes
+from bridges.nats_in import NatsSource
 from bridges.running import Bridging
-from messaging.errors import Unavailable, UnknownTopic
+from messaging.actions import Actions
+from messaging.errors import Unavailable
+from messaging.inlet import Inlet
 from messaging.node import Node
 from messaging.settings import Settings, SettingsError
 
@@ -44,7 +46,8 @@ async def origin() -> str:
 @contextlib.asynccontextmanager
 async def reading(node: Node, server: Nats, bridge: NatsIn = IN, settings: Settings = OPEN) -> AsyncIterator[None]:
     """The inlet at work; where it fails, so does the test."""
-    task = asyncio.create_task(NatsInlet(bridge, [server.url], node, settings, origin, QUICK).run())
+    source = NatsSource(bridge, [server.url], origin, settings.max_frame, lambda: None)
+    task = asyncio.create_task(Inlet(bridge.name, "nats", source, node, settings, schedule=QUICK).run())
     try:
         yield
     finally:
@@ -170,7 +173,7 @@ async def test_while_the_database_is_away_nothing_is_acknowledged(
             raise Unavailable
 
         with monkeypatch.context() as patch:
-            patch.setattr(nats_in, "submit", away)
+            patch.setattr(Actions, "aim", away)
             async with reading(node, server):
                 await put(server, 1, 2, 3)
                 await asyncio.wait_for(tried.wait(), TIME)
@@ -281,10 +284,9 @@ async def test_without_a_stream_a_plain_subscription_will_do(database: str) -> N
         assert letter.content == '"2"', "the same id, other bytes"
 
 
-@pytest.mark.faults
 async def test_core_waits_for_the_database_and_keeps_the_order(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with nats_server() as server, working(database) as node, server.client() as client:
-        fails, real = [3], nats_in.submit
+        fails, real = [3], Actions.aim
 
         async def shaky(*args: Any) -> Any:
             if fails[0]:
@@ -295,7 +297,7 @@ async def test_core_waits_for_the_database_and_keeps_the_order(database: str, mo
         async with reading(node, server):
             await have_listener(client, "orders.probe")
             await have(node, "orders.probe", 1)
-            monkeypatch.setattr(nats_in, "submit", shaky)
+            monkeypatch.setattr(Actions, "aim", shaky)
             for number in range(20):
                 await client.publish("orders.rome", str(number).encode())
             assert await have(node, "orders.rome", 20) == [str(number) for number in range(20)]
@@ -366,8 +368,8 @@ async def test_both_directions_of_one_topic_end_after_one_round(database: str) -
         config, settings = bridges(
             server.url, outs=(NatsOut("out", "orders.*"),), ins=(NatsIn("in", "orders.>", url=alias),)
         )
-        outs, runs = nats_bridges(config, settings, node)
-        work = asyncio.create_task(Bridging(node, database, outs, runs).run())
+        outs, inlets = nats_bridges(config, settings, node)
+        work = asyncio.create_task(Bridging(node, database, outs, inlets).run())
         await have_listener(client, "orders.probe")
         heard: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -388,8 +390,3 @@ async def test_both_directions_of_one_topic_end_after_one_round(database: str) -
         assert node.metrics.registry.get_sample_value("recado_bridge_skipped_total", {"bridge": "in"})
         work.cancel()
         await asyncio.wait([work])
-
-
-def test_a_topic_that_is_deleted_at_that_moment_ends_no_process() -> None:
-    """It is aimed at anew, and made again; a defect is another matter."""
-    assert passes(UnknownTopic()) and not passes(ValueError())

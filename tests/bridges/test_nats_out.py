@@ -15,10 +15,11 @@ from nats_support import Nats, nats_server, outlet_to
 
 from bridges import nats_out
 from bridges.config import NatsOut
-from bridges.nats_line import servers_of, shown
+from bridges.nats_line import servers_of
 from bridges.nats_out import NatsOutlet, headers_of, weight
 from bridges.nats_subjects import check_filter, covers, subject_of
 from bridges.outlet import Parcel, Undeliverable, Unreachable
+from messaging.buses.nats_connection import shown
 from messaging.model import Message
 
 TIME = 20

@@ -8,11 +8,11 @@ import json
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
-from aio_pika.message import IncomingMessage
 from lane_support import working
 from rabbit_readers import LIMIT, inboxes_of, offers, office, reading
 from rabbit_server import Rabbit, fresh
 
+from bridges.amqp_connection import Reader
 from bridges.config import Rabbit as RabbitConfig
 from bridges.config import RabbitIn, RabbitOut
 from log_support import until
@@ -34,7 +34,7 @@ async def test_who_is_connected_sees_it_at_once(rabbit: Rabbit, database: str) -
     ana = fresh("ana")
     async with running(database) as door, door.client(ana) as link:
         await receive(link, "connected")
-        async with reading(rabbit, door.node, inboxes_of(door.node, rabbit)):
+        async with reading(door.node, inboxes_of(door.node, rabbit)):
             await rabbit.put(ana, *offers(["Rome"]))
             frame = await receive(link, "message")
         assert (frame["topic_name"], frame["user_source"], frame["content"]) == (f"@{ana}", "ACMESky", "Rome")
@@ -49,7 +49,6 @@ async def test_what_lay_in_the_queue_before_its_user_was_known(rabbit: Rabbit, d
         assert await desk.has(f"@{ana}", 30) == [str(number) for number in range(30)]
 
 
-@pytest.mark.faults
 async def test_a_thousand_in_order_though_it_is_killed_in_the_middle(rabbit: Rabbit, database: str) -> None:
     ana = fresh("ana")
     await rabbit.put(ana, *offers(range(1000)), message_ids=[str(number) for number in range(1000)])
@@ -81,15 +80,15 @@ async def test_stored_but_not_acknowledged_it_comes_again(
 ) -> None:
     """As if we were killed between COMMIT and the acknowledgement."""
     ana, broken = fresh("ana"), asyncio.Event()
-    acknowledge = IncomingMessage.ack
+    acknowledge = Reader.acknowledge
 
-    async def ack(message: AbstractIncomingMessage, multiple: bool = False) -> None:
+    async def dying(reader: Reader, tags: list[int], oldest: int | None) -> None:
         if not broken.is_set():
             broken.set()
             raise ConnectionError("killed")
-        await acknowledge(message, multiple)  # type: ignore[arg-type]
+        await acknowledge(reader, tags, oldest)
 
-    monkeypatch.setattr(IncomingMessage, "ack", ack)
+    monkeypatch.setattr(Reader, "acknowledge", dying)
     async with office(rabbit, database) as desk:
         await desk.node.actions.know(ana)
         await rabbit.put(ana, *offers(["Rome"], send_time=time), message_ids=ids)
@@ -205,7 +204,7 @@ async def test_hundreds_of_users_are_read_in_time(rabbit: Rabbit, database: str)
     names = [f"{prefix}-{number:04}" for number in range(300)]
     async with working(database) as node:
         await node.store.know(names)
-        async with reading(rabbit, node, inboxes_of(node, rabbit)):
+        async with reading(node, inboxes_of(node, rabbit)):
             await rabbit.put(names[-1], *offers(["Rome"]))
             await rabbit.put(names[0], *offers(["Oslo"]))
 

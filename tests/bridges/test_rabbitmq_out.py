@@ -14,10 +14,10 @@ import pytest
 from lane_support import QUICK, publish, serving, working
 from rabbit_server import Rabbit, fresh
 
+from bridges.amqp_connection import ANSWER_TIME
 from bridges.config import RabbitOut
 from bridges.lane import Lane
 from bridges.outlet import Parcel, Undeliverable, Unreachable
-from bridges.rabbitmq_line import ANSWER_TIME
 from bridges.rabbitmq_out import RabbitOutlet
 from log_support import until
 from messaging.model import Message

@@ -12,7 +12,7 @@ from rabbit_readers import LIMIT, Office, one_queue, reading
 from rabbit_server import Rabbit, fresh
 
 from bridges.config import RabbitIn
-from bridges.rabbitmq_queues import OneQueue
+from bridges.rabbitmq_in import OneQueue
 from log_support import until
 from messaging.actions import Actions
 from messaging.errors import Unavailable, UnknownTopic
@@ -67,11 +67,7 @@ async def test_tried_so_often_it_is_buried(rabbit: Rabbit, database: str, monkey
             raise UnknownTopic
         return await aim(self, caller, target)
 
-    async def make(*_: object) -> None:
-        return
-
     monkeypatch.setattr(Actions, "aim", failing)
-    monkeypatch.setattr("bridges.incoming._make", make)
     async with one_queue(rabbit, database, queue, "@ana", dead_after=3) as desk:
         await rabbit.put(queue, b"1")
         [(reason, _)] = await desk.buried("mail", 1)
@@ -163,18 +159,17 @@ async def test_a_frozen_server_is_noticed_by_its_silence(
     rabbit: Rabbit, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue = fresh("orders")
-    async with working(database) as node:
-        inlet = OneQueue(RabbitIn("mail", queue, "t"), LIMIT)
-        async with reading(rabbit, node, inlet, "?heartbeat=1"):
-            desk = Office(node, rabbit)
-            await until(lambda: desk.is_read(queue))
-            rabbit.freeze()
-            try:
-                await until(lambda: _says(caplog, "bridge mail waits"), 60)
-            finally:
-                rabbit.thaw()
-            await rabbit.put(queue, b"1")
-            assert await desk.has("t", 1, 60) == [1]
+    source = OneQueue(RabbitIn("mail", queue, "t"), rabbit.url + "?heartbeat=1", LIMIT)
+    async with working(database) as node, reading(node, source):
+        desk = Office(node, rabbit)
+        await until(lambda: desk.is_read(queue))
+        rabbit.freeze()
+        try:
+            await until(lambda: _says(caplog, "bridge mail is waiting"), 60)
+        finally:
+            rabbit.thaw()
+        await rabbit.put(queue, b"1")
+        assert await desk.has("t", 1, 60) == [1]
 
 
 async def _says(caplog: pytest.LogCaptureFixture, text: str) -> bool:
@@ -195,7 +190,7 @@ async def test_what_can_be_neither_stored_nor_buried_is_kept_by_the_server(
     def unanswered(self: Actions, *args: Any) -> None:
         tried.append("publish")
         if tried.count("publish") < 3:
-            args[-2].settled(None, Unavailable())
+            args[-2].settled(args[-1], Unavailable())
         else:
             publish(self, *args)
 

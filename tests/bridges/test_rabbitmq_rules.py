@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
+from bridges.amqp_frames import Delivery
 from bridges.choose import make_bridging
 from bridges.config import Rabbit, RabbitIn, RabbitOut
 from bridges.outlet import Parcel
 from bridges.rabbitmq import check, is_inbox_queue
 from bridges.rabbitmq_form import (
-    Delivery,
     is_queue_name,
-    number_of,
     offer,
     queue_of,
     read_content,
@@ -190,8 +189,3 @@ def test_a_moment_stands_for_an_id_only_where_it_is_exact() -> None:
 def test_lifetimes(expiration: float | None, given: Any, ttl: int | None) -> None:
     body = json.dumps({"sender": "a", "body": "c", "ttl": given})
     assert read_offer(delivery(body, expiration=expiration), 100).ttl == ttl
-
-
-def test_a_dead_letter_has_the_same_number_each_time_it_dies() -> None:
-    numbers = {number_of(delivery(body, message_id=id)) for body in ("1", "2") for id in (None, "a") for _ in "ab"}
-    assert len(numbers) == 4 and all(0 <= number < 2**53 for number in numbers)

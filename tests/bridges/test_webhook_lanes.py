@@ -14,10 +14,10 @@ from town_support import heard, process, texts, town
 from bridges.answers import Suspicion
 from bridges.outlet import Parcel, Undeliverable
 from bridges.platforms import PER_SECOND, PlatformLanes, RoomsOutlet
-from bridges.schedule import Pace, Schedule
 from bridges.webhook import WebhookOutlet
 from messaging.errors import Forbidden, RecadoError, Unavailable
 from messaging.integrator.news import Platform
+from messaging.schedule import Pace, Schedule
 from messaging.settings import Settings
 
 NEVER = Schedule(steps=(600.0,), most=600.0)  # a try comes from a poke, or not at all

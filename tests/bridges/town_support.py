@@ -14,10 +14,10 @@ from push_support import LOOPBACK, SHORT, Receiver
 
 from bridges.guarded import Client, Patience
 from bridges.platforms import PlatformLanes
-from bridges.schedule import Schedule
 from messaging.integrator.news import Platform
 from messaging.integrator.talk import Said
 from messaging.node import Node
+from messaging.schedule import Schedule
 from messaging.settings import Settings
 
 STOPPING = str(Path(__file__).with_name("stopping_platform.py"))

@@ -1,0 +1,57 @@
+"""How a bridge fares: what its row in the register says, and what its operator is to read there."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from messaging.metrics import Metrics
+from messaging.schedule import FAILING_AFTER
+from messaging.store_bridges import BridgeBook, Standing, State
+
+log = logging.getLogger(__name__)
+
+
+class Health:
+    """Of one bridge, in either direction. Each method raises Unavailable, and may then be called again."""
+
+    def __init__(self, user_id: int, book: BridgeBook, metrics: Metrics) -> None:
+        self._user_id = user_id
+        self._book = book
+        self._metrics = metrics
+        self.standing: Standing | None = None  # None: it was forgotten, or nobody has looked yet
+
+    @property
+    def is_paused(self) -> bool:
+        return self.standing is not None and self.standing.paused
+
+    async def look(self) -> None:
+        """Read the row anew."""
+        self.standing = await self._book.standing(self._user_id)
+
+    async def failed(self, reason: str) -> int:
+        """Once more in vain: the row says so, and why. How often in a row."""
+        standing = self.standing
+        if standing is None:
+            return 1
+        self._metrics.bridge_failures.labels(standing.name).inc()
+        attempts, state = standing.attempts + 1, _after_failure(standing)
+        if attempts == 1 or state != standing.state:
+            level = logging.ERROR if state == "failing" else logging.WARNING
+            log.log(level, "bridge %s is %s: %s", standing.name, state, reason)
+        await self._book.report(self._user_id, state, reason, attempts)
+        await self.look()
+        return attempts
+
+    async def succeeded(self) -> None:
+        if self.standing is not None and self.standing.state != "up":
+            log.warning("bridge %s is up again", self.standing.name)
+            await self._book.report(self._user_id, "up", None, 0)
+            await self.look()
+
+
+def _after_failure(standing: Standing) -> State:
+    if standing.state != "waiting":
+        return "waiting" if standing.state == "up" else "failing"  # until it is up again
+    failed_for = (datetime.now(UTC) - standing.since).total_seconds()
+    return "failing" if failed_for > FAILING_AFTER else "waiting"
