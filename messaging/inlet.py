@@ -98,7 +98,7 @@ class Inlet:
     async def run(self) -> None:
         """Until cancelled, which is safe: what is not acknowledged comes again. A defect of ours passes through."""
         while True:
-            register = partial(self._node.book.register, self.name, self._kind, None)
+            register = partial(self._node.book.register_inlet, self.name, self._kind)
             user_id = await retrying(register, self)
             health = Health(user_id, self._node.book, self._node.metrics)
             with self._node.watch.listen(user_id) as ear:
