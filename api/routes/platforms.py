@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from api.route import Answer, Asked, Route
-from api.routes.bridges import PAGE_MOST, DeadLetter, DeadLettersQuery, Outcome, shown_dead, shown_replayed
-from api.shapes import Moment, Seq
+from api.routes.bridges import PAGE_MOST, DeadLetter, Outcome, shown_dead, shown_replayed
+from api.shapes import Limit, Moment, Position, Seq
 from messaging.errors import Conflict, Unavailable
 from messaging.integrator.news import Platform
 from messaging.integrator.registry import IMPORT_LEAST, MAX_NAME, ONE_DAY
@@ -89,8 +89,12 @@ class Replay(msgspec.Struct, frozen=True):
     dry_run: bool = False
 
 
-class StateQuery(DeadLettersQuery, frozen=True):
+class StateQuery(msgspec.Struct, frozen=True):
+    """`after`: an `id`."""
+
     state: Literal["dead"] = "dead"
+    after: Position = 0
+    limit: Limit = 100
 
 
 def routes() -> list[Route]:
