@@ -7,12 +7,12 @@ PY     := .venv/bin/python
 JOBS   ?= 4
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input -q
 
-.PHONY: help run test check bench ezout faults asyncapi pins clean
+.PHONY: help run test check bench ezout faults asyncapi sql-version pins clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: .venv/.run ## start Recado: database, WebSocket, REST, all in one process
 	@exec $(PY) -m recado
@@ -38,6 +38,9 @@ ezout: .venv/.dev ## the shops' example: customers check out, NATS and a member 
 
 asyncapi: .venv/.dev ## make api/web/asyncapi.json anew from the types
 	@$(PY) -m ws_server.asyncapi > api/web/asyncapi.json
+
+sql-version: .venv/.dev ## raise the number of schema and functions (sql/version.json) where they have changed
+	@$(PY) -m scripts.raise_sql_version
 
 pins: .venv/.dev ## renew requirements*.txt from pyproject.toml (UPGRADE=1: take the newest of everything)
 	@$(PIP) install $(UV)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # Python's own way to end in the middle of an import is a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import asyncio
 import logging
 
@@ -9,20 +14,19 @@ from api.app import make_app
 from api.serving import serve
 from messaging.buses.choose import make_bus
 from messaging.node import Node
-from messaging.process import run_process, stop_signal
+from messaging.process import Stop, run_process
 from messaging.settings import Settings
 from messaging.tokens import Tokens
 
 log = logging.getLogger(__name__)
 
 
-async def work(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM; what is in flight is stored before it ends.
+async def work(settings: Settings, stop: Stop) -> None:
+    """Serve until it is to stop; what is in flight is stored before it ends.
 
     Raises:
         Unavailable, MigrationError, NotDurable, OSError: the start failed.
     """
-    stop = stop_signal()
     node = Node(settings, settings.database_url, make_bus(settings.bus_url or "postgres:", settings.database_url))
     try:
         await node.open()
@@ -31,14 +35,14 @@ async def work(settings: Settings) -> None:
         await node.close()
 
 
-async def _serve_until(stop: asyncio.Event, node: Node, settings: Settings) -> None:
+async def _serve_until(stop: Stop, node: Node, settings: Settings) -> None:
     tokens = Tokens(settings.jwt_secret, settings.jwt_issuers)
     app = make_app(node, tokens, settings)
     # A background task that dies ends the group, and with it the process.
     async with tokens, asyncio.TaskGroup() as tasks:
         work = tasks.create_task(node.run(keeps_house=False))
         runner = await serve(app, settings.api_host, settings.api_port)
-        print("ready", flush=True)
+        stop.ready()
         try:
             await stop.wait()
         finally:

@@ -9,6 +9,7 @@ import msgspec
 
 from api.shapes import Position
 from messaging.integrator.news import NO_NUL, IdNumber, IdText
+from messaging.model import MAX_NAME
 
 Id = IdNumber | IdText
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=NO_NUL)]
@@ -37,6 +38,13 @@ class ListedPlatform(
 
 class Platforms(msgspec.Struct, frozen=True):
     platforms: list[ListedPlatform]
+
+
+class UsersQuery(msgspec.Struct, frozen=True):
+    """`platform`: only its users. `after`: only those whose id as text comes behind this one."""
+
+    platform: Annotated[str, msgspec.Meta(max_length=64, pattern=NO_NUL)] | None = None
+    after: Annotated[str, msgspec.Meta(max_length=MAX_NAME, pattern=NO_NUL)] = ""
 
 
 class UsersByPlatform(msgspec.Struct, frozen=True):

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from messaging.actions import Actions
-from messaging.errors import RecadoError, Unavailable
+from messaging.errors import RecadoError
 from messaging.permissions import Aim
 from messaging.store_append import Verdict
-
-PATIENCE = 10.0  # seconds
 
 Outcome = Verdict | RecadoError
 
@@ -31,13 +29,8 @@ class Outcomes:
             self._all.set()
 
     async def wait(self) -> list[Outcome]:
-        """What became of each; Unavailable for what is still under way after ten seconds."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._all.wait()
-        except TimeoutError:
-            late = Unavailable("Not yet stored; it goes on. Ask again with the same key: nothing is stored twice.")
-            return [outcome or late for outcome in self._outcomes]
+        """What became of each. The appender answers in bounded time."""
+        await self._all.wait()
         return [outcome for outcome in self._outcomes if outcome is not None]
 
 

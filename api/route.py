@@ -35,6 +35,7 @@ class Domain:
     settings: Settings
     streams: Streams
     pages: Pages[bytes]  # as events
+    trouble: Callable[[], str]  # why others of this installation's processes do not serve; "" where all do
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ import logging
 
 from aiohttp import web
 
+from messaging.listening import named
+
 DRAIN = 15.0  # seconds that requests under way have when the server stops: more than a publish waits
 _LINGER = 2.0  # seconds that the rest of a refused body is read for
 
@@ -16,13 +18,14 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
     """Listen. `cleanup()` of what is returned stops: no new requests, those under way are finished.
 
     Raises:
-        OSError: the address is not to be had.
+        SettingsError: the address is not to be had.
     """
     log.addFilter(discreet)
     runner = web.AppRunner(app, access_log=None, logger=log, shutdown_timeout=DRAIN, lingering_time=_LINGER)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        with named("API", host, port):
+            await web.TCPSite(runner, host, port).start()
     except BaseException:
         await runner.cleanup()
         raise

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # Python's own way to end in the middle of an import is a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import asyncio
 import logging
 
 from bridges.choose import make_bridging
 from messaging.buses.choose import make_bus
 from messaging.node import Node
-from messaging.process import run_process, stop_signal
+from messaging.process import Stop, run_process
 from messaging.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
-async def work(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM; what was confirmed is stored before it ends.
+async def work(settings: Settings, stop: Stop) -> None:
+    """Serve until it is to stop; what was confirmed is stored before it ends.
 
     Raises:
         SettingsError, Unavailable, MigrationError, NotDurable, OSError: the start failed.
     """
-    stop = stop_signal()
     node = Node(settings, settings.database_url, make_bus(settings.bus_url or "postgres:", settings.database_url))
     try:
         bridging = make_bridging(settings, settings.database_url, node)
@@ -28,7 +32,7 @@ async def work(settings: Settings) -> None:
         async with asyncio.TaskGroup() as tasks:
             lanes = tasks.create_task(bridging.run())
             domain = tasks.create_task(node.run(keeps_house=True))
-            print("ready", flush=True)
+            stop.ready()
             await stop.wait()
             lanes.cancel()
             await asyncio.wait([lanes])

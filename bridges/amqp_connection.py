@@ -54,7 +54,7 @@ def _honest() -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError as exc:
-        if not task.cancelling():
+        if not task.cancelling():  # nobody asked for it
             raise ConnectionError("the line was lost") from exc
         raise
     except (RuntimeError, StopAsyncIteration, AttributeError, AssertionError) as exc:
@@ -182,6 +182,7 @@ class _Connection(aio_pika.Connection):
     def __init__(self, url: str, name: str, has_room: asyncio.Event | None) -> None:
         parts = urlsplit(url)
         query = urlencode({"heartbeat": HEARTBEAT, **dict(parse_qsl(parts.query)), "name": f"recado {name}"})
+        logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # it has a page for every try; ours is one line
         super().__init__(aio_pika.connection.make_url(parts._replace(query=query).geturl()))
         self._writer: asyncio.StreamWriter | None = None
         self._has_room = has_room

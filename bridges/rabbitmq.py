@@ -5,7 +5,6 @@ A queue has one direction. Of two URLs, host, port and virtual host say whether 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from functools import partial
 
@@ -29,7 +28,6 @@ def rabbit_bridges(config: Rabbit, settings: Settings, node: Node) -> tuple[list
         SettingsError: a name or URL is not one, or a queue has two directions.
     """
     check(config, settings.rabbitmq_url)
-    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # it has a page for every try; ours is one line
     url = settings.rabbitmq_url
     outs = [Out(out.name, "rabbitmq", out.topics, partial(_outlet, out, out.url or url)) for out in config.outs]
     inlets = [_inlet(each, url, settings, node) for each in config.ins]

@@ -6,7 +6,8 @@ import hashlib
 import time
 from typing import Any
 
-from messaging.appender import Appender, Origin
+from messaging.appender import Appender
+from messaging.batch import Origin
 from messaging.bus import Bus
 from messaging.errors import BadRequest, Conflict, UnknownTopic, UnknownUser
 from messaging.model import (

@@ -1,6 +1,9 @@
 """Group commit: many publishes, one transaction. While one append is in flight the next batch gathers; no timer.
 
 The batch that makes fsync cheap also makes the network cheap: it leaves as one range of each topic.
+
+No append is sent before the outcome of the last is known. What has none after `PATIENCE` hears `Unavailable`: it may
+yet be stored, and its sender does better to ask again, with the same key, than to wait.
 """
 
 from __future__ import annotations
@@ -9,119 +12,41 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from operator import attrgetter
+from typing import Any
 
-from messaging.errors import BadRequest, Conflict, NotAMember, RecadoError, Unavailable, UnknownTopic
+from messaging.batch import Origin, Waiting, answer, answer_double, notices, overdue, take_batch, without_doubles
+from messaging.errors import BadRequest, RecadoError, Unavailable
 from messaging.metrics import Metrics
-from messaging.model import Appended, Message
-from messaging.retrying import backoff_delays
-from messaging.store_append import Draft, HeadsHeld, Log, OutcomeUnknown, Refused, Verdict
+from messaging.model import Appended
+from messaging.retrying import backoff_delays, retrying
+from messaging.store_append import Draft, HeadsLocked, LogWriter, OutcomeUnknown, Refused, Verdict
 
 log = logging.getLogger(__name__)
 
-BATCH_BYTES = 1024 * 1024
-BATCH_DRAFTS = 2000
 WAITING_BYTES = 64 * 1024 * 1024  # of the whole node; beyond it a publish is refused at once
 OVERHEAD = 512  # bytes that a draft costs beside its content
-
-_REFUSALS: dict[str, type[RecadoError]] = {"unknown_topic": UnknownTopic, "not_a_member": NotAMember}
-
-
-class Origin(Protocol):
-    """Who sent a draft, and hears of it exactly once, synchronously, unless the process dies."""
-
-    def settled(self, context: Any, outcome: Verdict | RecadoError) -> None: ...
-
-    def settle_end(self) -> None:
-        """The last of this batch has been told: what `settled` gathered may leave in one piece."""
-
-
-@dataclass(slots=True, eq=False)
-class Waiting:
-    """A draft on its way, with whom to tell and what to tell it by."""
-
-    draft: Draft
-    origin: Origin
-    context: Any
-    size: int  # bytes
-
-    @property
-    def identity(self) -> tuple[int, str, str] | None:
-        draft = self.draft
-        return None if draft.key is None else (draft.topic_id, draft.sender, draft.key)
-
-
-def take_batch(queue: deque[Waiting], held: dict[int, deque[Waiting]]) -> list[Waiting]:
-    """The next batch of a queue, in order; what belongs to a topic whose head is held joins those that wait for it."""
-    batch: list[Waiting] = []
-    size = 0
-    while queue and len(batch) < BATCH_DRAFTS and (not batch or size + queue[0].size <= BATCH_BYTES):
-        waiting = queue.popleft()
-        if waiting.draft.topic_id in held:
-            held[waiting.draft.topic_id].append(waiting)
-        else:
-            batch.append(waiting)
-            size += waiting.size
-    return batch
-
-
-def without_doubles(batch: Iterable[Waiting]) -> tuple[list[Waiting], list[tuple[Waiting, int]]]:
-    """The batch with each key once, and the doubles, each with the place of the draft whose fate it shares."""
-    leaders: list[Waiting] = []
-    doubles: list[tuple[Waiting, int]] = []
-    seen: dict[tuple[int, str, str], int] = {}
-    for waiting in batch:
-        identity = waiting.identity
-        if identity is not None and identity in seen:
-            doubles.append((waiting, seen[identity]))
-            continue
-        if identity is not None:
-            seen[identity] = len(leaders)
-        leaders.append(waiting)
-    return leaders, doubles
-
-
-def answer(draft: Draft, verdict: Verdict) -> Verdict | RecadoError:
-    """What the sender of ``draft`` hears."""
-    if verdict.outcome == "conflict":
-        return Conflict(f"The id {draft.key!r} was used for other content in this topic.")
-    refusal = _REFUSALS.get(verdict.outcome)
-    return verdict if refusal is None else refusal()
-
-
-def answer_double(draft: Draft, leader: Draft, outcome: Verdict | RecadoError) -> Verdict | RecadoError:
-    """What the sender of a draft hears whose key ``leader``, in the same batch, had first."""
-    if isinstance(outcome, Verdict) and draft.digest != leader.digest:
-        return Conflict(f"The id {draft.key!r} was used for other content in this topic.")
-    return outcome
-
-
-def notices(drafts: Sequence[Draft], verdicts: Sequence[Verdict]) -> list[Appended]:
-    """One notice per topic of a committed batch."""
-    stored: dict[int, list[Message]] = {}
-    for draft, verdict in zip(drafts, verdicts, strict=True):
-        if verdict.outcome == "stored" and verdict.seq is not None:
-            message = Message(verdict.seq, draft.sender, draft.content, verdict.sent_at)
-            stored.setdefault(draft.topic_id, []).append(message)
-    return [
-        Appended(topic_id, messages[0].seq, messages[-1].seq, tuple(messages))
-        for topic_id, messages in stored.items()
-    ]
+PATIENCE = 10.0  # seconds
+LATE = "Not known to be stored yet; it may be. Try again with the same id: nothing is stored twice."
+LOOKS = 20  # in that time, for what has waited for so long
 
 
 class Appender:
-    """The one writer of a node."""
+    """The one place of a node that appends."""
 
     def __init__(
-        self, writer: Log, side_writer: Log, announce: Callable[[Appended], None], metrics: Metrics
-    ) -> None:
+        self, writer: LogWriter, side_writer: LogWriter, announce: Callable[[Appended], None], metrics: Metrics,
+        patience: float = PATIENCE,
+    ) -> None:  # fmt: skip
+        """``patience``: seconds."""
         self._metrics = metrics
         self._writer = writer
         self._side_writer = side_writer  # for topics whose head somebody else holds
         self._announce = announce
+        self._patience = patience
         self._queue: deque[Waiting] = deque()
         self._held: dict[int, deque[Waiting]] = {}
+        self._taken: dict[LogWriter, list[Waiting]] = {}  # the batch that each has in hand
         self._more = asyncio.Event()
         self._more_held = asyncio.Event()
         self._idle = asyncio.Event()
@@ -129,16 +54,16 @@ class Appender:
         self.waiting_bytes = 0
 
     def submit(self, draft: Draft, origin: Origin, context: Any = None) -> None:
-        """Put a draft into the batch in the making; its origin hears of it after COMMIT.
+        """Put a draft into the batch in the making; its origin hears of it after COMMIT, or after `PATIENCE`.
 
         Raises:
             Unavailable: this node has too much in flight.
         """
-        waiting = Waiting(draft, origin, context, len(draft.content) + OVERHEAD)
-        if self.waiting_bytes + waiting.size > WAITING_BYTES:
+        size = len(draft.content) + OVERHEAD
+        if self.waiting_bytes + size > WAITING_BYTES:
             raise Unavailable("The server has too many messages in flight. Try again with the same id.")
-        self.waiting_bytes += waiting.size
-        self._queue.append(waiting)
+        self.waiting_bytes += size
+        self._queue.append(Waiting(draft, origin, context, size, asyncio.get_running_loop().time()))
         self._idle.clear()
         self._more.set()
 
@@ -147,9 +72,12 @@ class Appender:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._serve_queue(), name="appender")
             tasks.create_task(self._serve_held(), name="appender of held topics")
+            tasks.create_task(self._watch_patience(), name="appender's patience")
+            for writer in (self._writer, self._side_writer):
+                tasks.create_task(_drop_heard(writer), name="answers that were heard")
 
     async def drain(self) -> None:
-        """Wait until nothing is in flight. Cancelling is safe."""
+        """Wait until nobody waits for an answer. Cancelling is safe."""
         await self._idle.wait()
 
     async def _serve_queue(self) -> None:
@@ -157,20 +85,21 @@ class Appender:
             await self._more.wait()
             self._more.clear()
             while self._queue:
-                batch = take_batch(self._queue, self._held)
-                while batch:
-                    batch = await self._append(self._writer, batch)
-                    batch = await self._set_aside(batch) if batch else []
+                left = self._taken[self._writer] = take_batch(self._queue, self._held)
+                while left:
+                    left = await self._append(self._writer, left)
+                    left = await self._set_aside(left) if left else []
+                del self._taken[self._writer]
 
     async def _serve_held(self) -> None:
         while True:
             await self._more_held.wait()
-            for pause in backoff_delays():
+            for delay in backoff_delays():
                 await self._append_released()
                 if not self._held:
                     self._more_held.clear()
                     break
-                await asyncio.sleep(pause)
+                await asyncio.sleep(delay)
 
     async def _append_released(self) -> None:
         try:
@@ -181,7 +110,9 @@ class Appender:
             queue = self._held[topic_id]
             left: list[Waiting] = []
             while queue and not left:
-                left = await self._append(self._side_writer, take_batch(queue, {}))
+                self._taken[self._side_writer] = batch = take_batch(queue, {})
+                left = await self._append(self._side_writer, batch)
+                del self._taken[self._side_writer]
             queue.extendleft(reversed(left))
             if not queue:
                 del self._held[topic_id]
@@ -200,31 +131,30 @@ class Appender:
             self._more_held.set()
         return take_batch(deque(batch), self._held)
 
-    async def _append(self, writer: Log, batch: list[Waiting]) -> list[Waiting]:
-        """Settle a batch, whatever it takes. Returns what is unsettled because a head was not to be had."""
-        leaders, doubles = without_doubles(batch)
-        drafts = [waiting.draft for waiting in leaders]
-        for pause in backoff_delays():
+    async def _append(self, writer: LogWriter, batch: list[Waiting]) -> list[Waiting]:
+        """Settle a batch, however often it has to be sent. Returns what is left because a head was not to be had."""
+        for delay in backoff_delays():
+            batch = [waiting for waiting in batch if not waiting.told]
+            if not batch:
+                return []
+            leaders, doubles = without_doubles(batch, attrgetter("draft"))
             try:
                 with self._metrics.append_seconds.time():
-                    verdicts = await writer.append(drafts)
-            except Unavailable as exc:
-                log.warning("append failed, trying again: %s", exc)
-                await asyncio.sleep(pause)
-                continue
-            except HeadsHeld:
+                    verdicts = await _outcome(writer, [waiting.draft for waiting in leaders])
+            except HeadsLocked:
                 return batch
             except Refused as exc:
                 return await self._halve(writer, batch, exc)
-            except OutcomeUnknown as exc:
-                log.error("a COMMIT was not answered: %s", exc)
-                self._tell((waiting, Unavailable()) for waiting in batch)
-                return []
-            self._settle(leaders, verdicts, doubles)
-            return []
-        raise AssertionError("unreachable")
+            except Unavailable as exc:
+                log.warning("append failed, trying again: %s", exc)
+            else:
+                if verdicts is not None:
+                    self._settle(leaders, verdicts, doubles)
+                    return []
+            await asyncio.sleep(delay)
+        raise AssertionError("the delays are endless")
 
-    async def _halve(self, writer: Log, batch: list[Waiting], exc: Refused) -> list[Waiting]:
+    async def _halve(self, writer: LogWriter, batch: list[Waiting], exc: Refused) -> list[Waiting]:
         """One bad draft never fails its neighbours: halve the batch, in order, until it is alone."""
         if len(batch) == 1:
             log.error("the database refuses a message: %s", exc)
@@ -245,9 +175,31 @@ class Appender:
             self._metrics.appended.inc(notice.last - notice.first + 1)
             self._announce(notice)
 
-    def _tell(self, told: Iterable[tuple[Waiting, Verdict | RecadoError]]) -> None:
+    async def _watch_patience(self) -> None:
+        while True:
+            await asyncio.sleep(self._patience / LOOKS)
+            self._give_up(asyncio.get_running_loop().time() - self._patience)
+
+    def _give_up(self, before: float) -> None:
+        """Tell what has waited since ``before`` or longer that nobody knows; what was not sent yet, never is."""
+        lines = (*self._taken.values(), *self._held.values(), self._queue)
+        if all(_oldest(line) > before for line in lines):
+            return
+        late = overdue(lines, before)
+        log.error("%d messages have no outcome after %g s; their senders hear unavailable", len(late), self._patience)
+        self._tell((waiting, Unavailable(LATE)) for waiting in late)
+        for line in (*self._held.values(), self._queue):
+            left = [waiting for waiting in line if not waiting.told]
+            line.clear()
+            line.extend(left)
+
+    def _tell(self, outcomes: Iterable[tuple[Waiting, Verdict | RecadoError]]) -> None:
+        """Tell each that has not been told yet."""
         origins: dict[Origin, None] = {}
-        for waiting, outcome in told:
+        for waiting, outcome in outcomes:
+            if waiting.told:
+                continue
+            waiting.told = True
             self.waiting_bytes -= waiting.size
             origins[waiting.origin] = None
             waiting.origin.settled(waiting.context, outcome)
@@ -255,3 +207,23 @@ class Appender:
             origin.settle_end()
         if not self.waiting_bytes:
             self._idle.set()
+
+
+async def _outcome(writer: LogWriter, drafts: Sequence[Draft]) -> list[Verdict] | None:
+    """What became of drafts that were sent once; None where they are not stored. Raises as `LogWriter.append` does."""
+    try:
+        return await writer.append(drafts)
+    except OutcomeUnknown as exc:
+        log.warning("an append was not answered, asking what became of it: %s", exc)
+        return await retrying(writer.settle, "the outcome of an append")
+
+
+async def _drop_heard(writer: LogWriter) -> None:
+    while True:
+        await writer.many_heard.wait()
+        await retrying(writer.drop_heard, "letting go of heard answers")
+
+
+def _oldest(line: Iterable[Waiting]) -> float:
+    """Since when the first that has not been told waits."""
+    return next((waiting.since for waiting in line if not waiting.told), float("inf"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from messaging.buses.seal import Seal
 from messaging.model import Notice
 
 Receiver = Callable[[Notice], None]
@@ -19,6 +20,18 @@ class Bus(Protocol):
     After every (re)connect of its line the bus calls `resync`: whatever was missed is then read from the store.
     """
 
+    def open(self, seal: Seal, look: Callable[[], None], refused: Callable[[], None]) -> None:
+        """Before `run`: how parcels are sealed.
+
+        Args:
+            look: called where somebody is heard who is not known to be alive; `know` should follow soon.
+            refused: called for each parcel that is dropped: not sealed by this installation, of a sender that is not
+                known to be alive, or received before.
+        """
+
+    def know(self, alive: frozenset[str]) -> None:
+        """Who is alive now, by the names that they seal with: all others are forgotten."""
+
     def tell(self, notice: Notice) -> None: ...
 
     def attach(self, receiver: Receiver, resync: Callable[[], None]) -> None: ...
@@ -32,6 +45,12 @@ class LocalBus:
 
     def __init__(self) -> None:
         self._receivers: list[Receiver] = []
+
+    def open(self, seal: Seal, look: Callable[[], None], refused: Callable[[], None]) -> None:
+        return
+
+    def know(self, alive: frozenset[str]) -> None:
+        return
 
     def tell(self, notice: Notice) -> None:
         for receiver in self._receivers:

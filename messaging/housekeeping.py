@@ -53,6 +53,7 @@ class Housekeeping:
         await self._purge("purge_tickets")
         await self._purge("purge_news", NEWS_KEPT, BATCH)
         await self._purge("purge_dead_letters", DEAD_KEPT, BATCH)
+        await self._purge("purge_writers", BATCH)
         for topic_id in await self._store.deleted_topics(SLICE):
             await self._purge("purge_topic_messages", topic_id, BATCH)
             await self._purge("purge_topic_keys", topic_id, BATCH)

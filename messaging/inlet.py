@@ -89,8 +89,9 @@ class Inlet:
         self._storing = Storing(name, tries, node, settings)
         self._schedule = schedule or Schedule()
         self._topics: dict[str, deque[Arrival]] = {}  # what waits, by topic
-        self._held = 0  # bytes
-        self._changed = asyncio.Event()  # of `_held`
+        self.is_open = False
+        self.held = 0  # bytes that are not acknowledged
+        self._changed = asyncio.Event()  # of `held`
 
     def __str__(self) -> str:
         return f"bridge {self.name}"
@@ -140,10 +141,11 @@ class Inlet:
 
     async def _line(self, health: Health) -> SourceLost:
         self._topics.clear()
-        self._held = 0
+        self.held = 0
         lost: list[BaseException] = []
         try:
             await self._source.open()
+            self.is_open = True
             log.info("%s: open", self)
             await retrying(health.succeeded, self)
             async with asyncio.TaskGroup() as storing:
@@ -151,6 +153,7 @@ class Inlet:
         except* SourceLost as group:
             lost = [group]
         finally:
+            self.is_open = False
             await self._source.close()
         return _first(lost[0])
 
@@ -159,7 +162,7 @@ class Inlet:
             while True:
                 await self._until_held(WINDOW)
                 for arrival in await self._source.receive():
-                    self._held += arrival.weight
+                    self.held += arrival.weight
                     if (waiting := self._topics.get(arrival.topic)) is not None:
                         waiting.append(arrival)
                         continue
@@ -171,7 +174,7 @@ class Inlet:
             raise
 
     async def _until_held(self, less_than: int) -> None:
-        while self._held >= less_than:
+        while self.held >= less_than:
             self._changed.clear()
             await self._changed.wait()
 
@@ -183,7 +186,7 @@ class Inlet:
             left = await self._storing.store(topic, batch)
             if settled := [arrival for arrival in batch if arrival not in left]:
                 await self._source.acknowledge(settled)
-                self._held -= sum(arrival.weight for arrival in settled)
+                self.held -= sum(arrival.weight for arrival in settled)
                 self._changed.set()
             if left:
                 waiting.extendleft(reversed(left))

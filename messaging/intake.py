@@ -16,14 +16,14 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from messaging.appender import BATCH_BYTES, notices
+from messaging.batch import BATCH_BYTES, notices
 from messaging.content import check_content
 from messaging.errors import BadRequest
 from messaging.metrics import Metrics
 from messaging.model import Appended
 from messaging.retrying import retrying
 from messaging.settings import Settings
-from messaging.store_append import Draft, HeadsHeld, Refused, Verdict
+from messaging.store_append import Draft, HeadsLocked, Refused, Verdict
 from messaging.store_intake import IntakeStore, Posted, Turn
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class Intake:
                 if turn is not None:
                     batch = up_to_double(await self._look(turn))
                     grown = await self._take(turn, sort_out(batch, self._settings))
-        except HeadsHeld:
+        except HeadsLocked:
             await self._set_aside(batch)
             return
         except Refused as exc:

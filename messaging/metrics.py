@@ -34,6 +34,9 @@ class Metrics:
         self.swept = Counter(
             "recado_swept_total", "Heads that a sweep found and no notice told", registry=self.registry
         )
+        self.bus_refused = Counter(
+            "recado_bus_refused_total", "Parcels of the bus that were dropped", registry=self.registry
+        )
 
         counts = partial(Counter, labelnames=["bridge"], registry=self.registry)
         gauges = partial(Gauge, labelnames=["bridge"], registry=self.registry)

@@ -1,6 +1,7 @@
-"""Bring a database to the schema of this version: each file once, in order, under a lock.
+"""Bring a database to the version of this program: schema and functions have one number, which only ever rises.
 
-The functions (sql/functions*.sql) are applied again whenever they change.
+Each file of the schema is applied once, in order; the functions (sql/functions*.sql) all anew when any has changed. It
+happens in one transaction, under a lock on the table that says what was applied, which nobody without grants can take.
 """
 
 from __future__ import annotations
@@ -8,58 +9,99 @@ from __future__ import annotations
 import hashlib
 import logging
 
-from messaging.queries import function_paths, load_queries, migration_paths, read_sql
-from messaging.store_pool import Connection, connect
+from messaging.errors import StatementFailed
+from messaging.queries import function_paths, load_queries, migration_paths, read_sql, sql_version
+from messaging.settings import SettingsError
+from messaging.store_pool import Connection
+from messaging.store_start import PATIENCE, check_fitness, patiently, starting
 
 log = logging.getLogger(__name__)
 
-_LOCK = 0x5245_4341_444F  # "RECADO": one migration at a time in a database
+VERSION = "version"  # a row beside those of the files. To programs that know of no number it is an unknown file
 
 
 class MigrationError(Exception):
     """The database can't be brought to this version; the text says why and what to do."""
 
 
-async def migrate(dsn: str) -> None:
-    """Apply what is missing, in one transaction: all of it or nothing.
+async def migrate(dsn: str, *, unsafe: bool = False, patience: float = PATIENCE) -> None:
+    """Apply what is missing, in one transaction: all of it or nothing. Where nothing is, no lock is waited for.
+
+    Cancelling is safe, at any time. ``patience``: seconds in which it is tried again while the database is away, or
+    somebody holds a lock.
 
     Raises:
-        MigrationError: the database belongs to a newer Recado, or an applied file has changed since.
-        Unavailable: the database can't be reached.
+        SettingsError: the database can't be reached, or is not fit.
+        NotDurable: it may lose what it has committed, and ``unsafe`` does not allow that.
+        MigrationError: it belongs to a newer Recado, an applied file has changed since, or a file can't be applied.
     """
-    connection = await connect(dsn)
+    await patiently(lambda: _migrate(dsn, unsafe), "the start", patience)
+
+
+async def _migrate(dsn: str, unsafe: bool) -> None:
     try:
-        async with connection.transaction():
-            await connection.execute(load_queries()["migration_lock"], _LOCK)
-            await _apply_all(connection)
-    finally:
-        await connection.close()
+        async with starting(dsn) as connection:
+            await check_fitness(connection, unsafe=unsafe)
+            if _missing(await applied(connection)):
+                await _apply_all(connection)
+            if barred := await connection.fetchval(load_queries()["tables_barred"]):
+                raise SettingsError(f"DATABASE_URL: its role may not read and write {barred}. Its owner may.")
+    except StatementFailed as exc:
+        advice = ""
+        if exc.sqlstate == "42501":
+            advice = (
+                " Its role needs CREATE on the database (GRANT CREATE ON DATABASE … TO …) for the first start, and to"
+                " own the schema recado for every later version."
+            )
+        raise MigrationError(f"DATABASE_URL: PostgreSQL refuses to make what is missing: {exc}.{advice}") from exc
+
+
+async def applied(connection: Connection) -> dict[str, str]:
+    """The checksums of the files that were applied, and the version. Empty where nothing ever was."""
+    queries = load_queries()
+    if not await connection.fetchval(queries["migration_table_is_there"]):
+        return {}
+    return {row["name"]: row["checksum"] for row in await connection.fetch(queries["migrations_applied"])}
+
+
+def shipped() -> dict[str, str]:
+    """What `applied` tells of a database that is of this version."""
+    paths = [*migration_paths(), *function_paths()]
+    checksums = {path: hashlib.sha256(read_sql(path).encode()).hexdigest() for path in paths}
+    return {**checksums, VERSION: str(sql_version())}
+
+
+def _missing(found: dict[str, str]) -> list[str]:
+    """What is to be applied, in order. Raises MigrationError."""
+    ours = shipped()
+    theirs = int(found.get(VERSION, "0"))
+    strange = sorted(name for name in found.keys() - ours.keys() if name.startswith("migrations/"))
+    if theirs > sql_version() or strange:
+        by = strange[-1] if strange else f"version {theirs} of schema and functions; this program has {sql_version()}"
+        raise MigrationError(f"DATABASE_URL: this database was used by a newer Recado (it has {by}). Start that one.")
+    for path in migration_paths():
+        if found.get(path, ours[path]) != ours[path]:
+            raise MigrationError(
+                f"sql/{path} has changed since it was applied. Put it back; changes go into new files in"
+                " sql/migrations/."
+            )
+    missing = [path for path in migration_paths() if path not in found]
+    if any(found.get(name) != ours[name] for name in (*function_paths(), VERSION)):
+        missing += function_paths()
+    return missing
 
 
 async def _apply_all(connection: Connection) -> None:
-    queries = load_queries()
-    await connection.execute(queries["migration_schema"])
-    await connection.execute(queries["migration_table"])
-    rows = await connection.fetch(queries["migrations_applied"])
-    applied = {row["name"]: row["checksum"] for row in rows}
-    paths, functions = migration_paths(), function_paths()
-    if newer := sorted(set(applied) - {*paths, *functions}):
-        raise MigrationError(f"This database was used by a newer Recado (it has {newer[-1]}). Start that version.")
-    for path in paths:
-        await _apply(connection, path, applied, again=False)
-    for path in functions:
-        await _apply(connection, path, applied, again=True)
-
-
-async def _apply(connection: Connection, path: str, applied: dict[str, str], *, again: bool) -> None:
-    text = read_sql(path)
-    checksum = hashlib.sha256(text.encode()).hexdigest()
-    if applied.get(path) == checksum:
-        return
-    if path in applied and not again:
-        raise MigrationError(
-            f"sql/{path} has changed since it was applied. Put it back; changes go into new files in sql/migrations/."
-        )
-    log.info("applying sql/%s", path)
-    await connection.execute(text)
-    await connection.execute(load_queries()["migration_done"], path, checksum)
+    queries, ours = load_queries(), shipped()
+    if not await connection.fetchval(queries["migration_table_is_there"]):
+        await connection.execute(queries["migration_schema"])
+        await connection.execute(queries["migration_table"])
+    await connection.execute(queries["migration_lock"])
+    missing = _missing(await applied(connection))  # once more: whoever had the lock before us may have done it
+    for path in missing:
+        log.info("applying sql/%s", path)
+        await connection.execute(read_sql(path))
+        await connection.execute(queries["migration_done"], path, ours[path])
+    if missing:
+        await connection.execute(queries["functions_of_others_drop"])
+        await connection.execute(queries["migration_done"], VERSION, ours[VERSION])

@@ -6,10 +6,12 @@ Every composition root (the doors' own, and the one command's) builds a node and
 from __future__ import annotations
 
 import asyncio
+import secrets
 
 from messaging.actions import Actions
 from messaging.appender import Appender
 from messaging.bus import Bus
+from messaging.buses.seal import Seal
 from messaging.cursors import Cursors
 from messaging.housekeeping import Housekeeping
 from messaging.intake import Intake
@@ -18,6 +20,7 @@ from messaging.integrator.pulling import Pulling
 from messaging.integrator.registry import Registry
 from messaging.metrics import Metrics
 from messaging.migrations import migrate
+from messaging.nodes import Nodes
 from messaging.pending import Pending
 from messaging.replay import Bridges
 from messaging.settings import Settings
@@ -37,11 +40,13 @@ class Node:
     def __init__(self, settings: Settings, dsn: str, bus: Bus) -> None:
         self._settings = settings
         self._dsn = dsn
+        self.name = secrets.token_hex(16)  # new at each start: no two processes ever had the same
         self.bus = bus
         self.metrics = Metrics()
         self.store = Store(dsn)
-        self._side_log = self.store.another_log()
-        self.appender = Appender(self.store.log, self._side_log, bus.tell, self.metrics)
+        self.nodes = Nodes(self.store.pool, self.name)
+        self._writers = self.store.log_writer(self.name), self.store.log_writer(self.name)
+        self.appender = Appender(*self._writers, bus.tell, self.metrics)
         self._housekeeping = Housekeeping(self.store, settings)
         self._intake = Intake(IntakeStore(self.store.pool), settings, bus.tell, self.metrics)
         self.cursors = Cursors(self.store, self._housekeeping.seen)
@@ -62,16 +67,24 @@ class Node:
         Raises:
             SettingsError, Unavailable, MigrationError, NotDurable: each says what to do.
         """
-        await migrate(self._dsn)
-        await self.store.open(unsafe=self._settings.unsafe_durability)
+        await migrate(self._dsn, unsafe=self._settings.unsafe_durability)
+        await self.store.open()
+        await self._open_bus()
         if self._settings.platforms_file is not None:
             await self.registry.load(self._settings.platforms_file)
+
+    async def _open_bus(self) -> None:
+        secret = await self.store.shared_value("bus_secret", secrets.token_hex(32))
+        self.bus.open(Seal(self.name, bytes.fromhex(secret)), self.nodes.look, self.metrics.bus_refused.inc)
+        self.nodes.attach(self.bus.know)
+        await self.nodes.renew()
 
     async def run(self, *, keeps_house: bool) -> None:
         """Work until cancelled. Any failure that does not pass by itself ends it, and should end the process."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.appender.run(), name="appender")
             tasks.create_task(self.cursors.run(), name="cursors")
+            tasks.create_task(self.nodes.run(), name="nodes")
             tasks.create_task(self.bus.run(), name="bus")
             tasks.create_task(self.watch.run(), name="watch")
             if keeps_house:
@@ -89,5 +102,7 @@ class Node:
         return True
 
     async def close(self) -> None:
-        await self._side_log.close()
+        for writer in self._writers:
+            await writer.close()
+        await self.nodes.leave()
         await self.store.close()

@@ -1,27 +1,29 @@
-"""What every composition root does: settings of a deployed service, the signal to stop, errors as one line."""
+"""What every composition root does: settings of a deployed service, the wish to stop, failures as one line."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any
 
 import uvloop
 
 from messaging.errors import RecadoError
 from messaging.migrations import MigrationError
+from messaging.plain_text import speak_plainly
 from messaging.settings import Settings, SettingsError
-from messaging.store import NotDurable
+from messaging.store_start import NotDurable
 
 _NEEDED = {
     "DATABASE_URL": "a service needs PostgreSQL, such as postgresql://user@host/name",
     "JWT_SECRET": "the key that signs tokens, the same for all services; a good one is made by: openssl rand -hex 32",
 }
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def deployed_settings(environ: Mapping[str, str]) -> Settings:
@@ -32,31 +34,78 @@ def deployed_settings(environ: Mapping[str, str]) -> Settings:
     return Settings.from_environ(environ)
 
 
-def stop_signal() -> asyncio.Event:
-    """Set at SIGINT or SIGTERM."""
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
+class Stop:
+    """The wish to stop. Before `ready` it cancels the start, wherever that is; after it, the program drains."""
+
+    def __init__(self, starting: asyncio.Task[Any] | None) -> None:
+        self._starting = starting
+        self._asked = asyncio.Event()
+
+    @property
+    def asked(self) -> bool:
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        """Asking again changes nothing: a stop is bounded, and hurrying it would lose what it stores."""
+        if self._starting is not None and not self.asked:
+            self._starting.cancel()
+        self._asked.set()
+
+    def ready(self) -> None:
+        """The start is over. It is said on standard output, for whoever waits for it."""
+        self._starting = None
+        print("ready", flush=True)
+
+    async def wait(self) -> None:
+        """Until somebody asks. Cancelling is safe."""
+        await self._asked.wait()
+
+
+Work = Callable[[Settings, Stop], Coroutine[Any, Any, None]]
 
 
 def run_process(
     program: str,
-    work: Callable[[Settings], Coroutine[Any, Any, None]],
+    work: Work,
     read_settings: Callable[[Mapping[str, str]], Settings] = deployed_settings,
     expected: tuple[type[Exception], ...] = (),
 ) -> None:
-    """Run a program to its end. A failed start ends it with one line that says what to do, and exit code 1."""
+    """Run a program to its end. A failed start ends it with one line that says what to do, and exit code 1.
+
+    SIGINT, SIGTERM and SIGHUP ask it to stop; whoever ignored SIGHUP before (nohup) goes on ignoring it.
+    """
+    speak_plainly()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     failures: tuple[type[Exception], ...] = (SettingsError, MigrationError, NotDurable, RecadoError, OSError, *expected)
     cause: BaseException | None = None
     try:
-        uvloop.run(work(read_settings(os.environ)))
+        uvloop.run(_until_stopped(work, read_settings(os.environ)))
     except* failures as group:
         cause = group
+    finally:
+        for number in _SIGNALS:  # one that comes now would turn a clean end into a death by signal
+            signal.signal(number, signal.SIG_IGN)
     while isinstance(cause, BaseExceptionGroup):  # what several tasks met has one cause, the first
         cause = cause.exceptions[0]
     if cause is not None:
-        taken = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
-        advice = " Another program has this port: choose others with WS_PORT and API_PORT." if taken else ""
-        sys.exit(f"{program}: {cause}{advice}")
+        sys.exit(f"{program}: {cause}")
+
+
+async def _until_stopped(work: Work, settings: Settings) -> None:
+    stop = Stop(asyncio.current_task())
+    loop = asyncio.get_running_loop()
+
+    def asked(*_: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the end is near anyway
+            loop.call_soon_threadsafe(stop.ask)
+
+    # Not the loop's own handlers, which are gone while the loop is closed.
+    for number in _SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, asked)
+    try:
+        await work(settings, stop)
+    except asyncio.CancelledError:
+        if not stop.asked:
+            raise
+

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from importlib import resources
 
@@ -22,6 +24,17 @@ def migration_paths() -> list[str]:
 def function_paths() -> list[str]:
     """The files of functions, applied again whenever they have changed."""
     return sorted(entry.name for entry in resources.files("sql").iterdir() if entry.name.startswith("functions"))
+
+
+def sql_checksum() -> str:
+    """Of all that is applied to a database."""
+    whole = "".join(f"{path}\n{read_sql(path)}" for path in [*migration_paths(), *function_paths()])
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def sql_version() -> int:
+    """The number of the schema and the functions together: `make sql-version` raises it when any of them changes."""
+    return int(json.loads(read_sql("version.json"))["version"])
 
 
 def load_queries() -> dict[str, str]:

@@ -37,39 +37,76 @@ def _networks(value: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(item) for item in _list(value))
 
 
+def _host(value: str) -> str:
+    host = value.removeprefix("[").removesuffix("]")
+    if ":" in host:
+        ipaddress.IPv6Address(host)
+    if not host.isprintable() or any(sign in host for sign in " /[]"):
+        raise ValueError("a name or an address, without a port")
+    return host
+
+
+def _address(value: str, *schemes: str) -> str:
+    """A URL, perhaps with several hosts, whose ports are numbers: what its library would find out much later."""
+    scheme, _, rest = value.partition(":")
+    if scheme not in schemes:
+        raise ValueError(f"it begins with {' or '.join(f'{each}://' for each in schemes)}")
+    hosts = re.split(r"[/?#]", rest.removeprefix("//"), maxsplit=1)[0].rpartition("@")[2]
+    for host in hosts.split(","):
+        port = host.rpartition("]")[2].partition(":")[2]
+        if port and not (port.isascii() and port.isdigit() and int(port) <= 65535):
+            raise ValueError(f"{port[:SHOWN]!r} is no port")
+    return value
+
+
+def _database(value: str) -> str:
+    return _address(value, "postgresql", "postgres")
+
+
+def _bounded(value: str, least: int, most: int, what: str) -> int:
+    # The length first: a million digits would be read for seconds.
+    if not (value.isascii() and value.isdigit() and len(value) <= 20 and least <= int(value) <= most):
+        raise ValueError(f"{what}, {least} … {most}")
+    return int(value)
+
+
 def _port(value: str) -> int:
-    port = int(value)
-    if not 0 <= port <= 65535:
-        raise ValueError("a port is 0 … 65535")
-    return port
+    return _bounded(value, 0, 65535, "a port")
 
 
 def _frame_size(value: str) -> int:
-    size = int(value)
-    if not 1024 <= size <= 131072:
-        raise ValueError("bytes, 1024 … 131072")
-    return size
+    return _bounded(value, 1024, 131072, "bytes")
 
 
-def _positive(value: str) -> int:
-    number = int(value)
-    if number < 1:
-        raise ValueError("a whole number from 1 on")
-    return number
+def _workers(value: str) -> int:
+    return _bounded(value, 1, 256, "a whole number")
 
 
-def _seconds(value: str) -> int:
-    match = re.fullmatch(r"(\d+)([smhd]?)", value)
-    if match is None or int(match[1]) < 1:
-        raise ValueError("a time such as 90s, 15m, 12h or 30d")
-    return int(match[1]) * _UNITS[match[2] or "s"]
+def _connections(value: str) -> int:
+    return _bounded(value, 1, 1_000_000, "a whole number")
+
+
+def _seconds(value: str, most_days: int) -> int:
+    number, unit = (value[:-1], value[-1]) if value[-1:] in _UNITS else (value, "s")
+    try:
+        return _bounded(number, 1, most_days * _UNITS["d"] // _UNITS[unit], "") * _UNITS[unit]
+    except ValueError:
+        raise ValueError(f"a time such as 90s, 15m, 12h or 30d, at most {most_days}d") from None
+
+
+def _lifetime(value: str) -> int:
+    return _seconds(value, 365)
+
+
+def _retention(value: str) -> int:
+    return _seconds(value, 24855)  # what PostgreSQL's integer holds
 
 
 def _rate(value: str) -> float:
-    match = re.fullmatch(r"(\d+)(?:/s)?", value)
-    if match is None:
-        raise ValueError("a rate such as 1000/s, or 0 for none")
-    return float(match[1])
+    try:
+        return float(_bounded(value.removesuffix("/s"), 0, 1_000_000, ""))
+    except ValueError:
+        raise ValueError("a rate such as 1000/s, at most 1000000/s, or 0 for none") from None
 
 
 def _flag(value: str) -> bool:
@@ -87,7 +124,7 @@ def _auth_mode(value: str) -> str:
 def _bus(value: str) -> str:
     if not re.match(r"local:$|postgres(ql)?:|nats://.", value):
         raise ValueError("local:, postgres:, postgresql://… or nats://HOST:PORT[,…]")
-    return value
+    return _address(value, "local", "postgres", "postgresql", "nats")
 
 
 def _setting(name: str, default: Any, parse: Callable[[str], Any]) -> Any:
@@ -98,11 +135,11 @@ def _setting(name: str, default: Any, parse: Callable[[str], Any]) -> Any:
 class Settings:
     """All that an operator can choose. Times are in seconds, sizes in bytes."""
 
-    database_url: str = _setting("DATABASE_URL", "", _text)
+    database_url: str = _setting("DATABASE_URL", "", _database)
     data_dir: Path = _setting("DATA_DIR", Path("data"), Path)
-    ws_host: str = _setting("WS_HOST", "127.0.0.1", _text)
+    ws_host: str = _setting("WS_HOST", "127.0.0.1", _host)
     ws_port: int = _setting("WS_PORT", 5000, _port)
-    api_host: str = _setting("API_HOST", "127.0.0.1", _text)
+    api_host: str = _setting("API_HOST", "127.0.0.1", _host)
     api_port: int = _setting("API_PORT", 5001, _port)
     public_ws_url: str = _setting("PUBLIC_WS_URL", "", _text)
     public_api_url: str = _setting("PUBLIC_API_URL", "", _text)
@@ -115,7 +152,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = _setting("ALLOWED_HOSTS", ("127.0.0.1", "localhost", "[::1]"), _list)
     allowed_origins: tuple[str, ...] = _setting("ALLOWED_ORIGINS", (), _list)
     bus_url: str = _setting("BUS_URL", "", _bus)
-    workers: int = _setting("WORKERS", 1, _positive)
+    workers: int = _setting("WORKERS", 1, _workers)
     nats_url: str = _setting("NATS_URL", "", _text)
     rabbitmq_url: str = _setting("RABBITMQ_URL", "", _text)
     bridges_file: Path | None = _setting("BRIDGES_FILE", None, Path)
@@ -123,10 +160,10 @@ class Settings:
     integrator_allow_nets: tuple[Network, ...] = _setting("INTEGRATOR_ALLOW_NETS", (), _networks)
     max_frame: int = _setting("MAX_FRAME", 65536, _frame_size)
     rate_limit: float = _setting("RATE_LIMIT", 1000.0, _rate)
-    max_connections_per_user: int = _setting("MAX_CONNECTIONS_PER_USER", 64, _positive)
-    max_connections_per_address: int = _setting("MAX_CONNECTIONS_PER_ADDRESS", 5000, _positive)
-    inbox_ttl: int = _setting("INBOX_TTL", 30 * 86400, _seconds)
-    retention: int = _setting("RETENTION", 30 * 86400, _seconds)
+    max_connections_per_user: int = _setting("MAX_CONNECTIONS_PER_USER", 64, _connections)
+    max_connections_per_address: int = _setting("MAX_CONNECTIONS_PER_ADDRESS", 5000, _connections)
+    inbox_ttl: int = _setting("INBOX_TTL", 30 * 86400, _lifetime)
+    retention: int = _setting("RETENTION", 30 * 86400, _retention)
     unsafe_durability: bool = _setting("UNSAFE_DURABILITY", False, _flag)
 
     @classmethod
@@ -184,7 +221,8 @@ def _parsed(name: str, text: str, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(text)
     except ValueError as exc:
-        shown = text if len(text) <= SHOWN else text[:SHOWN] + "…"
+        shown = text.rpartition("@")[2] if "://" in text else text  # a password may stand before
+        shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "…"
         raise SettingsError(f"{name}: {shown!r} is not a value that it takes: {exc}") from None
 
 

@@ -15,20 +15,15 @@ import msgspec
 from messaging.delivery import fill
 from messaging.errors import Forbidden, UnknownTopic, UnknownUser
 from messaging.model import Kind, Membership, Message, Page, Role, Topic, User
-from messaging.store_append import Log
+from messaging.store_append import LogWriter
 from messaging.store_pool import Pool
 
 MAX_DEVICES = 16
 DEVICE_KEPT = timedelta(days=30)
 PAGE_ROWS = 512
-OLDEST_POSTGRES = 140000
 
 # Cursors may be lost by a crash: what they confirmed is then delivered again, which is what "at least once" allows.
 _QUICK = "SET LOCAL synchronous_commit = off"
-
-
-class NotDurable(Exception):
-    """The database may lose what it has committed; the text says which setting and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +59,16 @@ class Store:
     def __init__(self, dsn: str, pool_size: int = 8) -> None:
         self._dsn = dsn
         self.pool = Pool(dsn, pool_size)
-        self.log = self.another_log()
 
-    def another_log(self) -> Log:
-        """A writer with a connection of its own."""
-        return Log(self._dsn, self.pool)
+    def log_writer(self, node: str, **limits: float) -> LogWriter:
+        """A writer of the process called ``node``, with a connection of its own. It is closed before the store is."""
+        return LogWriter(self._dsn, self.pool, node, **limits)
 
-    async def open(self, *, unsafe: bool = False) -> None:
-        """Connect. Raises NotDurable where an answered COMMIT could be lost and ``unsafe`` does not allow it."""
+    async def open(self) -> None:
+        """Connect. Raises Unavailable."""
         await self.pool.open()
-        row = await self.pool.row("durability")
-        assert row is not None
-        if row["version"] < OLDEST_POSTGRES:
-            raise NotDurable(f"This PostgreSQL is too old ({row['version'] // 10000}); Recado needs 14 or newer.")
-        for name in ("fsync", "full_page_writes"):
-            if row[name] != "on" and not unsafe:
-                raise NotDurable(
-                    f"PostgreSQL runs with {name}={row[name]}: a crash may lose messages that were acknowledged."
-                    f" Set {name}=on there, or start with UNSAFE_DURABILITY=1 to accept that."
-                )
 
     async def close(self) -> None:
-        await self.log.close()
         await self.pool.close()
 
     async def ping(self) -> None:

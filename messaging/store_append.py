@@ -1,25 +1,39 @@
-"""The append: one transaction, whose outcome is always known or asked for."""
+"""The append: one round trip, one transaction, and its outcome is always known before the next one is sent.
+
+Whoever does not hear the answer does not guess. It raises its writer's fence on another line: that waits for the
+transaction under way, refuses the statement that has not begun, and then reads. The batch's answer is there, or never
+will be.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
-from operator import itemgetter
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
 import asyncpg
+import msgspec
 
-from messaging.errors import Unavailable
-from messaging.retrying import backoff_delays
-from messaging.store_pool import Connection, Pool, _is_transient, connect
+from messaging.errors import StatementFailed, Unavailable
+from messaging.store_pool import Connection, Pool, connect, our_errors, time_limit
 
-Witness = tuple[int, int, datetime]  # of a message: its topic's id, its seq, its sent_at
 Outcome = Literal["stored", "repeated", "conflict", "not_a_member", "unknown_topic"]
 
-LOCK_TIMEOUT = 2  # seconds
-ASK_FOR = 10.0  # seconds that an unknown COMMIT is asked for while the database answers "in progress"
+SLOT = 0
+ANSWER_TIME = 4.0  # seconds; a line that has no answer by then is closed, and asked about on another
+DROP_EACH = 256  # heard answers are let go of when they are so many
+DROP_MOST = 1000  # in one statement
+END_TIME = 2.0  # seconds for taking a writer's row away at the end
+
+# An error of the append itself: nothing was written. Whatever else ends it leaves that open: a shutdown (57P0x), a lost
+# line (08), and what has no class of its own. https://www.postgresql.org/docs/current/errcodes-appendix.html
+_OWN_ERRORS = ("22", "23", "40", "55", "P0")
+_FENCED, _FORGOTTEN = "P0F01", "P0F02"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True, eq=False)
@@ -41,15 +55,25 @@ class Draft:
 
 @dataclass(slots=True, eq=False)
 class Verdict:
-    """What became of a draft; ``seq`` where it is in the log, now or since an earlier try."""
+    """What became of a draft; ``seq`` where it is in the log, ``sent_at`` where it was put there just now."""
 
     outcome: Outcome
     seq: int | None
-    sent_at: datetime
+    sent_at: datetime | None
 
 
-class HeadsHeld(Exception):
-    """A head was not to be had within the lock timeout; nothing was written."""
+class Answer(msgspec.Struct, frozen=True):
+    """What `recado.append` returns, and keeps."""
+
+    topics: list[tuple[int, int, int]]  # id, first seq, sent_at in microseconds since 1970
+    others: list[tuple[int, Outcome, int | None]]  # place (from 1), outcome, seq
+
+
+_answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
+
+
+class HeadsLocked(Exception):
+    """Somebody else holds a head, and did not let go of it within the lock timeout; nothing was written."""
 
 
 class Refused(Exception):
@@ -57,125 +81,146 @@ class Refused(Exception):
 
 
 class OutcomeUnknown(Exception):
-    """The COMMIT was sent, its answer lost, and the database can't tell any more."""
+    """The batch was sent and its answer was not heard. `LogWriter.settle` finds it."""
 
 
-class Log:
-    """Appends on one connection of its own; one append at a time."""
+class WriterForgotten(Exception):
+    """This writer's row has gone, as if its process had been away for a week: its appends are refused for good."""
 
-    def __init__(self, dsn: str, pool: Pool) -> None:
+
+class LogWriter:
+    """Appends on a line of its own; one append at a time."""
+
+    def __init__(self, dsn: str, pool: Pool, node: str, answer_time: float = ANSWER_TIME) -> None:
+        """``node``: the process that it belongs to. ``answer_time``: seconds."""
         self._dsn = dsn
         self._pool = pool
+        self._node = node
+        self._answer_time = answer_time
+        self._writer = uuid.uuid4()
+        self._made = False
+        self._fence = 0
+        self._batch = 0
+        self._unsettled: Sequence[Draft] | None = None  # of the last batch, while its outcome is not known
+        self._refusal: str | None = None  # why it would be refused again, if it is not stored
+        self._dropped = 0  # the answers up to this batch have gone
         self._connection: Connection | None = None
-
-    async def close(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+        self.many_heard = asyncio.Event()  # `drop_heard` has something to do
 
     async def append(self, drafts: Sequence[Draft]) -> list[Verdict]:
-        """Append, commit, and say what became of each.
-
-        Must not be cancelled between its COMMIT and its return: the caller would not know. (It then learns of
-        nothing wrong: a retry with the same key finds the first.)
+        """Append, commit, and say what became of each. Cancelling closes the line, and leaves the outcome open.
 
         Raises:
-            HeadsHeld, Refused, Unavailable: nothing was written.
-            OutcomeUnknown: it may have been.
+            HeadsLocked, Refused, Unavailable: nothing was written, nor will be.
+            OutcomeUnknown: it may have been, or may yet be. `settle` comes before the next append.
+            WriterForgotten: nothing was written, nor will this process write again.
         """
+        assert self._unsettled is None, "settle() comes first"
+        connection = await self._connected()
+        self._batch += 1
+        self._unsettled, self._refusal = drafts, None
         try:
-            connection = await self._connected()
-            await connection.execute(
-                f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'"
-            )
-            rows = await connection.fetch(self._pool.text("append_batch"), *columns(drafts))
-        except asyncpg.LockNotAvailableError as exc:
-            await self._roll_back()
-            raise HeadsHeld from exc
-        except Exception as exc:
-            await self._roll_back()
-            if not _is_transient(exc):
-                raise Refused(str(exc)) from exc
-            raise Unavailable(str(exc)) from exc
-        rows.sort(key=itemgetter(0))
-        _, _, _, sent_at, xid = rows[0]
-        verdicts = [Verdict(outcome, seq, sent_at) for _, outcome, seq, _, _ in rows]
-        await self._commit(connection, xid, _witness(drafts, verdicts))
-        return verdicts
+            row = await self._ask(connection, "append_batch", *columns(drafts))
+        except (Unavailable, StatementFailed) as exc:
+            raise self._judged(exc) from exc
+        return self._heard(row[0])
+
+    async def settle(self) -> list[Verdict] | None:
+        """What became of the last append; None where it is not stored, and never will be unless it is sent again.
+
+        Raises:
+            Unavailable: it is not known yet; ask again. Cancelling is safe, likewise.
+            Refused: it is not stored, and sent again it would not be either.
+            WriterForgotten.
+        """
+        connection = await self._connected()
+        try:
+            self._fence, answer = await self._ask(connection, "fence_raise")
+        except StatementFailed as exc:
+            if exc.sqlstate == _FORGOTTEN:
+                raise WriterForgotten(str(exc)) from exc
+            raise
+        if answer is not None:
+            return self._heard(answer)
+        self._unsettled = None
+        if self._refusal is not None:
+            raise Refused(self._refusal)
+        return None
 
     async def free_heads(self, topic_ids: Sequence[int]) -> set[int]:
         """Which of these topics nobody holds now, or have gone. Raises Unavailable."""
-        rows = await self._pool.fetch("heads_free", list(topic_ids))
-        return {row["topic_id"] for row in rows}
+        return {row["topic_id"] for row in await self._pool.fetch("heads_free", topic_ids)}
+
+    async def drop_heard(self) -> None:
+        """Let answers go that were heard, `DROP_MOST` at a time. Cancelling is safe. Raises Unavailable."""
+        last = min(self._dropped + DROP_MOST, self._batch - (self._unsettled is not None))
+        await self._pool.fetch("answers_drop", SLOT, self._writer, self._dropped + 1, last)
+        self._dropped = last
+        self.many_heard.clear()
+
+    async def close(self) -> None:
+        """Close the line. A writer that has heard all its answers leaves nothing behind."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+        if self._made and self._unsettled is None:
+            self._made = False
+            with suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(END_TIME):
+                    await self._pool.fetch("writer_end", SLOT, self._writer)
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect(self._dsn)
+        if not self._made:  # and committed, before the first append locks it
+            await self._pool.fetch("writer_make", SLOT, self._writer, self._node)
+            self._made = True
         return self._connection
 
-    async def _roll_back(self) -> None:
-        connection = self._connection
+    async def _ask(self, connection: Connection, name: str, *args: object) -> Any:
+        """What a statement of this writer returns, once that is committed. Raises Unavailable, StatementFailed."""
+        own = (SLOT, self._writer, self._fence, self._batch)
         try:
-            if connection is not None and not connection.is_closed():
-                await connection.execute("ROLLBACK")
-        except Exception:  # whatever is wrong with it, a connection that can't roll back is given up
-            await self.close()
+            with our_errors(), time_limit(connection, self._answer_time):
+                return await connection.fetchrow(self._pool.text(name), *own, *args)
+        except asyncio.CancelledError:
+            connection.terminate()  # before the driver asks the server to cancel it, which an append never is
+            raise
 
-    async def _commit(self, connection: Connection, xid: str, witness: Witness | None) -> None:
-        try:
-            await connection.execute("COMMIT")
-        except Exception as exc:
-            await self.close()
-            if not await self._was_committed(xid, witness):
-                raise Unavailable(f"the COMMIT failed: {exc}") from exc
+    def _heard(self, answer: str) -> list[Verdict]:
+        drafts, self._unsettled = self._unsettled, None
+        assert drafts is not None, "an answer belongs to a batch"
+        if self._batch - self._dropped >= DROP_EACH:
+            self.many_heard.set()
+        return verdicts(drafts, _answers.decode(answer))
 
-    async def _was_committed(self, xid: str, witness: Witness | None) -> bool:
-        """Ask for the outcome of a COMMIT that was not answered.
-
-        A crash or a lost connection ends every transaction under way, so "in progress" passes.
-        """
-        for pause in backoff_delays():
-            try:
-                async with asyncio.timeout(ASK_FOR):
-                    status = await self._ask(xid, witness)
-            except Exception as exc:
-                if not _is_transient(exc):
-                    raise OutcomeUnknown(str(exc)) from exc
-                status = "in progress"
-            if status is None:
-                raise OutcomeUnknown(f"transaction {xid} is too long ago, or a crash gave its id to another")
-            if status != "in progress":
-                return bool(status == "committed")
-            await asyncio.sleep(pause)
-        raise AssertionError("unreachable")
-
-    async def _ask(self, xid: str, witness: Witness | None) -> str | None:
-        """What became of a transaction; None where nobody can tell.
-
-        A crash forgets ids whose log never reached the disk, and the server gives them again: "committed" is believed
-        only where the witness is there, and an id that is not given yet is one that was forgotten.
-        """
-        async with self._pool.connection() as connection:
-            try:
-                status: str | None = await connection.fetchval(self._pool.text("append_outcome"), xid)
-            except asyncpg.InvalidParameterValueError:
-                return "aborted"
-            if status == "committed" and witness is not None:
-                kept = await connection.fetchval(self._pool.text("append_kept"), *witness)
-                return status if kept else None
-        return status
+    def _judged(self, exc: Unavailable | StatementFailed) -> Exception:
+        """What the failure of an append says of it."""
+        cause = exc.__cause__
+        state = getattr(cause, "sqlstate", None) or ""
+        # Our row may be held by what an older line of ours still does, or its fence be higher than we know.
+        ours = state == _FENCED or "recado.writers" in (getattr(cause, "context", None) or "")
+        if state == _FORGOTTEN:
+            return WriterForgotten(str(exc))
+        if ours or not state.startswith(_OWN_ERRORS):
+            self._refusal = str(exc) if isinstance(exc, StatementFailed) and not ours else None
+            return OutcomeUnknown(str(exc))
+        self._unsettled = None
+        if isinstance(cause, asyncpg.LockNotAvailableError):
+            return HeadsLocked(str(exc))
+        return exc if isinstance(exc, Unavailable) else Refused(str(exc))
 
 
-def _witness(drafts: Sequence[Draft], verdicts: Sequence[Verdict]) -> Witness | None:
-    """One of the messages that an append has stored; None where it stored none, and a wrong belief harms nobody."""
-    for draft, verdict in zip(drafts, verdicts, strict=True):
-        if verdict.outcome == "stored" and verdict.seq is not None:
-            return draft.topic_id, verdict.seq, verdict.sent_at
-    return None
+async def append_within(connection: Connection, pool: Pool, drafts: Sequence[Draft]) -> list[Verdict]:
+    """Append as part of the transaction that is open on ``connection``: what becomes of it, becomes of them.
+
+    It has no writer: something else that is stored in it tells the outcome. Failures pass through as they are.
+    """
+    answer = await connection.fetchval(pool.text("append_batch"), SLOT, None, 0, 0, *columns(drafts))
+    return verdicts(drafts, _answers.decode(answer))
 
 
 def columns(drafts: Sequence[Draft]) -> tuple[list[object], ...]:
-    """Drafts as the parallel arrays that `recado.append` takes."""
     """The drafts as `append_batch` takes them: one array for each field."""
     return (
         [draft.topic_id for draft in drafts],
@@ -186,3 +231,18 @@ def columns(drafts: Sequence[Draft]) -> tuple[list[object], ...]:
         [draft.content for draft in drafts],
         [draft.ttl for draft in drafts],
     )
+
+
+def verdicts(drafts: Sequence[Draft], answer: Answer) -> list[Verdict]:
+    """What became of each draft, by the answer to their batch."""
+    others = {place: (outcome, seq) for place, outcome, seq in answer.others}
+    sent_at = {topic_id: _EPOCH + timedelta(microseconds=micros) for topic_id, _, micros in answer.topics}
+    following = {topic_id: first for topic_id, first, _ in answer.topics}
+    found = []
+    for place, draft in enumerate(drafts, 1):
+        if place in others:
+            found.append(Verdict(*others[place], None))
+            continue
+        found.append(Verdict("stored", following[draft.topic_id], sent_at[draft.topic_id]))
+        following[draft.topic_id] += 1
+    return found

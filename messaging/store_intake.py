@@ -15,7 +15,7 @@ import asyncpg
 
 from messaging.errors import StatementFailed, Unavailable
 from messaging.model import Kind
-from messaging.store_append import LOCK_TIMEOUT, Draft, HeadsHeld, Refused, Verdict, columns
+from messaging.store_append import Draft, HeadsLocked, Refused, Verdict, append_within
 from messaging.store_bridges import INTAKE
 from messaging.store_pool import Connection, Pool, our_errors
 
@@ -54,19 +54,17 @@ class Turn:
         """What becomes of each, once the turn is over.
 
         Raises:
-            HeadsHeld, Refused: the turn is void.
+            HeadsLocked, Refused: the turn is void.
         """
         try:
             with our_errors():
-                rows = await self._connection.fetch(self._pool.text("append_batch"), *columns(drafts))
+                return await append_within(self._connection, self._pool, drafts)
         except StatementFailed as exc:
             raise Refused(str(exc)) from exc
         except Unavailable as exc:
             if isinstance(exc.__cause__, asyncpg.LockNotAvailableError):
-                raise HeadsHeld from exc
+                raise HeadsLocked from exc
             raise
-        rows.sort(key=lambda row: row["n"])
-        return [Verdict(row["outcome"], row["seq"], rows[0]["sent_at"]) for row in rows]
 
     async def bury(self, posted: Posted, reason: str) -> None:
         """Make it a dead letter, which the id of its row stands for."""
@@ -94,11 +92,10 @@ class IntakeStore:
         is as before.
 
         Raises:
-            HeadsHeld, Refused: what `Turn.append` raised; nothing was written.
+            HeadsLocked, Refused: what `Turn.append` raised; nothing was written.
             Unavailable: likewise, and it passes by itself.
         """
         async with self._pool.connection() as connection, connection.transaction(isolation="read_committed"):
-            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
             has_turn = await connection.fetchval(self._pool.text("intake_turn"), _LOCK)
             yield Turn(self._pool, connection) if has_turn else None
 

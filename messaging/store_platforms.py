@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from messaging.batch import notices
 from messaging.integrator.news import News, Person, Platform, Room
-from messaging.model import Appended, Kind, Message
-from messaging.store_append import Draft, columns
+from messaging.model import Appended, Kind
+from messaging.store_append import Draft, append_within
 from messaging.store_pool import Connection, Pool
 
 _LOCK = 0x5245_4341_444F + 4
@@ -127,14 +127,9 @@ class Acceptance:
         """Put messages into their topics, in order. The seq of each, 0 where its topic has gone."""
         if not drafts:
             return []
-        rows = sorted(await self._fetch("append_batch", *columns(drafts)), key=lambda row: int(row["n"]))
-        sent_at: datetime = rows[0]["sent_at"]
-        seqs = [row["seq"] or 0 for row in rows]
-        for draft, seq in zip(drafts, seqs, strict=True):
-            if seq:
-                message = Message(seq, draft.sender, draft.content, sent_at)
-                self.notices.append(Appended(draft.topic_id, seq, seq, (message,)))
-        return seqs
+        verdicts = await append_within(self._connection, self._pool, drafts)
+        self.notices += notices(drafts, verdicts)
+        return [verdict.seq or 0 for verdict in verdicts]
 
     async def keep_news(
         self, platform: int, identity: str, digest: bytes, places: Sequence[tuple[int, int]]

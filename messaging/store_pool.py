@@ -35,11 +35,14 @@ _TRANSIENT_STATES = frozenset(
 )
 _MISUSE = (asyncpg.DataError, asyncpg.exceptions.UnsupportedClientFeatureError)
 
-# Of every session of ours. Only pg_catalog is looked in: a function of the same name that somebody else made is not
-# ours.
+# Of every session of ours. A plan made while a table was empty would scan it for ever as it grows. Only pg_catalog is
+# looked in: a function of the same name that somebody else made is not ours.
 _SESSION = {
     "application_name": "recado",
     "search_path": "pg_catalog",
+    "default_transaction_isolation": "read committed",  # each statement behind a lock sees what its last holder did
+    "enable_seqscan": "off",
+    "statement_timeout": "0",  # an append is never cancelled; all else has `time_limit`
     "idle_in_transaction_session_timeout": f"{SILENCE}s",
     "tcp_user_timeout": f"{SILENCE}s",
     "tcp_keepalives_idle": "2",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-
-from messaging.process import run_process
-from messaging.settings import Settings
 
 
 def main() -> None:
-    """Run a subcommand, or the server until SIGINT or SIGTERM; a failure is one line that says what to do."""
+    """Run a subcommand, or the server until it is to stop; a failure is one line that says what to do."""
+    # Python's own way to end in the middle of an import is a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.argv[1:]:
         from recado.terminal.commands import main as run_terminal
 
@@ -21,6 +21,8 @@ def main() -> None:
 
 def serve() -> None:
     # A terminal's subcommands need nothing of the server.
+    from messaging.process import run_process
+    from messaging.settings import Settings
     from recado.postgres import PostgresError
     from recado.up import up
 

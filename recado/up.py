@@ -14,7 +14,7 @@ from api.serving import serve
 from bridges.choose import make_bridging
 from messaging.buses.choose import make_bus
 from messaging.node import Node
-from messaging.process import stop_signal
+from messaging.process import Stop
 from messaging.settings import Settings
 from messaging.tokens import Tokens
 from recado.postgres import EmbeddedPostgres, PostgresError
@@ -26,13 +26,12 @@ from ws_server.workers import Workers
 log = logging.getLogger(__name__)
 
 
-async def up(settings: Settings) -> None:
-    """Start everything, say so, and run until SIGINT, SIGTERM, or something that can't be mended.
+async def up(settings: Settings, stop: Stop) -> None:
+    """Start everything, say so, and run until it is to stop, or until something that can't be mended.
 
     Raises:
         PostgresError, Unavailable, MigrationError, NotDurable, OSError: the start failed; the text says what to do.
     """
-    stop = stop_signal()
     async with _database(settings) as (dsn, lost):
         bus_url = settings.bus_url or ("local:" if settings.workers == 1 else "postgres:")
         node = Node(settings, dsn, make_bus(bus_url, dsn))
@@ -81,17 +80,17 @@ def _door(settings: Settings, node: Node, tokens: Tokens) -> Door | Workers:
     return Workers(settings, shared)
 
 
-async def _serve(settings: Settings, node: Node, stop: asyncio.Event, lost: asyncio.Future[int]) -> None:
+async def _serve(settings: Settings, node: Node, stop: Stop, lost: asyncio.Future[int]) -> None:
     tokens = Tokens(settings.jwt_secret, settings.jwt_issuers)
     door = _door(settings, node, tokens)
     bridging = make_bridging(settings, settings.database_url, node)
-    app = make_app(node, tokens, settings)
+    app = make_app(node, tokens, settings, door.trouble if isinstance(door, Workers) else lambda: "")
     async with tokens, asyncio.TaskGroup() as tasks:
         works = [tasks.create_task(run) for run in (node.run(keeps_house=True), bridging.run(), door.run())]
         runner = await serve(app, settings.api_host, settings.api_port)
         ports = replace(settings, ws_port=await door.listening(), api_port=runner.addresses[0][1])
         print(await welcome(ports, node.actions, tokens), flush=True)
-        print("ready", flush=True)
+        stop.ready()
         died = await _until(stop, lost)
         print("Stopping: no new connections, finishing what is in flight …", flush=True)
         await door.drain()
@@ -104,7 +103,7 @@ async def _serve(settings: Settings, node: Node, stop: asyncio.Event, lost: asyn
         raise PostgresError("PostgreSQL ended by itself. Its log is postgres.log in DATA_DIR; start again.")
 
 
-async def _until(stop: asyncio.Event, lost: asyncio.Future[int]) -> bool:
+async def _until(stop: Stop, lost: asyncio.Future[int]) -> bool:
     """Wait for the end. Whether it is the database that ended."""
     asked = asyncio.ensure_future(stop.wait())
     ends: set[asyncio.Future[Any]] = {asked, lost}

@@ -3,32 +3,49 @@
 -- All are VOLATILE PL/pgSQL: under READ COMMITTED every statement inside takes a snapshot of its own, so a statement
 -- that follows a lock sees what the lock's last holder committed. One CTE would see the world as it was before the wait.
 
--- Append a batch: lock the heads, then (in a later snapshot) check, look up keys, number, raise and insert.
--- The arrays are parallel, one element a message, in order. member: the user who must belong to the topic, or NULL.
--- No (topic, sender, key) may stand in the batch twice: the appender has resolved such doubles.
--- Returns one row a message, in no order: its place n (from 1), what became of it, its seq; sent_at is the batch's.
+-- Append a batch: lock the writer's row, then the heads, then (in a later snapshot) check, look up keys, number, raise and
+-- insert. The arrays are parallel, one element a message, in order. for_member: the user who must belong to the topic, or
+-- NULL. No (topic, sender, key) may stand in the batch twice: the caller has resolved such doubles.
+--
+-- Returns the answer, as JSON: {"topics": [[id, first seq, sent_at in microseconds since 1970], …], "others": [[n, outcome,
+-- seq], …]}. "others" are the messages that were not stored, by their place n (from 1); the stored ones of a topic have the
+-- seqs from its first on, in order. The same text is kept in answers for who does not hear it; by_writer is NULL where the
+-- append is part of a larger transaction, whose outcome something else tells.
 CREATE OR REPLACE FUNCTION recado.append(
-    topic_ids bigint[], members bigint[], senders text[], keys text[], digests bytea[], contents text[], ttls integer[]
-) RETURNS TABLE (n bigint, outcome text, seq bigint, sent_at timestamptz)
+    in_slot integer, by_writer uuid, its_fence bigint, its_batch bigint, topic_ids bigint[], for_members bigint[],
+    senders text[], keys text[], digests bytea[], contents text[], ttls integer[]
+) RETURNS text
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog SET lock_timeout = '2s' SET jit = off
 -- A plan made while messages and keys were empty would scan them sequentially for ever: every look-up here is by key.
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
-SET jit = off
 AS $$
-#variable_conflict use_column
 DECLARE
     stamp timestamptz;
+    answer text;
 BEGIN
     -- Acknowledged means durable, whatever the default is; a stronger setting stays. It holds until the COMMIT.
     IF current_setting('synchronous_commit') <> 'remote_apply' THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
-    PERFORM FROM recado.heads AS h WHERE h.topic_id = ANY (topic_ids) ORDER BY h.topic_id FOR NO KEY UPDATE;
+    IF by_writer IS NOT NULL THEN
+        PERFORM FROM recado.writers AS w
+        WHERE w.slot = in_slot AND w.writer = by_writer AND w.fence = its_fence FOR NO KEY UPDATE;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'writer % may not append: its fence was raised, or its row has gone', by_writer USING
+                ERRCODE = CASE WHEN EXISTS (SELECT FROM recado.writers WHERE slot = in_slot AND writer = by_writer)
+                               THEN 'P0F01' ELSE 'P0F02' END;
+        END IF;
+    END IF;
+    -- One by one, in order: "= ANY … ORDER BY" may be planned as a walk over the whole index.
+    PERFORM FROM (SELECT DISTINCT id FROM unnest(topic_ids) AS t (id) ORDER BY id OFFSET 0) AS t
+    CROSS JOIN LATERAL (SELECT FROM recado.heads AS h WHERE h.topic_id = t.id FOR NO KEY UPDATE) AS locked;
     stamp := clock_timestamp();  -- after the locks: sent_at rises with seq
 
-    RETURN QUERY
     WITH judged AS (
         SELECT b.*, h.last_seq, k.seq AS known_seq,
+               -- It never falls; but who has seen a clock that is more than a day ahead does not follow it.
+               CASE WHEN h.sent_at <= stamp + interval '25 hours' THEN greatest(h.sent_at, stamp) ELSE stamp END AS sent_at,
                CASE WHEN h.last_seq IS NULL THEN 'unknown_topic'
                     -- Not EXISTS: that may be planned as a hash of all memberships, read anew for every batch.
                     WHEN b.member IS NOT NULL AND (
@@ -37,10 +54,15 @@ BEGIN
                     WHEN k.digest = b.digest THEN 'repeated'
                     WHEN k.digest IS NOT NULL THEN 'conflict'
                     ELSE 'stored' END AS outcome
-        FROM unnest(topic_ids, members, senders, keys, digests, contents, ttls) WITH ORDINALITY
+        FROM unnest(topic_ids, for_members, senders, keys, digests, contents, ttls) WITH ORDINALITY
              AS b (topic_id, member, sender, key, digest, content, ttl, n)
-        LEFT JOIN recado.heads AS h ON h.topic_id = b.topic_id
-        LEFT JOIN recado.keys AS k ON k.topic_id = b.topic_id AND k.sender = b.sender AND k.key = b.key
+        -- Looked up row by row, whatever statistics say: a join may be planned as a loop over the whole index.
+        LEFT JOIN LATERAL (
+            SELECT last_seq, sent_at FROM recado.heads WHERE topic_id = b.topic_id OFFSET 0
+        ) AS h ON true
+        LEFT JOIN LATERAL (
+            SELECT seq, digest FROM recado.keys WHERE topic_id = b.topic_id AND sender = b.sender AND key = b.key OFFSET 0
+        ) AS k ON true
         OFFSET 0  -- judged once, not at every mention of its outcome below
     ),
     numbered AS MATERIALIZED (
@@ -49,14 +71,18 @@ BEGIN
                          ELSE j.known_seq END AS new_seq
         FROM judged AS j
     ),
-    raised AS (
-        UPDATE recado.heads AS h SET last_seq = top.seq
-        FROM (SELECT topic_id, max(new_seq) AS seq FROM numbered WHERE outcome = 'stored' GROUP BY topic_id) AS top
-        WHERE h.topic_id = top.topic_id
+    grown AS MATERIALIZED (
+        SELECT topic_id, min(new_seq) AS first, max(new_seq) AS last, max(sent_at) AS sent_at
+        FROM numbered WHERE outcome = 'stored' GROUP BY topic_id
+    ),
+    raised AS (  -- an UPDATE … FROM may be planned as a walk over all heads; these are there, and locked
+        INSERT INTO recado.heads AS h (topic_id, last_seq, sent_at) SELECT topic_id, last, sent_at FROM grown
+        ON CONFLICT (topic_id) DO UPDATE SET last_seq = excluded.last_seq, sent_at = excluded.sent_at
     ),
     stored AS (
-        INSERT INTO recado.messages (topic_id, seq, sender, content, sent_at, expires_at)
-        SELECT topic_id, new_seq, sender, content, stamp, stamp + make_interval(secs => ttl)
+        INSERT INTO recado.messages (topic_id, seq, sender, content, sent_at, stored_at, expires_at)
+        SELECT topic_id, new_seq, sender, content, sent_at,
+               CASE WHEN sent_at > stamp + interval '1 second' THEN stamp END, stamp + make_interval(secs => ttl)
         FROM numbered WHERE outcome = 'stored'
     ),
     keyed AS (
@@ -64,13 +90,46 @@ BEGIN
         SELECT topic_id, sender, key, new_seq, digest, stamp
         FROM numbered WHERE outcome = 'stored' AND key IS NOT NULL
     )
-    SELECT numbered.n, numbered.outcome, numbered.new_seq, stamp FROM numbered;
+    SELECT json_build_object(
+        'topics', (SELECT coalesce(json_agg(json_build_array(
+            topic_id, first, (extract(epoch FROM sent_at) * 1000000)::bigint)), '[]') FROM grown),
+        'others', (SELECT coalesce(json_agg(json_build_array(n, outcome, new_seq)), '[]')
+                   FROM numbered WHERE outcome <> 'stored')
+    ) INTO answer;
+    IF by_writer IS NOT NULL THEN
+        INSERT INTO recado.answers (slot, writer, batch, answer) VALUES (in_slot, by_writer, its_batch, answer);
+    END IF;
+    RETURN answer;
+END $$;
+
+-- A writer that did not hear the answer to its batch: waits for the transaction under way, refuses what comes later, and
+-- reads. No answer: the batch is not stored, and never will be. known_fence: the highest that the writer has heard of, as a
+-- standby that became the primary may know an older one.
+CREATE OR REPLACE FUNCTION recado.raise_fence(
+    in_slot integer, by_writer uuid, known_fence bigint, its_batch bigint, OUT fence bigint, OUT answer text
+)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog SET lock_timeout = '2s'
+AS $$
+#variable_conflict use_column
+BEGIN
+    IF current_setting('synchronous_commit') <> 'remote_apply' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    UPDATE recado.writers AS w SET fence = greatest(w.fence, known_fence) + 1
+    WHERE w.slot = in_slot AND w.writer = by_writer RETURNING w.fence INTO raise_fence.fence;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the row of writer % has gone', by_writer USING ERRCODE = 'P0F02';
+    END IF;
+    -- In a snapshot of its own, after the wait.
+    SELECT a.answer INTO raise_fence.answer FROM recado.answers AS a
+    WHERE a.slot = in_slot AND a.writer = by_writer AND a.batch = its_batch;
 END $$;
 
 -- Make users known, each with an inbox of which it is the owner. Harmless for those already known.
 -- Concurrent calls with the same new names wait for each other in one order.
 CREATE OR REPLACE FUNCTION recado.know(names text[]) RETURNS void
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
     fresh bigint[];
 BEGIN
@@ -92,7 +151,7 @@ END $$;
 CREATE OR REPLACE FUNCTION recado.create_topic(
     topic_name text, topic_kind text, maker text, keep integer, live integer, owner bigint
 ) RETURNS bigint
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
     made bigint;
 BEGIN
@@ -110,7 +169,7 @@ END $$;
 
 -- Belong to a topic. Returns NULL where it has gone, else whether the membership is new.
 CREATE OR REPLACE FUNCTION recado.join_topic(topic bigint, member bigint, as_role text, inviter text) RETURNS boolean
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
     head bigint;
     made bigint;
@@ -133,7 +192,7 @@ END $$;
 
 -- Leave a topic, or be removed from it. Returns whether there was a membership.
 CREATE OR REPLACE FUNCTION recado.leave_topic(topic bigint, member bigint) RETURNS boolean
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
     ended bigint;
 BEGIN
@@ -150,7 +209,7 @@ END $$;
 -- Delete a topic: its name is free and nobody belongs to it from here on; its messages go with housekeeping.
 -- Returns the ids of those who belonged to it, or NULL where there is no such topic.
 CREATE OR REPLACE FUNCTION recado.delete_topic(topic bigint) RETURNS bigint[]
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
     gone bigint[];
 BEGIN
@@ -172,7 +231,7 @@ END $$;
 -- the limit of days gives its place to a new one.
 CREATE OR REPLACE FUNCTION recado.see_device(member bigint, device_name text, most_devices integer, keep interval)
 RETURNS boolean
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 BEGIN
     UPDATE recado.devices SET seen_at = now() WHERE user_id = member AND name = device_name;
     IF FOUND THEN
@@ -207,7 +266,7 @@ CREATE OR REPLACE FUNCTION recado.move_cursors(
     topic_ids bigint[], membership_ids bigint[], device_names text[], seqs bigint[]
 ) RETURNS SETOF bigint
 LANGUAGE plpgsql VOLATILE
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET search_path = pg_catalog SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 BEGIN
     PERFORM FROM recado.cursors AS c
@@ -222,12 +281,13 @@ BEGIN
         WHERE c.topic_id = v.topic_id AND c.membership_id = v.membership_id AND c.device = v.device
         RETURNING c.topic_id
     )
-    SELECT DISTINCT t.id FROM moved JOIN recado.topics AS t ON t.id = moved.topic_id WHERE t.kind = 'direct';
+    SELECT DISTINCT moved.topic_id FROM moved
+    WHERE (SELECT t.kind FROM recado.topics AS t WHERE t.id = moved.topic_id) = 'direct';
 END $$;
 
 -- A notice for the other nodes, in a transaction of its own that waits for no disk: it may be lost.
 CREATE OR REPLACE FUNCTION recado.notify(channel text, payload text) RETURNS void
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM pg_notify(channel, payload);

@@ -3,7 +3,7 @@
 -- Bridges whose pattern fits new topics become their members, from the first message on.
 -- Shared with other makers of topics, against `register_bridge`: either sees what the other has made.
 CREATE OR REPLACE FUNCTION recado.join_bridges(fresh bigint[]) RETURNS void
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 BEGIN
     IF fresh IS NULL THEN
         RETURN;
@@ -23,12 +23,13 @@ BEGIN
     );
 END $$;
 
-CREATE OR REPLACE FUNCTION recado.lock_of_patterns() RETURNS bigint LANGUAGE sql IMMUTABLE AS $$ SELECT 90455338075983 $$;
+CREATE OR REPLACE FUNCTION recado.lock_of_patterns() RETURNS bigint
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$ SELECT 90455338075983 $$;
 
 -- A bridge as it is configured now: known as a user, and member of every topic that fits, from its head on.
 -- What no longer fits is left. Returns the id of its user; NULL where a bridge of another kind or direction has the name.
 CREATE OR REPLACE FUNCTION recado.register_bridge(username text, called text, of_kind text, pattern text) RETURNS bigint
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
     bridge bigint;
 BEGIN
@@ -69,7 +70,7 @@ END $$;
 -- An inlet as it is configured now: known as a user, which belongs to nothing. Returns the id of its user; NULL where a
 -- bridge of another kind or direction has the name.
 CREATE OR REPLACE FUNCTION recado.register_inlet(username text, called text, of_kind text) RETURNS bigint
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
     inlet bigint;
 BEGIN
@@ -85,7 +86,7 @@ END $$;
 
 -- A bridge leaves every topic but its inbox, of which it gets nothing more. Returns the id of its user, NULL where there is no such bridge.
 CREATE OR REPLACE FUNCTION recado.forget_bridge(called text) RETURNS bigint
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
     bridge bigint;
 BEGIN

@@ -1,11 +1,20 @@
 -- Every statement that Recado sends, by name. Loaded by messaging/queries.py; used by messaging/store*.py alone.
 
+-- name: lock_patience
+-- How long a statement of this transaction waits for a lock.
+SELECT set_config('lock_timeout', $1, true);
+
 -- name: migration_lock
--- One migration at a time in a database, until its transaction ends.
-SELECT pg_advisory_xact_lock($1);
+-- One migration at a time in a database, until its transaction ends; reading goes on. No advisory lock: anybody takes that.
+LOCK TABLE recado.migrations IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: migration_table_is_there
+-- Whether anything was ever applied.
+SELECT to_regclass('recado.migrations') IS NOT NULL;
 
 -- name: migration_schema
--- All of Recado is in a schema of its own: the database may be shared with an application.
+-- All of Recado is in a schema of its own: the database may be shared with an application. Of two that make it at once,
+-- the second waits for the end of the first.
 CREATE SCHEMA IF NOT EXISTS recado;
 
 -- name: migration_table
@@ -20,31 +29,53 @@ CREATE TABLE IF NOT EXISTS recado.migrations (
 -- The files that were applied, as they were then.
 SELECT name, checksum FROM recado.migrations;
 
+-- name: functions_of_others_drop
+-- What the transaction that applies the functions has not made is of another version (an overload with other arguments,
+-- a name that was given up), and nothing of this one calls it.
+DO $$
+DECLARE
+    routine regprocedure;
+BEGIN
+    FOR routine IN SELECT oid FROM pg_proc
+        WHERE pronamespace = 'recado'::regnamespace AND xmin <> pg_current_xact_id()::xid
+    LOOP
+        EXECUTE format('DROP ROUTINE %s', routine);
+    END LOOP;
+END $$;
+
 -- name: migration_done
 -- A file was applied, or the functions once more.
 INSERT INTO recado.migrations (name, checksum) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = now();
 
 -- name: append_batch
--- Append a batch to the logs; the id of the transaction is for asking what became of its COMMIT.
--- What is the same for the whole batch stands in the row of its first message alone: to read it costs as much as all else.
-SELECT n, outcome, seq, CASE WHEN n = 1 THEN sent_at END AS sent_at,
-       CASE WHEN n = 1 THEN pg_current_xact_id()::text END AS xid
-FROM recado.append($1, $2, $3, $4, $5, $6, $7);
+-- Append a batch to the logs, as a transaction of its own or ($2 is NULL) within one. Its answer.
+SELECT recado.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 
--- name: append_outcome
--- What became of a transaction whose COMMIT was not answered: committed, aborted, in progress, or NULL (too long ago).
-SELECT pg_xact_status($1::text::xid8);
+-- name: writer_make
+-- A line of a process that is going to append; as durable as what it appends.
+WITH durable AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true) AS setting)
+INSERT INTO recado.writers (slot, writer, fence, node) SELECT $1, $2, 0, $3 FROM durable WHERE setting IS NOT NULL
+ON CONFLICT DO NOTHING;
 
--- name: append_kept
--- Whether the log has just this message.
-SELECT EXISTS (SELECT FROM recado.messages WHERE topic_id = $1 AND seq = $2 AND sent_at = $3);
+-- name: fence_raise
+-- What became of the writer's last batch, and the fence from here on.
+SELECT fence, answer FROM recado.raise_fence($1, $2, $3, $4);
+
+-- name: answers_drop
+-- Answers that their writer has heard.
+DELETE FROM recado.answers WHERE slot = $1 AND writer = $2 AND batch BETWEEN $3 AND $4;
+
+-- name: writer_end
+-- A writer that has heard the answer to all that it sent appends no more.
+WITH ended AS (DELETE FROM recado.writers WHERE slot = $1 AND writer = $2)
+DELETE FROM recado.answers WHERE slot = $1 AND writer = $2;
 
 -- name: heads_free
 -- Those of the topics whose head is not held by anybody now; also those that have none any more.
 SELECT t.id AS topic_id FROM unnest($1::bigint[]) AS t (id)
-WHERE NOT EXISTS (SELECT FROM recado.heads AS h WHERE h.topic_id = t.id)
-   OR EXISTS (SELECT FROM recado.heads AS h WHERE h.topic_id = t.id FOR NO KEY UPDATE SKIP LOCKED);
+WHERE (SELECT h.topic_id FROM recado.heads AS h WHERE h.topic_id = t.id) IS NULL
+   OR (SELECT h.topic_id FROM recado.heads AS h WHERE h.topic_id = t.id FOR NO KEY UPDATE SKIP LOCKED) IS NOT NULL;
 
 -- name: heads_of
 -- The sweep: how far these logs are.
@@ -99,25 +130,28 @@ UPDATE recado.devices AS d SET seen_at = now() FROM unnest($1::bigint[], $2::tex
 WHERE d.user_id = v.user_id AND d.name = v.name AND d.seen_at < now() - interval '1 day';
 
 -- name: memberships_of_user
--- What a user belongs to.
+-- What a user belongs to. (Each topic is looked up, here and below: a join may be planned as a loop over all of them.)
 SELECT t.id AS topic_id, t.name, t.kind, t.creator, t.retention, t.lifetime, m.id, m.role, m.joined_seq, m.invited_by
-FROM recado.memberships AS m JOIN recado.topics AS t ON t.id = m.topic_id
+FROM recado.memberships AS m
+CROSS JOIN LATERAL (SELECT * FROM recado.topics WHERE id = m.topic_id OFFSET 0) AS t
 WHERE m.user_id = $1 ORDER BY m.topic_id;
 
 -- name: positions_of_user
 -- How far each log of a user is, and how far this device of it has confirmed. Read after attaching to the logs.
 SELECT m.topic_id, h.last_seq, coalesce(c.seq, m.joined_seq) AS cursor
 FROM recado.memberships AS m
-JOIN recado.heads AS h ON h.topic_id = m.topic_id
-LEFT JOIN recado.cursors AS c ON c.topic_id = m.topic_id AND c.membership_id = m.id AND c.device = $2
+CROSS JOIN LATERAL (SELECT last_seq FROM recado.heads WHERE topic_id = m.topic_id OFFSET 0) AS h
+LEFT JOIN LATERAL (
+    SELECT seq FROM recado.cursors WHERE topic_id = m.topic_id AND membership_id = m.id AND device = $2 OFFSET 0
+) AS c ON true
 WHERE m.user_id = $1;
 
 -- name: topic_by_name
 -- A topic, how far it is, and what a user ($2, or none) is in it.
 SELECT t.id, t.name, t.kind, t.creator, t.retention, t.lifetime, h.last_seq, m.id AS membership_id, m.role, m.joined_seq
 FROM recado.topics AS t
-JOIN recado.heads AS h ON h.topic_id = t.id
-LEFT JOIN recado.memberships AS m ON m.topic_id = t.id AND m.user_id = $2
+CROSS JOIN LATERAL (SELECT last_seq FROM recado.heads WHERE topic_id = t.id OFFSET 0) AS h
+LEFT JOIN LATERAL (SELECT * FROM recado.memberships WHERE topic_id = t.id AND user_id = $2 OFFSET 0) AS m ON true
 WHERE t.name = $1;
 
 -- name: topic_create
@@ -272,10 +306,10 @@ WHERE id > $1 AND deleted_at IS NULL ORDER BY id LIMIT $2;
 DELETE FROM recado.messages AS m USING (
     SELECT old.topic_id, old.seq
     FROM unnest($1::bigint[], $2::integer[]) AS t (id, retention),
-    LATERAL (SELECT sent_at FROM recado.messages WHERE topic_id = t.id ORDER BY seq LIMIT 1) AS first,
-    LATERAL (SELECT topic_id, seq, sent_at FROM recado.messages WHERE topic_id = t.id ORDER BY seq LIMIT $3) AS old
-    WHERE first.sent_at < now() - make_interval(secs => t.retention)
-      AND old.sent_at < now() - make_interval(secs => t.retention)
+    LATERAL (SELECT coalesce(stored_at, sent_at) AS at FROM recado.messages WHERE topic_id = t.id ORDER BY seq LIMIT 1) AS first,
+    LATERAL (SELECT topic_id, seq, coalesce(stored_at, sent_at) AS at FROM recado.messages
+             WHERE topic_id = t.id ORDER BY seq LIMIT $3) AS old
+    WHERE first.at < now() - make_interval(secs => t.retention) AND old.at < now() - make_interval(secs => t.retention)
     LIMIT $3
 ) AS gone
 WHERE m.topic_id = gone.topic_id AND m.seq = gone.seq;
@@ -608,11 +642,45 @@ WITH made AS (
 )
 SELECT coalesce((SELECT value FROM made), (SELECT value FROM recado.shared WHERE name = $1));
 
--- name: durability
--- What decides whether an answered COMMIT survives a crash.
+-- name: renew_node
+-- One process's row, for $2 more seconds; rows of those that died a week ago go. All that are alive, with itself.
+WITH renewed AS (
+    INSERT INTO recado.nodes (node, until) VALUES ($1, clock_timestamp() + make_interval(secs => $2))
+    ON CONFLICT (node) DO UPDATE SET until = EXCLUDED.until
+), gone AS (
+    DELETE FROM recado.nodes WHERE until < clock_timestamp() - interval '7 days' AND node <> $1
+)
+SELECT node FROM recado.nodes WHERE until > clock_timestamp() UNION SELECT $1;
+
+-- name: purge_writers
+-- Writers of processes that have been gone for a week, with their answers: what they sent can't be on its way any more.
+WITH ended AS (
+    DELETE FROM recado.writers WHERE (slot, writer) IN (
+        SELECT w.slot, w.writer FROM recado.writers AS w
+        WHERE w.made_at < now() - interval '7 days' AND NOT EXISTS (SELECT FROM recado.nodes AS n WHERE n.node = w.node)
+        LIMIT $1
+    ) RETURNING slot, writer
+), unheard AS (DELETE FROM recado.answers AS a USING ended WHERE a.slot = ended.slot AND a.writer = ended.writer)
+SELECT count(*) FROM ended;
+
+-- name: leave_nodes
+-- A process stops.
+DELETE FROM recado.nodes WHERE node = $1;
+
+-- name: tables_barred
+-- Our tables which this role may not use; NULL where there is none.
+SELECT string_agg(oid::regclass::text, ', ' ORDER BY relname) FROM pg_class
+WHERE relnamespace = 'recado'::regnamespace AND relkind IN ('r', 'p') AND relname <> 'migrations' AND NOT (
+    has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+    AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')
+);
+
+-- name: fitness
+-- What decides whether every message can be kept, and whether an answered COMMIT survives a crash.
 SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
        current_setting('synchronous_commit') AS synchronous_commit,
-       current_setting('server_version_num')::integer AS version;
+       current_setting('server_version_num')::integer AS version,
+       current_setting('server_encoding') AS encoding, current_setting('transaction_read_only') AS read_only;
 
 -- name: clock
 -- What time it is there.

@@ -42,12 +42,14 @@ def draft(
 class Desk:
     """A store with its appender, and someone who publishes and waits for the answers."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, answer_time: float, patience: float) -> None:
+        self.dsn = dsn
         self.store = Store(dsn)
-        self.side_log = self.store.another_log()
+        self.writer, self.side_writer = (self.store.log_writer("test", answer_time=answer_time) for _ in range(2))
         self.notices: list[Appended] = []
-        self.appender = Appender(self.store.log, self.side_log, self.notices.append, Metrics())
+        self.appender = Appender(self.writer, self.side_writer, self.notices.append, Metrics(), patience)
         self.answers: list[Answer] = []  # in the order in which they were given
+        self.work: asyncio.Task[None]
 
     def submit(self, each: Draft) -> asyncio.Future[Answer]:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -100,11 +102,11 @@ def told(answer: Answer) -> int | str:
 
 
 @asynccontextmanager
-async def desk(dsn: str) -> AsyncIterator[Desk]:
+async def desk(dsn: str, answer_time: float = 4.0, patience: float = 10.0) -> AsyncIterator[Desk]:
     """Open a store and run its appender."""
-    found = Desk(dsn)
+    found = Desk(dsn, answer_time, patience)
     await found.store.open()
-    work = asyncio.create_task(found.appender.run())
+    found.work = work = asyncio.create_task(found.appender.run())
     try:
         yield found
         async with asyncio.timeout(20):
@@ -112,7 +114,8 @@ async def desk(dsn: str) -> AsyncIterator[Desk]:
     finally:
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
-        await found.side_log.close()
+        await found.writer.close()
+        await found.side_writer.close()
         await found.store.close()
     if not work.cancelled():
         work.result()

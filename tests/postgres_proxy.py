@@ -1,4 +1,4 @@
-"""A line to PostgreSQL that sees each COMMIT of a client and can cut it there."""
+"""A line to PostgreSQL that sees each append (or another statement) of a client, and can cut it there."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Cut = Literal["before", "after"]
 class Proxy:
     """Passes everything on, until told otherwise.
 
-    ``cut``: at the next COMMIT, cut the line "before" the server sees it, or "after" it has answered.
-    ``statement``: what a COMMIT looks like; asyncpg's own transactions end theirs with a semicolon.
-    ``gate``: while it is not set, new lines are taken but lead nowhere, and an arriving COMMIT is held at the proxy.
+    ``statement``: what is watched for: text of a query, sent as it is or as a prepared statement.
+    ``cut``: at the next of it, cut the line "before" the server sees it, or "after" it has answered.
+    ``gate``: while it is not set, new lines are taken but lead nowhere, and an arriving one is held at the proxy.
     """
 
     def __init__(self, target: str) -> None:
         self.target = target
         self.cut: Cut | None = None
-        self.statement = b"COMMIT"
+        self.statement = b"recado.append("
         self.gate = asyncio.Event()
         self.gate.set()
-        self.commits = 0  # that the client has sent
+        self.seen = 0  # that the client has sent
         self.cuts = 0
-        self.at_gate = asyncio.Event()  # a COMMIT waits there
+        self.at_gate = asyncio.Event()  # one waits there
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self.gate.wait()
@@ -53,7 +53,8 @@ class _Line:
         self.reader, self.writer = reader, writer
         self.server_reader, self.server_writer = server_reader, server_writer
         self.mute = False  # what the server says is dropped
-        self.answered = asyncio.Event()  # the server has said something since `mute`
+        self.answered = asyncio.Event()  # the server has ended a transaction since `mute`
+        self.prepared: set[bytes] = set()  # names of statements that are watched for
 
     async def run(self) -> None:
         ways = {asyncio.ensure_future(self.up()), asyncio.ensure_future(self.down())}
@@ -68,24 +69,33 @@ class _Line:
 
     async def up(self) -> None:
         """Client to server, message by message (the first has no type)."""
-        prefix = 0
         try:
+            kind, message = await self.next(prefix=0)
             while True:
-                head = await self.reader.readexactly(prefix + 4)
-                body = await self.reader.readexactly(int.from_bytes(head[prefix:]) - 4)
-                prefix = 1
-                is_commit = head[:1] == b"Q" and body == self.proxy.statement + b"\0"
-                if is_commit and await self.commit(head + body):
+                if not self.is_watched(kind, message[5:]):
+                    self.server_writer.write(message)
+                elif await self.see(kind, message):
                     return
-                if not is_commit:
-                    self.server_writer.write(head + body)
+                kind, message = await self.next()
         except (asyncio.IncompleteReadError, ConnectionError):
             return
 
-    async def commit(self, message: bytes) -> bool:
-        """Treat a COMMIT; whether the line is to be cut."""
+    async def next(self, prefix: int = 1) -> tuple[bytes, bytes]:
+        head = await self.reader.readexactly(prefix + 4)
+        body = await self.reader.readexactly(int.from_bytes(head[prefix:]) - 4)
+        return head[:prefix], head + body
+
+    def is_watched(self, kind: bytes, body: bytes) -> bool:
+        if kind == b"P" and self.proxy.statement in body:  # Parse: name, query
+            self.prepared.add(body.split(b"\0", 1)[0])
+        if kind == b"B":  # Bind: portal, name of the statement
+            return body.split(b"\0", 2)[1] in self.prepared
+        return kind == b"Q" and self.proxy.statement in body
+
+    async def see(self, kind: bytes, message: bytes) -> bool:
+        """Treat what is watched for; whether the line is to be cut."""
         proxy = self.proxy
-        proxy.commits += 1
+        proxy.seen += 1
         if not proxy.gate.is_set():
             proxy.at_gate.set()
             await proxy.gate.wait()
@@ -94,6 +104,9 @@ class _Line:
         if cut != "before":
             self.server_writer.write(message)
         if cut == "after":
+            while kind not in (b"Q", b"S"):  # what was bound is executed, up to the Sync that commits it
+                kind, message = await self.next()
+                self.server_writer.write(message)
             await self.answered.wait()
         proxy.cuts += cut is not None
         return cut is not None

@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 from websockets.asyncio.client import ClientConnection
 
+from messaging.bus import LocalBus
 from messaging.errors import RecadoError
 from messaging.model import Appended, Notice
 from messaging.permissions import BACKEND
@@ -203,12 +204,12 @@ class Medium:
             self._arrive(bus, notice)
 
 
-class BreakingBus:
-    """One node's end of a `Medium`; what `messaging.bus.Bus` asks for."""
+class BreakingBus(LocalBus):
+    """One node's end of a `Medium`."""
 
     def __init__(self, medium: Medium) -> None:
+        super().__init__()
         self._medium = medium
-        self._receivers: list[Callable[[Notice], None]] = []
         self._resyncs: list[Callable[[], None]] = []
 
     def tell(self, notice: Notice) -> None:
@@ -220,12 +221,9 @@ class BreakingBus:
             receiver(notice)
 
     def attach(self, receiver: Callable[[Notice], None], resync: Callable[[], None]) -> None:
-        self._receivers.append(receiver)
+        super().attach(receiver, resync)
         self._resyncs.append(resync)
 
     def resync(self) -> None:
         for resync in self._resyncs:
             resync()
-
-    async def run(self) -> None:
-        return

@@ -1,11 +1,13 @@
 """The house as it stands, and proof that its checkers (house.py) bite."""
 
+import json
 import tomllib
 from pathlib import Path
 
 import pytest
 
 import house
+from messaging.queries import sql_checksum
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -74,6 +76,13 @@ def test_queries_are_named_described_and_used() -> None:
     homes = ("messaging", "recado.terminal.facts")  # the doctor looks at a database that may be too ill for a store
     sources = [source for module, source in MODULES.items() if any(house.within(module, home) for home in homes)]
     complain(house.check_queries(text) + house.check_used(text, sources))
+
+
+def test_schema_and_functions_have_a_number_of_their_own() -> None:
+    """A node refuses a database of a higher one, so that an older program replaces no function of a newer."""
+    pinned = json.loads((ROOT / "sql" / "version.json").read_text())
+    if pinned["checksum"] != sql_checksum():
+        pytest.fail("sql/ has changed and its number has not: make sql-version", pytrace=False)
 
 
 def test_every_room_is_type_checked_and_measured() -> None:

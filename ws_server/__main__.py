@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # Python's own way to end in the middle of an import is a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import asyncio
 
-from messaging.process import run_process, stop_signal
+from messaging.process import Stop, run_process
 from messaging.settings import Settings
 from ws_server.standalone import serve
 from ws_server.workers import Workers
 
 
-async def work(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    stop = stop_signal()
+async def work(settings: Settings, stop: Stop) -> None:
+    """Serve until it is to stop."""
     if settings.workers == 1:
         await serve(settings, stop)
         return
@@ -20,7 +24,7 @@ async def work(settings: Settings) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(workers.run())
         await workers.listening()
-        print("ready", flush=True)
+        stop.ready()
         await stop.wait()
         await workers.drain()
 

@@ -11,13 +11,12 @@ from contextlib import suppress
 from typing import Any
 
 from messaging.actions import Actions
-from messaging.content import check_content
 from messaging.errors import BadRequest, RateLimited, RecadoError, UnknownTopic
 from messaging.permissions import Aim
 from messaging.settings import Settings
-from messaging.store_append import Verdict
 from ws_server.hub import Hub
-from ws_server.protocol import Refusal, decode, encode, error_frame, fit, history_message
+from ws_server.protocol import Refusal, decode, error_frame, fit, history_message
+from ws_server.publishes import Known, Publishes
 from ws_server.rate import Bucket
 from ws_server.session import Session
 from ws_server.ticker import Ticker
@@ -37,8 +36,6 @@ from ws_server.vocabulary import (
     Unsubscribe,
 )
 
-FLIGHT_COUNT = 256  # publishes of a session not yet committed
-FLIGHT_BYTES = 1024 * 1024
 WAITING_MOST = 64  # requests that wait their turn
 HISTORY_BYTES = 128 * 1024
 
@@ -47,7 +44,7 @@ Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 
 class Requests:
-    """The requests of one session, and the origin of its publishes."""
+    """The requests of one session."""
 
     def __init__(
         self, session: Session, actions: Actions, hub: Hub, ticker: Ticker, settings: Settings,
@@ -62,12 +59,9 @@ class Requests:
         self._close = close
         self._gone = gone
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[AnyCommand] = deque()
+        self._waiting: deque[AnyCommand | Known] = deque()
         self._working = False
-        self._receipts: list[bytes] = []
-        self._flight_count = 0
-        self._flight_bytes = 0
-        self._landed: asyncio.Future[None] | None = None
+        self._publishes = Publishes(session, actions, ticker, settings)
         self._rate = Bucket(settings.rate_limit, self._loop.time())
 
     # What the connection tells
@@ -91,6 +85,11 @@ class Requests:
     def pong(self, payload: bytes) -> None:
         if self.session.pong(payload, self._loop.time()):
             self._ticker.ponged(self.session)
+            known = self._publishes.order.known(self.session.pings)
+            if known and self._waiting:  # what was sent before the pong is refused first
+                self._waiting.append(known)
+            elif known:
+                self._publishes.order.mend(known)
 
     def gone(self) -> None:
         self._gone(self.session)
@@ -98,40 +97,6 @@ class Requests:
     def opened(self) -> None:
         """The session is open, or has gone meanwhile: what came before has its turn now."""
         self._start_work()
-
-    # Publishes
-
-    def _publish(self, command: Publish, aim: Aim) -> None:
-        content = check_content(command.content, self._settings.max_frame)
-        self._actions.publish(aim, self.session.user.name, content, command.id, command.ttl, self, command)
-        self._flight_count += 1
-        self._flight_bytes += len(command.content)
-        if self._flight_count >= FLIGHT_COUNT or self._flight_bytes >= FLIGHT_BYTES:
-            self.session.stop_reading("flight")
-
-    def settled(self, context: Publish, outcome: Verdict | RecadoError) -> None:
-        self._flight_count -= 1
-        self._flight_bytes -= len(context.content)
-        if isinstance(outcome, RecadoError):
-            self._receipts.append(error_frame(outcome, context.topic_name, context.id, context.ref))
-        elif context.id is not None:
-            self._receipts.append(
-                encode(
-                    Done(
-                        action="message", topic_name=context.topic_name, result="ok",
-                        id=context.id, seq=outcome.seq, ref=context.ref,
-                    )
-                )
-            )  # fmt: skip
-
-    def settle_end(self) -> None:
-        if self._receipts:
-            self.session.write(b"".join(self._receipts))
-            self._receipts.clear()
-        if self._flight_count < FLIGHT_COUNT // 2 and self._flight_bytes < FLIGHT_BYTES // 2:
-            self.session.resume_reading("flight")
-        if self._flight_count == 0 and self._landed is not None and not self._landed.done():
-            self._landed.set_result(None)
 
     # Requests
 
@@ -149,7 +114,7 @@ class Requests:
             return False
         try:
             if isinstance(command, Publish):
-                self._publish(command, aim)
+                self._publishes.send_to(command, aim)
                 return True
             return isinstance(command, Ack) and self._ack(command, aim)
         except RecadoError as exc:
@@ -183,22 +148,24 @@ class Requests:
                 await self.session.link.drain()  # one reply at most is written beyond what it has not taken
             command = self._waiting[0]  # stays in front until it is done: later ones wait behind it
             if not isinstance(command, Publish):
-                await self._landing()
+                await self._publishes.landing()
             try:
                 await self._do(command)
             except RecadoError as exc:
+                assert not isinstance(command, Known), "it refuses nothing"
                 self._refuse(command, exc)
             self._waiting.popleft()
             if len(self._waiting) < WAITING_MOST // 2:
                 self.session.resume_reading("requests")
         self._working = False
 
-    async def _do(self, command: AnyCommand) -> None:
+    async def _do(self, command: AnyCommand | Known) -> None:
         actions, session = self._actions, self.session
         match command:
             case Publish():
-                aim = session.aims.get(command.topic_name)
-                self._publish(command, aim or await actions.aim(session.caller, command.topic_name))
+                await self._publishes.send(command)
+            case Known():
+                self._publishes.order.mend(command)
             case Ack():
                 await self._ack_ahead(command)
             case Subscribe():
@@ -254,12 +221,6 @@ class Requests:
         ]
         session.send(TopicList(topics=states, ref=command.ref))
 
-    async def _landing(self) -> None:
-        """Wait for the publishes before this request: it sees what they did, and undoes no permission of theirs."""
-        if self._flight_count:
-            self._landed = self._loop.create_future()
-            await self._landed
-
     # Answers
 
     def _done(self, action: Any, command: Subscribe | Unsubscribe | Invite) -> None:
@@ -283,3 +244,4 @@ class Requests:
 
     def _answer_error(self, error: RecadoError, topic_name: str | None, key: str | None, ref: str | None) -> None:
         self.session.write(error_frame(error, topic_name, key, ref))
+        self._publishes.ask_past_breaks()

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Awaitable
+from contextlib import suppress
 from typing import TypeVar
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -18,6 +19,7 @@ from messaging.bus import Bus
 from messaging.cursors import Cursors
 from messaging.delivery import Place
 from messaging.errors import RecadoError, Unavailable
+from messaging.listening import named
 from messaging.metrics import Metrics
 from messaging.settings import Settings
 from messaging.store import Store
@@ -83,11 +85,14 @@ class Door:
         bus.attach(self.hub.receive, self._roster.sweep_all)
 
     async def run(self) -> None:
-        """Serve until cancelled; `drain` first."""
-        async with self._tasks, self._serve() as self._server, asyncio.TaskGroup() as works:
-            self._listening.set()
-            for work in (self._catch_up.run(), self._ticker.run(), self._roster.run()):
-                works.create_task(work)
+        """Serve until cancelled; `drain` first. Raises SettingsError where the port is not to be had."""
+        async with self._tasks:
+            with named("WS", self._settings.ws_host, self._settings.ws_port):
+                self._server = await self._serve()
+            async with self._server, asyncio.TaskGroup() as works:
+                self._listening.set()
+                for work in (self._catch_up.run(), self._ticker.run(), self._roster.run()):
+                    works.create_task(work)
 
     async def listening(self) -> int:
         """Wait until the port is open. Its number."""
@@ -109,7 +114,7 @@ class Door:
         if leaving:  # none takes longer than its two time-outs
             await asyncio.wait(leaving)
 
-    def _serve(self) -> AbstractAsyncContextManager[Server]:
+    def _serve(self) -> Awaitable[Server]:
         return serve(
             self._handle, self._settings.ws_host, self._settings.ws_port,
             create_connection=Link, process_request=self._admit, select_subprotocol=choose_subprotocol,

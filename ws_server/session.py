@@ -69,7 +69,8 @@ class Session:
         self.ledger: Ledger[Session] = Ledger(wished.explicit)
         self.flow = Flow.STEADY
         self.chunk = CHUNK_MIN  # bytes
-        self.pinged_at = 0.0  # by the loop's clock
+        self.pings = 0  # written so far
+        self.pinged_at = 0.0  # the last of them, by the loop's clock
         self.opened = False  # its memberships have been read
         self.missed_change = False  # while they were being read, they changed
         self.closing = False
@@ -141,6 +142,7 @@ class Session:
         payload = secrets.token_bytes(PING_BYTES)
         self.ledger.ping(payload)
         self._chunk_pinged, self._chunk_written = self._chunk_written, False
+        self.pings += 1
         self.pinged_at = now
         self._taken = self.taken()
         self.write(ping_frame(payload))

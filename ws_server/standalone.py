@@ -7,6 +7,7 @@ import logging
 
 from messaging.buses.choose import make_bus
 from messaging.node import Node
+from messaging.process import Stop
 from messaging.settings import Settings
 from messaging.tokens import Tokens
 from ws_server.server import Door
@@ -14,7 +15,7 @@ from ws_server.server import Door
 log = logging.getLogger(__name__)
 
 
-async def serve(settings: Settings, stop: asyncio.Event, *, reuse_port: bool = False) -> None:
+async def serve(settings: Settings, stop: Stop, *, reuse_port: bool = False) -> None:
     """Serve until ``stop``; says ``ready`` once the port is open.
 
     Raises:
@@ -31,7 +32,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, reuse_port: bool = F
             )  # fmt: skip
             works = [tasks.create_task(node.run(keeps_house=True)), tasks.create_task(door.run())]
             await door.listening()
-            print("ready", flush=True)
+            stop.ready()
             await stop.wait()
             await door.drain()
             if not await node.settle():

@@ -5,26 +5,38 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import suppress
 
-from messaging.process import run_process, stop_signal
+from messaging.process import Stop, run_process
 from messaging.settings import Settings
 from ws_server.standalone import serve
+from ws_server.workers import BEAT_EVERY, SIGN_OF_LIFE
 
 
-async def work(settings: Settings) -> None:
+async def work(settings: Settings, stop: Stop) -> None:
     """Serve until a signal, or until the parent, which holds the other end of our standard input, is gone."""
-    stop = stop_signal()
     loop = asyncio.get_running_loop()
+    beating = asyncio.ensure_future(beat())
     reader = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(0, "rb"))
     orphaned = asyncio.ensure_future(reader.read())
-    orphaned.add_done_callback(lambda _: stop.set())
+    orphaned.add_done_callback(lambda _: stop.ask())
     try:
         await serve(settings, stop, reuse_port=True)
     finally:
+        beating.cancel()
         orphaned.cancel()
         transport.close()
     sys.stdout.flush()
+
+
+async def beat() -> None:
+    """Tell the parent that the loop turns, until cancelled."""
+    os.set_blocking(1, False)  # a parent that stands and does not read holds nobody up
+    while True:
+        with suppress(BlockingIOError):
+            os.write(1, SIGN_OF_LIFE)
+        await asyncio.sleep(BEAT_EVERY)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def routes() -> list[Route]:
         Route(method="GET", path="/healthz", handler=alive, group=group, access="anyone",
               summary="Whether the process lives.", answers={200: Health}),
         Route(method="GET", path="/readyz", handler=ready, group=group, access="anyone",
-              summary="Whether it can serve: whether the database answers within two seconds.",
+              summary="Whether it can serve: whether the database answers within two seconds, and every worker serves.",
               answers={200: Health}, errors=(Unavailable,)),
         Route(method="GET", path="/metrics", handler=metrics, group=group, access="inside",
               summary="Counters for Prometheus; without a key for the networks in OPEN_NETS.",
@@ -36,6 +36,8 @@ async def alive(asked: Asked[None, None]) -> Answer:
 
 
 async def ready(asked: Asked[None, None]) -> Answer:
+    if trouble := asked.domain.trouble():
+        raise Unavailable(trouble)
     try:
         async with asyncio.timeout(PATIENCE):
             await asked.domain.node.store.ping()

@@ -5,8 +5,9 @@ Paths, fields and answers are those of the first integrator, whose platforms wor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -26,10 +27,11 @@ from api.chat_shapes import (
     RoomSaid,
     UserSaid,
     UsersByPlatform,
+    UsersQuery,
 )
-from api.route import Answer, Asked, Route
+from api.route import Answer, Asked, Domain, Route
 from messaging.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized, Unavailable
-from messaging.integrator.news import OWN, News, Person, Platform, json_of, room_type
+from messaging.integrator.news import OWN, News, Person, Platform, json_of, key_of, room_type
 from messaging.integrator.pulling import news_of
 from messaging.integrator.talk import Said, UnknownPlatform, UnknownRoom
 from messaging.model import Entry, Message
@@ -44,10 +46,12 @@ def routes() -> list[Route]:
     says = (Unauthorized, Unavailable)
     return [
         Route(method="GET", path="/platforms", handler=get_platforms, group=group, access="platform",
-              summary="Every platform with its users as last known, also while it is down.",
+              summary="Every platform with its users as last known, also while it is down. A Link header (rel=next) for"
+              " each that has more than 10,000.",
               answers={200: Platforms}, errors=says),
-        Route(method="GET", path="/users", handler=get_users, group=group, access="platform",
-              summary="The users of every platform.", answers={200: UsersByPlatform}, errors=says),
+        Route(method="GET", path="/users", handler=get_users, group=group, access="platform", query=UsersQuery,
+              summary="The users of every platform, 10,000 of each at most; a Link header (rel=next) tells the rest.",
+              answers={200: UsersByPlatform}, errors=says),
         Route(method="POST", path="/user", handler=post_user, group=group, access="platform", body=UserSaid,
               summary="A platform has a user, new or renamed; the others are told.",
               answers={200: str}, media="text/html", errors=says, example={"id": 17, "name": "Ana", "token": "1111"}),
@@ -76,21 +80,22 @@ def routes() -> list[Route]:
 async def get_platforms(asked: Asked[None, None]) -> Answer:
     await require_known(asked)
     reports = {report.name: report for report in await asked.domain.node.book.reports()}
-    found = []
+    found, lists = [], {}
     for platform in await asked.domain.node.platforms.platforms():
         report = reports.get(platform.bridge)
-        users = await users_of(asked, platform)
+        users = lists[platform.name] = await users_of(asked.domain, platform, "")
         found.append(ListedPlatform(
             platform.name, users, as_text(platform.audio), as_text(platform.image), state_of(report),
             platform.users_as_of, (report.lag or 0) if report and platform.style != "own" else 0,
         ))  # fmt: skip
-    return Answer(200, Platforms(found))
+    return Answer(200, Platforms(found), links(lists))
 
 
-async def get_users(asked: Asked[None, None]) -> Answer:
+async def get_users(asked: Asked[UsersQuery, None]) -> Answer:
     await require_known(asked)
-    platforms = await asked.domain.node.platforms.platforms()
-    return Answer(200, UsersByPlatform({each.name: await users_of(asked, each) for each in platforms}))
+    platforms = await asked.domain.node.platforms.platforms(asked.query.platform)
+    lists = {each.name: await users_of(asked.domain, each, asked.query.after) for each in platforms}
+    return Answer(200, UsersByPlatform(lists), links(lists))
 
 
 async def post_user(asked: Asked[None, UserSaid]) -> Answer:
@@ -161,12 +166,22 @@ def bearer_of(asked: Asked[Any, Any]) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-async def users_of(asked: Asked[None, None], platform: Platform) -> list[PlatformUser]:
-    node = asked.domain.node
+def links(lists: Mapping[str, Sequence[PlatformUser]]) -> dict[str, str]:
+    """Where the rest of each list is that has been cut off (RFC 8288)."""
+    more = []
+    for name, users in lists.items():
+        if len(users) == LISTED_MOST:
+            after = key_of(msgspec.json.decode(users[-1].id))
+            more.append(f"</users?{urlencode({'platform': name, 'after': after}, quote_via=quote)}>; rel=\"next\"")
+    return {"Link": ", ".join(more)} if more else {}
+
+
+async def users_of(domain: Domain, platform: Platform, after: str) -> list[PlatformUser]:
+    node = domain.node
     if platform.style == "own":
-        names = await node.store.users_page("", LISTED_MOST)
+        names = await node.store.users_page(after, LISTED_MOST)
         return [PlatformUser(msgspec.Raw(json_of(name).encode()), name, OWN) for _, name in names]
-    people: Sequence[Person] = await node.platforms.people(platform.id, "", LISTED_MOST)
+    people: Sequence[Person] = await node.platforms.people(platform.id, after, LISTED_MOST)
     return [PlatformUser(msgspec.Raw(each.id_json.encode()), each.name, platform.name) for each in people]
 
 

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from messaging.bus import Bus, LocalBus
 from messaging.buses.postgres import PostgresBus
+from messaging.settings import SettingsError
 
 NATS_SUBJECT = "recado.notices"
 
@@ -13,14 +14,20 @@ NATS_SUBJECT = "recado.notices"
 def make_bus(url: str, dsn: str) -> Bus:
     """``local:``, ``postgres:`` (over ``dsn``, or an address of its own) or ``nats://HOST:PORT[,…][/SUBJECT]``.
 
-    A bus over the database needs a direct connection; behind a pooler it gets an address of its own.
+    A bus over the database needs a direct connection; behind a pooler it gets an address of its own. Raises
+    SettingsError where a client is not installed.
     """
     scheme = url.partition(":")[0]
     if scheme == "local":
         return LocalBus()
     if scheme == "nats":
         # Only who uses NATS needs its client installed.
-        from messaging.buses.nats import NatsBus
+        try:
+            from messaging.buses.nats import NatsBus
+        except ModuleNotFoundError as exc:
+            if exc.name != "nats":
+                raise
+            raise SettingsError("BUS_URL: nats-py is not installed; pip install 'recado[nats]'") from None
 
         hosts, _, subject = url.removeprefix("nats://").partition("/")
         return NatsBus([f"nats://{host}" for host in hosts.split(",")], subject or NATS_SUBJECT)

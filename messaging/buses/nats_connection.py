@@ -113,7 +113,7 @@ async def let_go(client: Client) -> None:
 
 
 async def confirm(client: Client) -> None:
-    """Return once the server has processed all that was published on this line.
+    """Return once the server has processed all that was published and subscribed to on this line.
 
     `flush` writes its PING at once, past what the library still holds back: only where nothing is held back does the
     PONG speak of it.
@@ -146,7 +146,11 @@ def _honest() -> Iterator[None]:
     before = task.cancelling()
     try:
         yield
-    except (RuntimeError, AttributeError, AssertionError, asyncio.CancelledError) as exc:
+    except asyncio.CancelledError as exc:
+        if not task.cancelling():  # nobody asked for it
+            raise ConnectionClosedError from exc
+        raise
+    except (RuntimeError, AttributeError, AssertionError) as exc:
         raise ConnectionClosedError from exc
     finally:
         if task.cancelling() > before:

@@ -8,6 +8,7 @@ pooler in transaction mode) and says nothing when it dies, so a heartbeat must c
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable
 
 from messaging.buses.exchange import HEARTBEAT_SECONDS, SILENCE_SECONDS, Exchange
@@ -49,7 +50,7 @@ class PostgresBus(Exchange):
 
     async def _listen(self, connection: Connection) -> None:
         # The callback is synchronous: asyncpg makes a task of a coroutine, and tasks have no order.
-        await connection.add_listener(CHANNEL, lambda _, pid, channel, payload: self.arrived(str(payload).encode()))
+        await connection.add_listener(CHANNEL, lambda _, pid, channel, payload: self.arrived(binary(payload)))
         self.line_up()
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS / 2)
@@ -57,5 +58,14 @@ class PostgresBus(Exchange):
             self.check_line()
 
     async def _send(self, connection: Connection) -> None:
-        async for parcel in self.departures(GATHER_SECONDS, lambda: PAYLOAD_MOST):
-            await connection.execute(self._queries["notify"], CHANNEL, parcel.decode(), timeout=SILENCE_SECONDS / 2)
+        async for parcel in self.departures(GATHER_SECONDS, lambda: PAYLOAD_MOST // 4 * 3):
+            payload = base64.b64encode(parcel).decode()
+            await connection.execute(self._queries["notify"], CHANNEL, payload, timeout=SILENCE_SECONDS / 2)
+
+
+def binary(payload: object) -> bytes:
+    """A parcel out of what NOTIFY carries, which is text; nothing, where it is none."""
+    try:
+        return base64.b64decode(str(payload), validate=True)
+    except ValueError:
+        return b""

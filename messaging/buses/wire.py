@@ -1,11 +1,13 @@
 """What every bus between processes has in common: how notices are packed, and how their loss is noticed. Pure.
 
-A *parcel* is one message of the bus: who sent it, its number, and notices. Numbers of one sender are consecutive, so a
-receiver sees from the next parcel (a heartbeat at the latest) that one is missing, and reads the store.
+A *parcel* is one message of the bus: who sent it and its number (`seal`), and notices. Numbers of one sender are
+consecutive, so a receiver sees from the next parcel (a heartbeat at the latest) that one is missing, and reads the
+store.
 """
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
@@ -15,7 +17,6 @@ import msgspec
 from messaging.model import Appended, Changed, Message, Notice, Voided
 
 OUTBOX_MOST = 10_000  # notices; beyond it the oldest go, and peers find out
-PEERS_MOST = 1_000
 
 
 class _Message(msgspec.Struct, array_like=True):
@@ -40,16 +41,11 @@ class _Voided(msgspec.Struct, array_like=True, tag="v"):
     jti: str
 
 
-class Parcel(msgspec.Struct, array_like=True):
-    """One message of the bus; a heartbeat where it holds no notices."""
-
-    sender: str
-    number: int
-    notices: list[_Appended | _Changed | _Voided]
-
-
-_encode = msgspec.json.Encoder().encode
-_parcels: msgspec.json.Decoder[Parcel] = msgspec.json.Decoder(Parcel)
+_encode = msgspec.msgpack.Encoder().encode
+_notices: msgspec.msgpack.Decoder[list[_Appended | _Changed | _Voided]] = msgspec.msgpack.Decoder(
+    list[_Appended | _Changed | _Voided]
+)
+_ARRAY = struct.Struct(">BH")  # msgpack's head of a list of up to 65,535
 
 
 def _to_wire(notice: Notice) -> _Appended | _Changed | _Voided:
@@ -72,44 +68,50 @@ def _from_wire(wire: _Appended | _Changed | _Voided) -> Notice:
     return Appended(wire.topic_id, wire.first, wire.last, entries)
 
 
+def packed(parts: list[bytes]) -> bytes:
+    """The body of a parcel; a heartbeat's has no parts."""
+    return _ARRAY.pack(0xDC, len(parts)) + b"".join(parts)
+
+
+def unpacked(body: bytes) -> list[Notice]:
+    """Raises msgspec.DecodeError: a node of another release has sealed it."""
+    return [_from_wire(wire) for wire in _notices.decode(body)]
+
+
 class Outbox:
-    """Notices on their way to the peers: bounded, packed into parcels that fit the bus."""
+    """Notices on their way to the peers: bounded, packed into numbered bodies of parcels that fit the bus."""
 
-    def __init__(self, sender: str) -> None:
-        self._sender = sender
+    def __init__(self) -> None:
         self._number = 0
-        self._notices: deque[Notice] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._notices)
+        self._waiting: deque[Notice] = deque()
 
     def put(self, notice: Notice) -> None:
-        if len(self._notices) >= OUTBOX_MOST:
-            self._notices.popleft()
+        if len(self._waiting) >= OUTBOX_MOST:
+            self._waiting.popleft()
             self._number += 1  # the gap in the numbers tells the peers
-        self._notices.append(notice)
+        self._waiting.append(notice)
 
-    def heartbeat(self) -> bytes:
-        return self._parcel([])
+    def heartbeat(self) -> tuple[int, bytes]:
+        return self._numbered([])
 
-    def parcels(self, limit: int) -> Iterable[bytes]:
-        """Everything gathered, in parcels of at most ``limit`` bytes each; messages only where they fit."""
+    def parcels(self, limit: int) -> Iterable[tuple[int, bytes]]:
+        """Everything gathered, in bodies of at most ``limit`` bytes each; messages only where they fit."""
         parts: list[bytes] = []
-        room = limit - 100 - len(self._sender)  # for the brackets, the sender and the number
+        room = limit - _ARRAY.size
         size = 0
-        while self._notices:
-            part = fitting(self._notices.popleft(), room)
-            if parts and size + len(part) + 1 > room:
-                yield self._parcel(parts)
+        while self._waiting:
+            part = fitting(self._waiting.popleft(), room)
+            if parts and size + len(part) > room:
+                yield self._numbered(parts)
                 parts, size = [], 0
             parts.append(part)
-            size += len(part) + 1
+            size += len(part)
         if parts:
-            yield self._parcel(parts)
+            yield self._numbered(parts)
 
-    def _parcel(self, parts: list[bytes]) -> bytes:
+    def _numbered(self, parts: list[bytes]) -> tuple[int, bytes]:
         self._number += 1
-        return b"[%b,%d,[%b]]" % (_encode(self._sender), self._number, b",".join(parts))
+        return self._number, packed(parts)
 
 
 def fitting(notice: Notice, room: int) -> bytes:
@@ -125,26 +127,33 @@ def fitting(notice: Notice, room: int) -> bytes:
 
 
 class Inbox:
-    """Parcels from the peers, and whether one was missed."""
+    """The newest number of each sender that is alive: what of it was received, and what was missed."""
 
-    def __init__(self, sender: str) -> None:
-        self._me = sender
-        self._numbers: dict[str, int] = {}
+    def __init__(self) -> None:
+        self._newest: dict[str, int] = {}
+        self._strangers: set[str] = set()
 
-    def open(self, data: bytes) -> tuple[list[Notice], bool, bool]:
-        """The notices of a parcel; whether one before it is missing; whether it is our own.
+    def know(self, alive: frozenset[str]) -> bool:
+        """Forget all senders but these. Whether one of these was turned away before."""
+        self._newest = {sender: self._newest.get(sender, 0) for sender in alive}
+        turned_away = not self._strangers.isdisjoint(alive)
+        self._strangers.clear()
+        return turned_away
 
-        Our own notices were received when they were told, and are not given again. What is no parcel is ignored.
+    def take(self, sender: str, number: int) -> int | None:
+        """How many parcels of the sender are missing before this one; None where it is not to be received.
+
+        It is not where it was received already, or its sender is not known to be alive: old parcels may be played
+        again by anybody. Of a sender that was not heard before, all may be missing.
         """
-        try:
-            parcel = _parcels.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return [], False, False
-        if parcel.sender == self._me:
-            return [], False, True
-        before = self._numbers.get(parcel.sender, 0)  # of a peer not heard of before, all may have been missed
-        if not before and len(self._numbers) >= PEERS_MOST:
-            self._numbers.clear()
-        self._numbers[parcel.sender] = max(parcel.number, before)
-        missed = parcel.number > before + 1
-        return [_from_wire(wire) for wire in parcel.notices], missed, False
+        newest = self._newest.get(sender)
+        if newest is None:
+            self._strangers.add(sender)
+            return None
+        if number <= newest:
+            return None
+        self._newest[sender] = number
+        return number - newest - 1
+
+    def __contains__(self, sender: str) -> bool:
+        return sender in self._newest

@@ -47,7 +47,7 @@ class Said:
 
     @property
     def digest(self) -> bytes:
-        said = json_of([self.room_platform, self.room, self.sender, self.text])
+        said = json_of([self.room_platform, key_of(self.room), key_of(self.sender), self.text])
         return hashlib.blake2b(said.encode(), digest_size=16).digest()
 
 

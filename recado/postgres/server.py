@@ -13,12 +13,11 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from urllib.parse import quote
 
 from recado.postgres import account, binaries
 from recado.postgres.child import Child
 from recado.postgres.errors import AlreadyRunning, DataDirUnusable, IncompatibleCluster, StartFailed
-from recado.postgres.options import INITDB_OPTIONS, server_options
+from recado.postgres.options import DATABASE, INITDB_OPTIONS, address, server_options
 from recado.postgres.pid_file import PidFile, alive
 
 _POLL_SECONDS = 0.02
@@ -26,7 +25,6 @@ _STOP_SECONDS = 15.0
 _LOG_LIMIT_BYTES = 10 * 1024 * 1024
 _LOG_TAIL_LINES = 15
 _SCARCE_BYTES = 100 * 1024 * 1024
-_DATABASE = "recado"
 # sun_path holds 107 bytes on Linux, 103 on macOS.
 _SOCKET_PATH_BYTES = 103
 
@@ -101,7 +99,7 @@ class EmbeddedPostgres:
         # Not left to `stop`: it may also end by itself.
         self._server.exited.add_done_callback(lambda _: self._held.close())
         await self._until_it_answers(self._server, sockets)
-        return f"postgresql://postgres@/{_DATABASE}?host={quote(str(sockets), safe='')}&port=5432"
+        return address(sockets)
 
     # --- the directory -----------------------------------------------------------------------------
 
@@ -217,7 +215,7 @@ class EmbeddedPostgres:
         await self._run("initdb", *INITDB_OPTIONS, "-D", str(unfinished))
         # Without exit_on_error, single-user mode succeeds whatever its statements do.
         single = ("--single", "-D", str(unfinished), "-c", "exit_on_error=on", "postgres")
-        await self._run("postgres", *single, text=f"CREATE DATABASE {_DATABASE}\n")
+        await self._run("postgres", *single, text=f"CREATE DATABASE {DATABASE}\n")
         unfinished.rename(self._cluster)
         _fsync(self._data_dir)
 
@@ -227,7 +225,7 @@ class EmbeddedPostgres:
             if server.exited.done():
                 raise self._failure("postgres", server.exited.result())
             await asyncio.wait([server.exited], timeout=_POLL_SECONDS)
-        where = ("-h", str(sockets), "-p", "5432", "-U", "postgres", "-d", _DATABASE)
+        where = ("-h", str(sockets), "-p", "5432", "-U", "postgres", "-d", DATABASE)
         await self._run("psql", "-X", "-w", *where, "-o", os.devnull, "-c", "SELECT 1")
 
     async def _run(self, program: str, *arguments: str, text: str = "") -> None:

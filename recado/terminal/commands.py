@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from messaging.errors import RecadoError
+from messaging.plain_text import speak_plainly
 from messaging.settings import SettingsError
 from recado.client import ClientError
 from recado.terminal import chat, doctor, export, platforms, publish, tail, tokens
@@ -61,8 +63,8 @@ async def outcome(options: argparse.Namespace) -> int:
 
 def run_command(options: argparse.Namespace) -> int:
     """The same as a process of its own, which signals and closed pipes end."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    speak_plainly()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return asyncio.run(outcome(options))
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import resource
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from messaging.buses.choose import make_bus
+from messaging.buses.seal import Seal
 from messaging.errors import Unavailable
+from messaging.migrations import applied, shipped
 from messaging.model import Changed, Notice
-from messaging.queries import function_paths, load_queries, migration_paths, read_sql
+from messaging.queries import load_queries
 from messaging.settings import Settings
-from messaging.store_pool import Connection, connect
+from messaging.store_pool import connect
 from recado.client import Refused
 from recado.client.line import dial
+from recado.postgres.options import address
 from recado.terminal.access import Access
 from recado.terminal.findings import Bus, Database, Door, Facts, Machine
 from recado.terminal.rest import Rest, Unreachable, bearer
@@ -32,7 +35,6 @@ from recado.terminal.rest import Rest, Unreachable, bearer
 USER = "recado-doctor"  # in whose name doors are tried; it becomes known by that
 BUS_SECONDS = 6.0
 NOBODY = 0  # no user has this id: a notice of it moves nobody
-_NO_TABLE = ("42P01", "3F000")  # no such table, no such schema
 
 
 async def gather(settings: Settings, access: Access, nodes: Sequence[str]) -> Facts:
@@ -58,7 +60,7 @@ def embedded_dsn(data_dir: Path) -> str:
     sockets = str(data_dir.resolve() / "run")
     with suppress(OSError, IndexError):
         sockets = (data_dir / "pg" / "postmaster.pid").read_text().splitlines()[4].strip() or sockets
-    return f"postgresql://postgres@/recado?host={quote(sockets, safe='')}&port=5432"
+    return address(sockets)
 
 
 async def database_facts(dsn: str) -> Database:
@@ -67,34 +69,18 @@ async def database_facts(dsn: str) -> Database:
     except Unavailable as exc:
         return Database(error=exc.message)
     try:
-        row = await connection.fetchrow(load_queries()["durability"])
+        row = await connection.fetchrow(load_queries()["fitness"])
         before = time.time()
         moment = await connection.fetchval(load_queries()["clock"])
         ahead = moment.timestamp() - (before + time.time()) / 2
         return Database(
             "", row["version"], row["fsync"], row["full_page_writes"], row["synchronous_commit"], ahead,
-            await applied(connection),
+            await applied(connection) or None, row["encoding"],
         )  # fmt: skip
     except Exception as exc:  # whatever it is, it is what the doctor was asked to find
         return Database(error=f"PostgreSQL answers with an error ({type(exc).__name__}: {exc}).")
     finally:
         connection.terminate()
-
-
-async def applied(connection: Connection) -> dict[str, str] | None:
-    try:
-        rows = await connection.fetch(load_queries()["migrations_applied"])
-    except Exception as exc:
-        if getattr(exc, "sqlstate", None) in _NO_TABLE:
-            return None
-        raise
-    return {row["name"]: row["checksum"] for row in rows}
-
-
-def shipped() -> dict[str, str]:
-    """Checksums of the SQL files of this version, as they are noted when applied."""
-    paths = [*migration_paths(), *function_paths()]
-    return {path: hashlib.sha256(read_sql(path).encode()).hexdigest() for path in paths}
 
 
 # The bus
@@ -107,7 +93,7 @@ async def bus_facts(settings: Settings, dsn: str) -> Bus:
     if url == "local:":
         return Bus(url)
     complaints = Complaints()
-    logger = logging.getLogger("messaging.buses")
+    logger = logging.getLogger("messaging.retrying")
     logger.addHandler(complaints)
     logger.propagate = False
     try:
@@ -129,6 +115,10 @@ async def bus_facts(settings: Settings, dsn: str) -> Bus:
 async def round_trip(url: str, dsn: str) -> None:
     """Until a notice has come through. Raises what ends the bus."""
     ends = [make_bus(url, dsn) for _ in range(2)]
+    names, secret = [secrets.token_hex(16) for _ in ends], secrets.token_bytes(32)
+    for end, name in zip(ends, names, strict=True):
+        end.open(Seal(name, secret), lambda: None, lambda: None)
+        end.know(frozenset(names))
     up = [asyncio.Event() for _ in ends]
     heard = asyncio.Event()
 
@@ -171,7 +161,7 @@ class Complaints(logging.Handler):
         self.listener: Callable[[], object] = lambda: None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = record.getMessage().rpartition("trying again: ")[2]
+        self.last = record.getMessage().rpartition("tries again: ")[2]
         self.listener()
 
 

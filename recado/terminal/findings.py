@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from messaging.migrations import VERSION
+
 Level = Literal["ok", "warn", "fault"]
 
 OLDEST_POSTGRES = 140000
@@ -24,7 +26,8 @@ class Database:
     full_page_writes: str = ""
     synchronous_commit: str = ""
     clock_ahead: float = 0.0  # seconds before this machine's clock
-    applied: dict[str, str] | None = None  # checksums by file; None: nothing was ever applied
+    applied: dict[str, str] | None = None  # checksums by file, and the version; None: nothing was ever applied
+    encoding: str = "UTF8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,9 @@ def database_findings(facts: Facts) -> Iterator[Finding]:
         yield Finding("fault", "database", database.error, "Start it, or correct DATABASE_URL (DATA_DIR).")
         return
     yield version_finding(database.version)
+    if database.encoding != "UTF8":
+        text = f"its encoding is {database.encoding}, which can't hold every message"
+        yield Finding("fault", "database", text, "Make one with: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0")
     yield durability_finding(database, facts.unsafe_durability)
     yield commit_finding(database.synchronous_commit)
     yield migrations_finding(database.applied, facts.shipped)
@@ -123,18 +129,21 @@ def commit_finding(setting: str) -> Finding:
 def migrations_finding(applied: dict[str, str] | None, shipped: dict[str, str]) -> Finding:
     if applied is None:
         return Finding("warn", "migrations", "the database is empty", "Start Recado once: it makes its tables.")
-    newer, missing = sorted(applied.keys() - shipped.keys()), sorted(shipped.keys() - applied.keys())
+    newer = sorted(name for name in applied.keys() - shipped.keys() if name.startswith("migrations/"))
+    if int(applied.get(VERSION, "0")) > int(shipped.get(VERSION, "0")):
+        newer.append(f"version {applied[VERSION]} of schema and functions")
+    missing = sorted(shipped.keys() - applied.keys())
     changed = sorted(name for name in applied.keys() & shipped.keys() if applied[name] != shipped[name])
     if newer:
         return Finding(
             "fault", "migrations", f"a newer Recado was here (it has {newer[-1]})", "Install that version."
         )
-    if [name for name in changed if not name.startswith("functions")]:
-        return Finding("fault", "migrations", f"sql/{changed[0]} is not what was applied", "Put the file back.")
+    if edited := [name for name in changed if not name.startswith("functions") and name != VERSION]:
+        return Finding("fault", "migrations", f"sql/{edited[0]} is not what was applied", "Put the file back.")
     if missing or changed:
         behind = ", ".join([*missing, *changed])
         return Finding("warn", "migrations", f"not applied yet: {behind}", "Restart Recado: it applies them.")
-    return Finding("ok", "migrations", f"all {len(shipped)} files are applied")
+    return Finding("ok", "migrations", f"all {len(shipped.keys() - {VERSION})} files are applied")
 
 
 def clock_finding(ahead: float) -> Finding:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from messaging.errors import RecadoError
+from messaging.plain_text import speak_plainly
 from messaging.settings import SettingsError
 from messaging.tokens import ONE_DAY
 from recado.client import Refused
@@ -69,6 +70,7 @@ def gen_tokens(arguments: Sequence[str]) -> int:
         prog="gen_tokens.py", description="Print, per user, a token and the ready line for wscat."
     )
     add_options(parser)
+    speak_plainly()
     try:
         return asyncio.run(run(parser.parse_args(arguments)))
     except (SettingsError, RecadoError, Refused, Unreachable, Mistake) as exc:

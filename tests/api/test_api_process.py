@@ -37,15 +37,6 @@ async def test_it_says_ready_serves_and_stops(database: str, number: signal.Sign
     assert process.returncode == 0, errors.decode()
 
 
-async def test_a_start_that_fails_says_why_in_one_line() -> None:
-    settings = {"DATABASE_URL": f"postgresql://127.0.0.1:{free_port()}/none", "JWT_SECRET": SECRET}
-    process = await started(**settings)
-    async with asyncio.timeout(30):
-        _, errors = await process.communicate()
-    assert process.returncode == 1 and b"DATABASE_URL" in errors
-    assert len(errors.splitlines()) == 1 and SECRET.encode() not in errors
-
-
 @pytest.mark.parametrize("missing", ["DATABASE_URL", "JWT_SECRET"])
 def test_what_it_needs(missing: str) -> None:
     environ = {"DATABASE_URL": "postgresql://host/name", "JWT_SECRET": SECRET}

@@ -65,6 +65,37 @@ async def test_a_user_is_told_to_every_other_platform_wherever_the_sender_stands
         assert await inbox(door, name) == told
 
 
+async def test_the_same_message_is_the_same_whether_its_ids_are_numbers_or_text(door: Door) -> None:
+    tokens = await three(door)
+    for room, sender in ((5, 1), ("5", "1"), (5, "1")):
+        said = {"id": "m-1", "roomId": room, "senderId": sender, "text": "Hi", "token": tokens["GWT_CHAT"]}
+        assert await say(door, "/message", **said) == "success"
+    assert [kind for kind, _ in await inbox(door, "BuasApp")] == ["user.created", "message.created"]
+
+
+async def test_a_list_of_users_that_is_cut_off_says_where_it_goes_on(door: Door) -> None:
+    tokens = await three(door)
+    platform = await door.node.registry.find("BuasApp")
+    async with door.node.store.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO recado.platform_users (platform, key, id_json, name)"
+            " SELECT $1, 'a ' || n, to_json('a ' || n)::text, 'b' FROM generate_series(10000, 20001) AS n",
+            platform.id,
+        )
+    headers = {"Authorization": f"Bearer {tokens['BuasApp']}"}
+    found = []
+    for path in ("/platforms", "/users"):
+        async with door.http.get(door.url + path, headers=headers) as response:
+            body = await response.json()
+            found.append(response.headers["Link"])
+        lists = {each["name"]: each["users"] for each in body["platforms"]} if "platforms" in body else body["users"]
+        assert len(lists["BuasApp"]) == 10000
+    assert found == ['</users?platform=BuasApp&after=a%2019999>; rel="next"'] * 2
+    async with door.http.get(door.url + found[0][1:].partition(">")[0], headers=headers) as response:
+        assert [each["id"] for each in (await response.json())["users"]["BuasApp"]] == ["a 20000", "a 20001"]
+        assert "Link" not in response.headers
+
+
 async def test_an_unchanged_user_is_told_once_and_a_new_name_is_told(door: Door) -> None:
     tokens = await three(door)
     for name in ("Ana", "Ana", "Anna"):

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -63,13 +64,21 @@ def program() -> str:
     return str(scripts[-1]) if scripts else needs("rabbitmq-server")
 
 
-async def _publish(channel: AbstractChannel, queue: str, message: aio_pika.Message) -> asyncio.Future[object]:
+class RawHeader(ContentHeader):
+    """Properties as bytes: their flags, and what follows, whatever that is."""
+
+    def __init__(self, properties: bytes, body_size: int) -> None:
+        super().__init__(body_size=body_size)
+        self._properties = properties
+
+    def marshal(self) -> bytes:
+        return struct.pack(">HHQ", 60, 0, self.body_size) + self._properties
+
+
+async def _publish(channel: AbstractChannel, queue: str, body: bytes, header: ContentHeader) -> asyncio.Future[object]:
     """Without the id that this library gives to a message that has none, as others do not. Done once confirmed."""
-    frames = [
-        Basic.Publish(exchange="", routing_key=queue),
-        ContentHeader(properties=message.properties, body_size=len(message.body)),
-        *([ContentBody(message.body)] if message.body else []),
-    ]
+    publish = Basic.Publish(exchange="", routing_key=queue)
+    frames = [publish, header, *([ContentBody(body)] if body else [])]
     underlay = await channel.get_underlay_channel()
     underlay.delivery_tag += 1
     confirmed: asyncio.Future[object] = asyncio.get_running_loop().create_future()
@@ -183,8 +192,15 @@ class Rabbit:
             confirmed = []
             for body, message_id in zip(bodies, ids, strict=True):
                 message = aio_pika.Message(body, message_id=message_id, delivery_mode=2, **more)  # type: ignore[arg-type]
-                confirmed.append(await _publish(channel, queue, message))
+                header = ContentHeader(properties=message.properties, body_size=len(body))
+                confirmed.append(await _publish(channel, queue, body, header))
             await asyncio.gather(*confirmed)
+
+    async def put_raw(self, queue: str, body: bytes, properties: bytes) -> None:
+        """With properties that no library would write, see `RawHeader`."""
+        async with self.channel() as channel, asyncio.timeout(TIME):
+            await channel.declare_queue(queue, durable=True)
+            await (await _publish(channel, queue, body, RawHeader(properties, len(body))))
 
     async def take(self, queue: str, count: int) -> list[AbstractIncomingMessage]:
         """The next messages of a queue, acknowledged, as soon as they are there."""

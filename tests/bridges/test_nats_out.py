@@ -19,6 +19,7 @@ from bridges.nats_line import servers_of
 from bridges.nats_out import NatsOutlet, headers_of, weight
 from bridges.nats_subjects import check_filter, covers, subject_of
 from bridges.outlet import Parcel, Undeliverable, Unreachable
+from messaging.buses import nats_connection
 from messaging.buses.nats_connection import shown
 from messaging.model import Message
 
@@ -287,3 +288,23 @@ async def test_the_confirmation_speaks_of_the_message(monkeypatch: pytest.Monkey
     await outlet.close()
     server.close()
     assert seen.count(b"HPUB") == 3 and all(b"PING" in words for words in after), seen
+
+
+async def test_a_server_without_jetstream_is_not_asked_for_it() -> None:
+    """It says so itself. A bystander on ">" would swallow each question, so that nobody ever answered."""
+    async with nats_server() as server, server.client() as client:
+        heard: list[str] = []
+
+        async def hear(message: Any) -> None:
+            heard.append(message.subject)
+
+        await client.subscribe(">", cb=hear)
+        await client.flush()
+        outlet = outlet_to(server.url)
+        for number in range(3):
+            await asyncio.wait_for(outlet.send(parcel(number)), nats_connection.PATIENCE - 1)
+        await outlet.close()
+        async with asyncio.timeout(TIME):
+            while len(heard) < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert {*heard} == {"orders.rome"}

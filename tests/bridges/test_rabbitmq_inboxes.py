@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import aio_pika
 import pytest
@@ -16,6 +17,7 @@ from bridges.amqp_connection import Reader
 from bridges.config import Rabbit as RabbitConfig
 from bridges.config import RabbitIn, RabbitOut
 from log_support import until
+from messaging.store_append import Log
 from ws_support import receive, running
 
 pytest_plugins = ["rabbit_server"]
@@ -60,6 +62,30 @@ async def test_a_thousand_in_order_though_it_is_killed_in_the_middle(rabbit: Rab
         assert await desk.has(f"@{ana}", 1000, 60) == [str(number) for number in range(1000)]
         await until(lambda: desk.is_drained(ana))
     assert await rabbit.waiting(ana) == 0, "all were acknowledged"
+
+
+async def test_one_queue_comes_in_by_windows(
+    rabbit: Rabbit, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a COMMIT and an acknowledgement for each message, a thousand took a minute."""
+    ana, words, acknowledge, commits = fresh("ana"), [], Reader.acknowledge, []
+    append = Log.append
+
+    async def counted(reader: Reader, tags: list[int], oldest: int | None) -> None:
+        words.append(len(tags))
+        await acknowledge(reader, tags, oldest)
+
+    async def appended(log: Log, drafts: Any) -> Any:
+        commits.append(len(drafts))
+        return await append(log, drafts)
+
+    monkeypatch.setattr(Reader, "acknowledge", counted)
+    monkeypatch.setattr(Log, "append", appended)
+    await rabbit.put(ana, *offers(range(1000)))
+    async with office(rabbit, database) as desk:
+        await desk.node.actions.know(ana)
+        assert await desk.has(f"@{ana}", 1000) == [str(number) for number in range(1000)]
+    assert len(words) < 200 and len(commits) < 200, "on the whole, several at once"
 
 
 # --- the same message again --------------------------------------------------------------------------

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import asyncpg
 import pytest
 from lines import Line
+from nats.aio.msg import Msg
 
 from conftest import needs
 from messaging.bus import Bus, LocalBus
 from messaging.buses import exchange
+from messaging.buses.exchange import Exchange
 from messaging.buses.nats import NatsBus
-from messaging.buses.postgres import PostgresBus
+from messaging.buses.nats_connection import confirm, connect, let_go
+from messaging.buses.postgres import PostgresBus, binary
+from messaging.buses.seal import Seal
+from messaging.buses.wire import packed
 from messaging.model import Appended, Changed, Message, Notice, Voided
 
 TIME = 15
+SECRET = bytes(range(32))
 NOW = datetime.now(UTC)
 _servers: dict[int, asyncio.subprocess.Process] = {}
 
@@ -33,6 +42,8 @@ class Ear:
 
     heard: list[Notice] = field(default_factory=list)
     resyncs: int = 0
+    refused: int = 0
+    looks: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -42,6 +53,14 @@ class Ear:
 
     def resync(self) -> None:
         self.resyncs += 1
+        self._news.set()
+
+    def look(self) -> None:
+        self.looks += 1
+        self._news.set()
+
+    def refuse(self) -> None:
+        self.refused += 1
         self._news.set()
 
     async def until(self, condition: Callable[[Ear], bool]) -> None:
@@ -81,10 +100,10 @@ async def nats_server(*options: str) -> AsyncIterator[int]:
                 break
         reading = asyncio.ensure_future(process.stderr.read())
         yield port
+    finally:
         if process.returncode is None:
             process.kill()
         await reading
-    finally:
         await process.wait()
 
 
@@ -100,11 +119,86 @@ def socket_of(dsn: str) -> str:
 
 
 @dataclass
+class Outside:
+    """Somebody who reaches what carries the parcels, and is no node."""
+
+    heard: list[bytes] = field(default_factory=list)
+    say: Callable[[bytes], Awaitable[None]] = field(init=False)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hear(self, data: bytes) -> None:
+        self.heard.append(data)
+        self._news.set()
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(TIME):
+            while len(self.heard) < count:
+                self._news.clear()
+                await self._news.wait()
+
+
+@dataclass
 class Buses:
     """Makes nodes' ends of one bus, over a line that the test holds."""
 
     make: Callable[[], Bus]
     line: Line | None
+    outside: Callable[[], AbstractAsyncContextManager[Outside]] | None = None
+
+
+def outside_postgres(dsn: str) -> Callable[[], AbstractAsyncContextManager[Outside]]:
+    @asynccontextmanager
+    async def outside() -> AsyncIterator[Outside]:
+        async with role_without_grants(dsn) as connection:
+            somebody = Outside()
+            await connection.add_listener("recado", lambda *args: somebody.hear(str(args[3]).encode()))
+
+            async def say(data: bytes) -> None:
+                text = data.decode(errors="replace").replace("\0", "?")
+                await connection.execute("SELECT pg_notify('recado', $1)", text)
+
+            somebody.say = say
+            yield somebody
+
+    return outside
+
+
+@asynccontextmanager
+async def role_without_grants(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of a role that may connect, and nothing else."""
+    parts = urlsplit(dsn)
+    owner = await asyncpg.connect(dsn)
+    await owner.execute("DROP ROLE IF EXISTS mallory; CREATE ROLE mallory LOGIN")
+    await owner.close()
+    connection = await asyncpg.connect(parts._replace(netloc=f"mallory@{parts.netloc.rpartition('@')[2]}").geturl())
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def outside_nats(port: int, subject: str) -> Callable[[], AbstractAsyncContextManager[Outside]]:
+    @asynccontextmanager
+    async def outside() -> AsyncIterator[Outside]:
+        client = await connect([f"nats://127.0.0.1:{port}"], "outside")
+        somebody = Outside()
+
+        async def hear(message: Msg) -> None:
+            somebody.hear(message.data)
+
+        async def say(data: bytes) -> None:
+            await client.publish(subject, data)
+            await confirm(client)
+
+        await client.subscribe(">", cb=hear)
+        await confirm(client)
+        somebody.say = say
+        try:
+            yield somebody
+        finally:
+            await let_go(client)
+
+    return outside
 
 
 @pytest.fixture(params=["local", "postgres", "nats"])
@@ -116,13 +210,14 @@ async def buses(request: pytest.FixtureRequest, database: str) -> AsyncIterator[
     if request.param == "postgres":
         line = Line(socket_of(database))
         await line.open()
-        yield Buses(lambda: PostgresBus(tcp_dsn(database, line.port)), line)
+        yield Buses(lambda: PostgresBus(tcp_dsn(database, line.port)), line, outside_postgres(database))
         await line.close()
         return
     async with nats_server() as port:
         line = Line(port)
         await line.open()
-        yield Buses(lambda: NatsBus([f"nats://127.0.0.1:{line.port}"], "recado.test"), line)
+        servers = [f"nats://127.0.0.1:{line.port}"]
+        yield Buses(lambda: NatsBus(servers, "recado.test"), line, outside_nats(port, "recado.test"))
         await line.close()
 
 
@@ -131,6 +226,10 @@ async def ends(buses: Buses, count: int = 2) -> AsyncIterator[tuple[list[Bus], l
     """Some nodes' ends, all of whose lines are up."""
     made = [buses.make() for _ in range(count)]
     ears = [Ear() for _ in made]
+    names = [secrets.token_hex(16) for _ in made]
+    for bus, ear, name in zip(made, ears, names, strict=True):
+        bus.open(Seal(name, SECRET), ear.look, ear.refuse)
+        bus.know(frozenset(names))
     async with asyncio.TaskGroup() as tasks:
         works = []
         for bus, ear in zip(made, ears, strict=True):
@@ -200,10 +299,11 @@ async def test_a_silent_line_is_noticed_and_made_anew(buses: Buses, monkeypatch:
     monkeypatch.setattr("messaging.buses.postgres.HEARTBEAT_SECONDS", 0.2)
     monkeypatch.setattr("messaging.buses.postgres.SILENCE_SECONDS", 1.0)
     async with ends(buses) as (made, ears):
-        before = ears[1].resyncs
+        before = [ear.resyncs for ear in ears]
         buses.line.silence()
         made[0].tell(Changed(1))  # is lost
-        await ears[1].until(lambda ear: ear.resyncs > before)
+        for ear, resyncs in zip(ears, before, strict=True):
+            await ear.until(lambda ear, resyncs=resyncs: ear.resyncs > resyncs)  # type: ignore[misc]
         made[0].tell(Changed(2))
         await ears[1].until(lambda ear: Changed(2) in ear.heard)
 
@@ -232,6 +332,86 @@ async def test_a_missed_parcel_is_noticed(buses: Buses) -> None:
         sender._outbox.heartbeat()  # a parcel that never leaves
         sender.tell(Changed(2))
         await ears[1].until(lambda ear: ear.resyncs > before)
+
+
+async def test_who_listens_outside_reads_nothing(buses: Buses) -> None:
+    if buses.outside is None:
+        return
+    async with buses.outside() as outside, ends(buses) as (made, ears):
+        made[0].tell(appended(77, message(1, '"the secret of omar"')))
+        await ears[1].until(lambda ear: bool(ear.heard))
+        await outside.until(len(made) + 1)
+        for text in [*outside.heard, *(binary(data.decode(errors="replace")) for data in outside.heard)]:
+            assert b"secret" not in text
+            assert b"omar" not in text
+
+
+async def test_who_speaks_outside_is_not_heard(buses: Buses) -> None:
+    """Nor what it plays again; and it makes nobody believe that something was missed."""
+    if buses.outside is None:
+        return
+    async with buses.outside() as outside, ends(buses) as (made, ears):
+        made[0].tell(Changed(1))
+        await ears[1].until(lambda ear: Changed(1) in ear.heard)
+        await outside.until(1)
+        real, resyncs = list(outside.heard), ears[1].resyncs
+        stranger, other = Seal(secrets.token_hex(16), SECRET), Seal(secrets.token_hex(16), bytes(32))
+        forged = [
+            b"", b"\xff\xfe", b"x" * 5000, b'["0123456789abcdef",9,[["c",6]]]', real[0][:-4] + b"AAAA",
+            base64.b64encode(stranger.close(9, packed([]))), stranger.close(9, packed([])),
+            base64.b64encode(other.close(9, packed([]))), other.close(9, packed([])),
+        ]  # fmt: skip
+        for data in [*forged, *real, *real]:
+            await outside.say(data)
+        made[0].tell(Changed(2))
+        for ear in ears:
+            await ear.until(lambda ear: Changed(2) in ear.heard and ear.refused >= len(forged) + len(real))
+            assert {Changed(1), Changed(2)} == set(ear.heard)
+        assert ears[1].heard == [Changed(1), Changed(2)]
+        assert resyncs == ears[1].resyncs
+
+
+async def test_who_is_new_is_heard_once_it_is_known_to_be_alive(buses: Buses) -> None:
+    if buses.line is None:
+        return
+    async with ends(buses) as (made, ears):
+        name = secrets.token_hex(16)
+        alive = frozenset({name, *(cast_exchange(bus)._seal.sender for bus in made)})
+        fresh = buses.make()
+        fresh.open(Seal(name, SECRET), lambda: None, lambda: None)
+        work = asyncio.create_task(fresh.run())
+        fresh.tell(Changed(1))
+        await ears[1].until(lambda ear: ear.looks > 0)
+        assert not ears[1].heard
+        before = ears[1].resyncs
+        made[1].know(alive)
+        assert ears[1].resyncs == before + 1  # what it was told before may be anything
+        fresh.tell(Changed(2))
+        await ears[1].until(lambda ear: Changed(2) in ear.heard)
+        work.cancel()
+        await asyncio.wait([work])
+
+
+def cast_exchange(bus: Bus) -> Exchange:
+    assert isinstance(bus, Exchange)
+    return bus
+
+
+async def test_what_a_receiver_raises_ends_the_bus(buses: Buses) -> None:
+    """It is a defect of ours, and no line's: the process is not to limp on."""
+    if buses.line is None:
+        return
+
+    def fail(notice: Notice) -> None:
+        if notice == Changed(1):
+            raise ZeroDivisionError
+
+    with pytest.raises(ExceptionGroup) as failure:
+        async with ends(buses) as (made, _):
+            made[1].attach(fail, lambda: None)
+            made[0].tell(Changed(1))
+            await asyncio.Event().wait()
+    assert failure.group_contains(ZeroDivisionError)
 
 
 async def test_a_cluster_of_three_nats_servers_goes_on_without_one() -> None:

@@ -10,16 +10,17 @@ from log_support import connected, desk, rows, run, value, waits_for_lock
 from messaging.bus import LocalBus
 from messaging.node import Node
 from messaging.settings import Settings
-from messaging.store import Move, NotDurable
+from messaging.store import Move
+from messaging.store_start import NotDurable
 from raw_ws import raw_client, text
 from spare_postgres import Spare, spare_postgres
 from ws_support import running
 
 # What counts is the setting of the moment in which the transaction commits.
 NOTE_SYNCHRONOUS_COMMIT = """
-CREATE TABLE noted (setting text);
+CREATE TABLE public.noted (setting text);
 CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN INSERT INTO noted VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;
+BEGIN INSERT INTO public.noted VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;
 CREATE CONSTRAINT TRIGGER note AFTER INSERT ON recado.messages DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION note();
 """
@@ -72,8 +73,8 @@ async def test_every_append_is_synchronous_whatever_the_database_says(database: 
         topic_id = await ana.topic("noticias")
         assert await ana.publish(topic_id, "a") == [1]
         assert await ana.publish(topic_id, "b") == [2]
-        assert await rows(database, "SELECT setting FROM noted") == [(used,), (used,)]
-        connection = await ana.store.log._connected()
+        assert await rows(database, "SELECT setting FROM public.noted") == [(used,), (used,)]
+        connection = await ana.writer._connected()
         assert await connection.fetchval("SHOW synchronous_commit") == default
 
 
@@ -105,7 +106,7 @@ async def test_no_receipt_before_commit(database: str) -> None:
                 await client.until(lambda client=client: client.texts)  # type: ignore[misc]
             await holder.execute("SELECT pg_advisory_lock(42)")
             omar.write(text(action="message", topic_name="noticias", content=1, id="1"))
-            await waits_for_lock(database, "COMMIT")
+            await waits_for_lock(database, "recado.append")
             for client in (omar, diego):
                 await client.heard()
                 assert [each["action"] for each in client.texts] == ["connected", "error"]
@@ -122,15 +123,16 @@ async def test_no_receipt_for_what_did_not_commit(database: str) -> None:
     """The COMMIT itself fails, once: the message is appended again, and only then acknowledged."""
     await run(
         database,
-        "CREATE SEQUENCE tries; CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        " IF nextval('tries') = 1 THEN RAISE EXCEPTION 'not now'; END IF; RETURN NULL; END $$;"
+        "CREATE SEQUENCE public.tries; CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF nextval('public.tries') = 1 THEN RAISE EXCEPTION 'not now' USING ERRCODE = '40001'; END IF;"
+        " RETURN NULL; END $$;"
         "CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON recado.messages DEFERRABLE INITIALLY DEFERRED"
         " FOR EACH ROW EXECUTE FUNCTION fail()",
     )
     async with desk(database) as ana:
         topic_id = await ana.topic("noticias")
         assert await ana.publish(topic_id, "a") == [1]
-        assert await value(database, "SELECT last_value FROM tries") == 2
+        assert await value(database, "SELECT last_value FROM public.tries") == 2
         assert await rows(database, "SELECT seq, content FROM recado.messages") == [(1, '"a"')]
 
 

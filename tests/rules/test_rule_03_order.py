@@ -12,7 +12,6 @@ import pytest
 
 from conftest import ROOT
 from log_support import Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
-from messaging import store_append
 from messaging.model import Message, Topic
 
 # Every COMMIT takes a moment of its own, while its heads are held.
@@ -23,6 +22,8 @@ CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON recado.messages DEFERRABLE INIT
 FOR EACH ROW WHEN (NEW.seq % 8 = 0) EXECUTE FUNCTION dawdle();
 """
 
+
+LOCK_TIMEOUT = 2  # seconds, in sql/functions.sql
 
 # --- many writers ----------------------------------------------------------------------------------
 
@@ -148,7 +149,7 @@ async def test_a_held_head_stops_its_topic_alone(database: str) -> None:
             for n in range(10, 40):
                 waiting += [ana.submit(draft(held, n, f"{n}")), ana.submit(draft(held, n, f"{n}"))]
                 assert await ana.publish(free, n) == [n + 1]
-            assert asyncio.get_running_loop().time() - before < store_append.LOCK_TIMEOUT
+            assert asyncio.get_running_loop().time() - before < LOCK_TIMEOUT
             assert not any(answer.done() for answer in waiting)
         async with asyncio.timeout(20):
             seqs = [told(answer) for answer in await asyncio.gather(*waiting)]
@@ -161,7 +162,6 @@ async def test_a_held_head_stops_its_topic_alone(database: str) -> None:
 
 async def test_a_head_that_is_taken_again_just_then(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was found free, but not to be had: what waits for it stays in order, with what has come meanwhile behind."""
-    monkeypatch.setattr(store_append, "LOCK_TIMEOUT", 0.2)
     async with desk(database) as ana, connected(database) as holder:
         held = await ana.topic("held")
         tries = 0
@@ -171,7 +171,7 @@ async def test_a_head_that_is_taken_again_just_then(database: str, monkeypatch: 
             tries += 1
             return set(topic_ids)
 
-        monkeypatch.setattr(ana.side_log, "free_heads", free_heads)
+        monkeypatch.setattr(ana.side_writer, "free_heads", free_heads)
         async with holder.transaction():
             await holder.execute("SELECT FROM recado.heads WHERE topic_id = $1 FOR UPDATE", held)
             answers = [ana.submit(draft(held, n)) for n in range(5)]
@@ -186,9 +186,8 @@ async def test_a_head_that_is_taken_again_just_then(database: str, monkeypatch: 
         assert await stored(database, held) == [(n + 1, n) for n in range(10)]
 
 
-async def test_a_topic_deleted_while_its_head_was_held(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_topic_deleted_while_its_head_was_held(database: str) -> None:
     """Its messages are refused, not kept waiting for a head that never comes back."""
-    monkeypatch.setattr(store_append, "LOCK_TIMEOUT", 0.2)
     async with desk(database) as ana, connected(database) as other:
         doomed, free = await ana.topic("doomed"), await ana.topic("free")
         async with other.transaction():
@@ -199,10 +198,7 @@ async def test_a_topic_deleted_while_its_head_was_held(database: str, monkeypatc
             assert [told(answer) for answer in await asyncio.gather(*answers)] == ["unknown_topic"] * 3
 
 
-async def test_a_topic_that_is_gone_does_not_wait_for_one_that_is_held(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_append, "LOCK_TIMEOUT", 0.2)
+async def test_a_topic_that_is_gone_does_not_wait_for_one_that_is_held(database: str) -> None:
     async with desk(database) as ana, connected(database) as other:
         held = await ana.topic("held")
         async with other.transaction():

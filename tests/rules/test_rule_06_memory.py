@@ -346,7 +346,7 @@ async def test_a_flood_of_publishes_is_read_as_fast_as_it_is_stored(database: st
 
             def look() -> bool:
                 nonlocal most, paused
-                most = max(most, requests._flight_count)
+                most = max(most, requests._publishes._count)
                 paused += bool(session._deaf)
                 return False
 

@@ -6,13 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import asyncpg
 import pytest
 
-from log_support import Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
+from log_support import Desk, connected, desk, draft, rows, stored, until, value, waits_for_lock
 from messaging.errors import RecadoError
-from messaging.store_append import Log, Witness
-from postgres_proxy import Cut, proxied
 from raw_ws import close, raw_client, text
 from spare_postgres import Spare, spare_postgres
 from ws_support import Running, running
@@ -66,7 +63,7 @@ async def test_a_publish_under_way_finishes_without_its_sender(database: str) ->
             async with raw_client(recado.url, f"/{recado.token('omar')}") as omar:
                 await omar.until(lambda: omar.texts)
                 omar.write(text(action="message", topic_name="noticias", content=1, id="1"))
-                await waits_for_lock(database, "COMMIT")
+                await waits_for_lock(database, "recado.append")
                 omar.reset()
             await until(lambda: sessions(recado, 1))
             await holder.execute("SELECT pg_advisory_unlock(42)")
@@ -100,111 +97,7 @@ FOR EACH ROW EXECUTE FUNCTION hold();
 """
 
 
-# --- a COMMIT without an answer --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("cut", ["after", "before"])
-async def test_a_commit_without_an_answer_is_asked_for(database: str, cut: Cut) -> None:
-    """Committed: receipts. Not committed: appended again. In both cases stored once, with and without a key."""
-    async with proxied(database) as (dsn, proxy), desk(dsn) as ana:
-        topic_id = await ana.topic("noticias")
-        assert await ana.publish(topic_id, "before") == [1]
-        proxy.cut, commits = cut, proxy.commits
-
-        drafts = [draft(topic_id, "a", "a"), draft(topic_id, "b"), draft(topic_id, "a", "a")]
-        assert await ana.publish_all(drafts) == [2, 3, 2]
-        assert (proxy.cuts, proxy.commits - commits) == (1, 1 if cut == "after" else 2)
-        assert await ana.publish(topic_id, "later") == [4]
-        assert await stored(database, topic_id) == [(1, "before"), (2, "a"), (3, "b"), (4, "later")]
-        assert [(notice.first, notice.last) for notice in ana.notices] == [(1, 1), (2, 3), (4, 4)]
-
-
-async def test_a_commit_still_in_progress_is_asked_for_again(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line is cut while the server still works on the COMMIT: nobody is told anything before that has ended."""
-    asked: asyncio.Queue[str | None] = asyncio.Queue()
-    ask = Log._ask
-
-    async def noted(self: Log, xid: str, witness: Witness | None) -> str | None:
-        status = await ask(self, xid, witness)
-        asked.put_nowait(status)
-        return status
-
-    monkeypatch.setattr(Log, "_ask", noted)
-    async with desk(database) as ana, connected(database) as holder:
-        topic_id = await ana.topic("noticias")
-        await holder.execute(HOLD_COMMIT)
-        await holder.execute("SELECT pg_advisory_lock(42)")
-        answer = ana.submit(draft(topic_id, "a"))
-        await waits_for_lock(database, "COMMIT")
-        connection = ana.store.log._connection
-        assert connection is not None
-        connection._transport.abort()
-
-        assert [await asked.get() for _ in range(3)] == ["in progress"] * 3
-        assert not answer.done()
-        await holder.execute("SELECT pg_advisory_unlock(42)")
-        assert told(await answer) == 1
-        assert await stored(database, topic_id) == [(1, "a")]
-
-
-@pytest.mark.parametrize("what", ["too long ago", "of another"])
-async def test_an_outcome_that_nobody_knows_is_called_unavailable(
-    database: str, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    """The retry with the same key then finds what there is."""
-
-    async def fetchval(self: Any, query: str, *args: Any) -> Any:
-        if "pg_xact_status" in query:
-            # After a crash the id of a transaction that was lost may be given again: see the test below.
-            return "committed" if what == "of another" else None
-        return await unmocked(self, query, *args)
-
-    async with proxied(database) as (dsn, proxy), desk(dsn) as ana:
-        topic_id = await ana.topic("noticias")
-        kind = type(await ana.store.log._connected())
-        unmocked = kind.fetchval
-        proxy.cut = "before" if what == "of another" else "after"
-        with monkeypatch.context() as mock:
-            mock.setattr(kind, "fetchval", fetchval)
-            assert await ana.publish(topic_id, "a", key="a") == ["unavailable"]
-        assert ana.notices == []
-        assert await ana.publish(topic_id, "a", key="a") == [1]
-        assert await stored(database, topic_id) == [(1, "a")]
-
-
 # --- the database dies -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("given_again", [False, True])
-async def test_a_crash_forgets_the_id_of_a_lost_transaction(spare: Spare, given_again: bool) -> None:
-    """It may give it to another, whose being committed proves nothing: no receipt for what is not there."""
-    dsn = await spare.database()
-    await spare.set("wal_writer_delay", "10s")  # else its log is written meanwhile, and its id is not forgotten
-    async with proxied(dsn) as (line, proxy), desk(line) as ana:
-        topic_id = await ana.topic("noticias")
-        assert await ana.publish(topic_id, "before") == [1]
-        await run(dsn, "CHECKPOINT")
-        proxy.cut = "before"
-        proxy.gate.clear()
-        answer = ana.submit(draft(topic_id, "lost", "lost"))
-        await proxy.at_gate.wait()
-        pid, xid = (
-            await rows(dsn, "SELECT pid, backend_xid::text::bigint FROM pg_stat_activity WHERE backend_xid IS NOT NULL")
-        )[0]
-
-        await spare.kill(pid)
-        if given_again:
-            while await value(dsn, "SELECT pg_current_xact_id()::text::bigint") <= xid:
-                pass
-            assert await value(dsn, "SELECT pg_xact_status($1::text::xid8)", str(xid)) == "committed"
-        else:
-            with pytest.raises(asyncpg.InvalidParameterValueError, match="in the future"):
-                await value(dsn, "SELECT pg_xact_status($1::text::xid8)", str(xid))
-        proxy.gate.set()
-
-        assert told(await answer) == ("unavailable" if given_again else 2)
-        assert await ana.publish(topic_id, "lost", key="lost") == [2]
-        assert await stored(dsn, topic_id) == [(1, "before"), (2, "lost")]
 
 
 async def keep_publishing(ana: Desk, topic_id: int, sender: str, stop: asyncio.Event) -> dict[str, int]:
@@ -265,7 +158,7 @@ async def die(spare: Spare, dsn: str, death: str) -> None:
             pids = await rows(
                 dsn,
                 "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                " AND (query LIKE '%recado.append%' OR query = 'COMMIT') LIMIT 1",
+                " AND query LIKE '%recado.append%' LIMIT 1",
             )
             for (pid,) in pids or await rows(dsn, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"):
                 await spare.kill(pid)

@@ -222,9 +222,9 @@ async def test_purging_takes_no_head_and_little_at_a_time(database: str) -> None
         await recado.topic("noticias", "omar")
         await Publisher(recado).publish("noticias", range(2500))
         await db.execute(
-            "CREATE TABLE purges (n bigint);"
+            "CREATE TABLE public.purges (n bigint);"
             "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN INSERT INTO purges SELECT count(*) FROM gone; RETURN NULL; END $$;"
+            " $$ BEGIN INSERT INTO public.purges SELECT count(*) FROM gone; RETURN NULL; END $$;"
             "CREATE TRIGGER note AFTER DELETE ON recado.messages REFERENCING OLD TABLE AS gone"
             " FOR EACH STATEMENT EXECUTE FUNCTION note()"
         )
@@ -232,4 +232,4 @@ async def test_purging_takes_no_head_and_little_at_a_time(database: str) -> None
             await holder.execute("SELECT FROM recado.heads FOR UPDATE")
             await db.execute("UPDATE recado.messages SET expires_at = now() - interval '1 second'")
             await until_sql(db, COUNT, 0)
-        assert await db.fetchval("SELECT max(n) <= 1000 AND sum(n) = 2500 FROM purges")
+        assert await db.fetchval("SELECT max(n) <= 1000 AND sum(n) = 2500 FROM public.purges")

@@ -13,7 +13,6 @@ import pytest
 from conftest import ROOT
 from intake_support import PUBLISH, contents, dead, taking_in, until_empty
 from log_support import connected, desk, rows, run, until, value, waits_for_lock
-from messaging import store_intake
 from messaging.intake import Intake
 from messaging.store_intake import Posted
 from postgres_proxy import proxied
@@ -102,10 +101,7 @@ async def test_an_open_transaction_blocks_nobody_and_commits_late(database: str)
         assert await contents(database, topic_id) == [2, 3, 4, 1, 5]
 
 
-async def test_a_locked_topic_waits_in_order_and_the_others_go_on(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_intake, "LOCK_TIMEOUT", 0.1)
+async def test_a_locked_topic_waits_in_order_and_the_others_go_on(database: str) -> None:
     async with desk(database) as node, connected(database) as other, connected(database) as shop:
         locked, free = await node.topic("locked"), await node.topic("free")
         transaction = other.transaction()

@@ -145,8 +145,8 @@ async def leave(node: Desk, topic_id: int, member: int) -> None:
 
 async def append_by(connection: asyncpg.Connection, topic_id: int) -> None:
     await connection.execute(
-        "SELECT recado.append(ARRAY[$1::bigint], ARRAY[NULL::bigint], '{x}', ARRAY[NULL], ARRAY[NULL::bytea], '{1}',"
-        " ARRAY[NULL::integer])",
+        "SELECT recado.append(0, NULL, 0, 0, ARRAY[$1::bigint], ARRAY[NULL::bigint], '{x}', ARRAY[NULL],"
+        " ARRAY[NULL::bytea], '{1}', ARRAY[NULL::integer])",
         topic_id,
     )
 

@@ -6,13 +6,13 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest
 
 from log_support import connected, rows, run, value, waits_for_lock
-from messaging import migrations
-from messaging.migrations import MigrationError, migrate
-from messaging.queries import function_paths, migration_paths, read_sql
+from messaging import migrations, store_start
+from messaging.migrations import VERSION, MigrationError, migrate
+from messaging.queries import function_paths, migration_paths, read_sql, sql_version
+from messaging.settings import SettingsError
 
 _numbers = itertools.count(1)
 
@@ -33,7 +33,7 @@ async def applied(dsn: str) -> list[tuple[str, str, object]]:
 async def test_five_runners_at_once(empty: str) -> None:
     """On an empty database: every file is applied once, nobody fails."""
     await asyncio.gather(*(migrate(empty) for _ in range(5)))
-    assert {name for name, _, _ in await applied(empty)} == {*migration_paths(), *function_paths()}
+    assert {name for name, _, _ in await applied(empty)} == {*migration_paths(), *function_paths(), VERSION}
     assert await value(empty, "SELECT count(*) FROM recado.topics WHERE name = 'general'") == 1
 
 
@@ -42,13 +42,69 @@ async def test_a_runner_waits_for_the_one_before(empty: str) -> None:
     async with connected(empty) as other:
         transaction = other.transaction()
         await transaction.start()
-        await other.execute("SELECT pg_advisory_xact_lock($1)", migrations._LOCK)
+        await other.execute("CREATE SCHEMA recado")
         second = asyncio.create_task(migrate(empty))
-        await waits_for_lock(empty, "SELECT pg_advisory_xact_lock")
+        await waits_for_lock(empty, "CREATE SCHEMA")
         await migrations._apply_all(other)
         await transaction.commit()
         await second
-    assert len(await applied(empty)) == len(migration_paths()) + len(function_paths())
+    assert {name for name, _, _ in await applied(empty)} == {*migration_paths(), *function_paths(), VERSION}
+
+
+async def test_a_runner_whose_schema_is_there_waits_for_the_one_before(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is one of a table of ours, and both would apply the same file."""
+    await migrate(empty)
+    before = await applied(empty)
+    monkeypatch.setattr(migrations, "sql_version", lambda: sql_version() + 1)
+    async with connected(empty) as other:
+        transaction = other.transaction()
+        await transaction.start()
+        await migrations._apply_all(other)
+        second = asyncio.create_task(migrate(empty))
+        await waits_for_lock(empty, "LOCK TABLE recado.migrations")
+        await transaction.commit()
+        await second
+    assert {name for name, _, _ in before} == {name for name, _, _ in await applied(empty)}
+
+
+async def test_locks_that_anybody_can_take_stop_no_start(empty: str) -> None:
+    """Whatever advisory locks a role without a grant holds."""
+    async with connected(empty) as other:
+        for number in range(8):
+            await other.execute("SELECT pg_advisory_lock($1)", 0x5245_4341_444F + number)
+        await migrate(empty, patience=0)
+
+
+async def test_a_start_with_nothing_to_apply_waits_for_no_lock(empty: str) -> None:
+    await migrate(empty)
+    async with connected(empty) as other, other.transaction():
+        await other.execute("LOCK TABLE recado.migrations IN SHARE ROW EXCLUSIVE MODE")
+        await migrate(empty, patience=0)
+
+
+async def test_a_lock_that_is_not_to_be_had_is_waited_for_a_bounded_time_and_said(
+    empty: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate(empty)
+    monkeypatch.setattr(migrations, "sql_version", lambda: sql_version() + 1)
+    monkeypatch.setattr(store_start, "LOCK_TIME", 1.0)
+    async with connected(empty) as other, other.transaction():
+        await other.execute("LOCK TABLE recado.migrations IN SHARE ROW EXCLUSIVE MODE")
+        with pytest.raises(SettingsError, match=r"^DATABASE_URL: .* in vain\. Somebody holds a lock"):
+            await migrate(empty, patience=1.5)
+        assert "the start waits, and tries again: Somebody holds a lock" in caplog.text
+
+
+async def test_a_start_that_waits_for_a_lock_is_cancelled_at_once(empty: str) -> None:
+    async with connected(empty) as other, other.transaction():
+        await other.execute("CREATE SCHEMA recado")
+        start = asyncio.create_task(migrate(empty))
+        await waits_for_lock(empty, "CREATE SCHEMA")
+        start.cancel()
+        await asyncio.wait([start])
+        assert start.cancelled()
 
 
 async def test_the_second_time_nothing_happens(empty: str) -> None:
@@ -79,6 +135,43 @@ async def test_a_database_of_a_newer_version_is_an_error(empty: str) -> None:
     assert await applied(empty) == before
 
 
+async def test_functions_of_a_newer_version_are_never_replaced(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schema and functions have one number; a program with a lower one leaves all as it is, its own files differ."""
+    monkeypatch.setattr(migrations, "sql_version", lambda: sql_version() + 1)
+    monkeypatch.setattr(migrations, "read_sql", lambda path: read_sql(path) + " " * path.startswith("functions"))
+    await migrate(empty)
+    monkeypatch.undo()
+    before = await applied(empty)
+    with pytest.raises(MigrationError, match=f"newer Recado .*version {sql_version() + 1} .*has {sql_version()}"):
+        await migrate(empty)
+    assert await applied(empty) == before
+
+
+async def test_programs_from_before_the_number_take_its_row_for_a_newer_file(empty: str) -> None:
+    """They refuse a database with a file that they don't know."""
+    await migrate(empty)
+    assert {VERSION} == {name for name, _, _ in await applied(empty)} - {*migration_paths(), *function_paths()}
+
+
+async def test_a_new_version_leaves_no_function_that_it_has_not_made(empty: str) -> None:
+    """No overload with other arguments, no name that was given up; and a function that stays keeps its grants."""
+    await migrate(empty)
+    functions = "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'recado'::regnamespace ORDER BY 1"
+    fresh = await rows(empty, functions)
+    await run(
+        empty,
+        "CREATE FUNCTION recado.know(names text[], twice integer) RETURNS void LANGUAGE sql AS '';"
+        "CREATE FUNCTION recado.given_up() RETURNS void LANGUAGE sql AS '';"
+        "CREATE PROCEDURE recado.given_up_too() LANGUAGE sql AS '';"
+        "GRANT EXECUTE ON FUNCTION recado.publish(text, text, jsonb, text, integer) TO pg_monitor;"
+        "UPDATE recado.migrations SET checksum = '0' WHERE name = 'version'",
+    )
+    await migrate(empty)
+    assert await rows(empty, functions) == fresh
+    granted = "SELECT has_function_privilege('pg_monitor', 'recado.publish(text,text,jsonb,text,integer)', 'EXECUTE')"
+    assert await value(empty, granted)
+
+
 async def test_functions_are_applied_again_when_they_have_changed(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And only then."""
     await migrate(empty)
@@ -106,7 +199,7 @@ async def test_a_file_that_fails_leaves_nothing_behind(empty: str, monkeypatch: 
         "read_sql",
         lambda path: "CREATE TABLE recado.half (); SELECT 1/0" if path.endswith("bad.sql") else read_sql(path),
     )
-    with pytest.raises(asyncpg.DivisionByZeroError):
+    with pytest.raises(MigrationError, match=r"^DATABASE_URL: .*DivisionByZeroError"):
         await migrate(empty)
     assert await value(empty, "SELECT to_regnamespace('recado')") is None
     monkeypatch.undo()

@@ -208,7 +208,8 @@ async def test_a_purge_deletes_in_batches(database: str, monkeypatch: pytest.Mon
         await prepare(ana, database, topic_id, what)
         await run(
             database,
-            "CREATE TABLE public.deleted (count bigint); CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            "CREATE TABLE public.deleted (count bigint);"
+            " CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
             " INSERT INTO public.deleted SELECT count(*) FROM gone; RETURN NULL; END $$;"
             f"CREATE TRIGGER note AFTER DELETE ON recado.{'keys' if what == 'keys' else 'messages'}"
             " REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note()",

@@ -8,7 +8,7 @@ import pytest
 
 from bridges.answers import SHOWN, SUSPECT_FOR, Answer, Suspicion, check_success, excerpt, judge, retry_after
 from bridges.outlet import Gone, Undeliverable, Unreachable
-from bridges.schedule import Schedule
+from messaging.schedule import Schedule
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -2,6 +2,7 @@
 
 from collections import deque
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -9,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging import appender
-from messaging.appender import (
+from messaging.batch import (
     BATCH_BYTES,
     BATCH_DRAFTS,
     Waiting,
     answer,
     answer_double,
     notices,
+    overdue,
     take_batch,
     without_doubles,
 )
@@ -90,19 +92,39 @@ def test_nothing_is_lost_doubled_or_overtaken_in_its_topic(
         assert mine == [w for w in taken if w.draft.topic_id == topic_id] + list(held.get(topic_id, ()))
 
 
+# --- patience ---------------------------------------------------------------------------------------------------------
+
+
+def old(topic_id: int, origin: Nobody, since: float) -> Waiting:
+    return Waiting(draft(topic_id), origin, None, 1, since)
+
+
+def test_what_its_origin_sent_to_a_topic_behind_an_overdue_one_is_overdue_with_it() -> None:
+    ana, eva = Nobody(), Nobody()
+    taken = [old(1, ana, 5.0), old(1, eva, 11.0), old(2, ana, 11.0)]
+    queue = [old(1, ana, 12.0), old(1, eva, 12.0), old(2, ana, 12.0)]
+    assert [taken[0], queue[0]] == overdue([taken, queue], 10.0)
+
+
+def test_what_was_told_is_not_told_again() -> None:
+    waiting = old(1, Nobody(), 5.0)
+    waiting.told = True
+    assert [] == overdue([[waiting]], 10.0)
+
+
 # --- doubles ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_key_goes_once_and_its_doubles_share_its_fate() -> None:
     a, b, a_again, none, none_again = waiting(key="a"), waiting(key="b"), waiting(key="a"), waiting(), waiting()
-    leaders, doubles = without_doubles([a, b, a_again, none, none_again])
+    leaders, doubles = without_doubles([a, b, a_again, none, none_again], attrgetter("draft"))
     assert [a, b, none, none_again] == leaders
     assert [(a_again, 0)] == doubles
 
 
 def test_a_key_is_its_topics_and_its_senders() -> None:
     batch = [waiting(1, "a"), waiting(2, "a"), waiting(1, "a", sender="eva")]
-    assert (batch, []) == without_doubles(batch)
+    assert (batch, []) == without_doubles(batch, attrgetter("draft"))
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

@@ -10,17 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.issuers.setting import Issuer
+from messaging.model import MAX_LIFETIME
 from messaging.settings import Settings, SettingsError, is_loopback, origin_of
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 SECRET = "x" * 32
 # name: (attribute, default, a value as text, what it means, values that are refused)
 TABLE: dict[str, tuple[str, Any, str, Any, list[str]]] = {
-    "DATABASE_URL": ("database_url", "", "postgresql://a@b/c", "postgresql://a@b/c", []),
+    "DATABASE_URL": (
+        "database_url",
+        "",
+        "postgresql://a:b@c:1,[::1]:2,d/e?f=g:h",
+        "postgresql://a:b@c:1,[::1]:2,d/e?f=g:h",
+        ["host/db", "mysql://a/b", "postgres://a@b:x/c", "postgres://a:1,b:65536/c", "postgres://a,b:²/c"],
+    ),
     "DATA_DIR": ("data_dir", Path("data"), "/var/lib/recado", Path("/var/lib/recado"), []),
-    "WS_HOST": ("ws_host", "127.0.0.1", "0.0.0.0", "0.0.0.0", []),
+    "WS_HOST": ("ws_host", "127.0.0.1", "0.0.0.0", "0.0.0.0", ["localhost:5000", "[::1]:5000", "a b", "http://a"]),
     "WS_PORT": ("ws_port", 5000, "0", 0, ["-1", "65536", "x", "80.0", "8 0"]),
-    "API_HOST": ("api_host", "127.0.0.1", "::1", "::1", []),
+    "API_HOST": ("api_host", "127.0.0.1", "[::1]", "::1", ["::x", "a/b"]),
     "API_PORT": ("api_port", 5001, "65535", 65535, ["-1", "65536", "x"]),
     "PUBLIC_WS_URL": ("public_ws_url", "", "wss://a.example", "wss://a.example", []),
     "PUBLIC_API_URL": ("public_api_url", "", "https://a.example", "https://a.example", []),
@@ -44,7 +51,7 @@ TABLE: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "OPEN_NETS": ("open_nets", LOOPBACK, "192.168.0.0/16", (ip_network("192.168.0.0/16"),), ["everywhere"]),
     "ALLOWED_HOSTS": ("allowed_hosts", ("127.0.0.1", "localhost", "[::1]"), "a.example,b", ("a.example", "b"), []),
     "ALLOWED_ORIGINS": ("allowed_origins", (), "https://a.example , ", ("https://a.example",), []),
-    "BUS_URL": ("bus_url", "", "nats://a:4222", "nats://a:4222", ["nats:", "redis://a", "local"]),
+    "BUS_URL": ("bus_url", "", "nats://a:4222", "nats://a:4222", ["nats:", "redis://a", "local", "nats://a:x", "postgres://a:b/c"]),
     "WORKERS": ("workers", 1, "4", 4, ["0", "-1", "x", "1.5"]),
     "MAX_FRAME": ("max_frame", 65536, "131072", 131072, ["1023", "131073", "64k"]),
     "RATE_LIMIT": ("rate_limit", 1000.0, "20/s", 20.0, ["-1", "20/m", "fast", "1.5/s"]),
@@ -101,6 +108,39 @@ def test_a_wrong_value_is_one_line_that_names_the_setting(name: str, value: str)
 
 def test_a_secret_is_never_shown() -> None:
     assert "hunter2" not in complaint({"JWT_SECRET": "hunter2"})
+    assert "hunter2" not in complaint({"DATABASE_URL": "postgresql://a:hunter2@b:x/c"})
+
+
+# name: (the least, the most, what is below, what is above)
+BOUNDS: dict[str, tuple[str, str, str, str]] = {
+    "WS_PORT": ("0", "65535", "-1", "65536"),
+    "API_PORT": ("0", "65535", "-1", "65536"),
+    "WORKERS": ("1", "256", "0", "257"),
+    "MAX_FRAME": ("1024", "131072", "1023", "131073"),
+    "RATE_LIMIT": ("0", "1000000/s", "-1", "1000001/s"),
+    "MAX_CONNECTIONS_PER_USER": ("1", "1000000", "0", "1000001"),
+    "MAX_CONNECTIONS_PER_ADDRESS": ("1", "1000000", "0", "1000001"),
+    "INBOX_TTL": ("1s", "365d", "0s", "31536001"),
+    "RETENTION": ("1", "24855d", "0d", "24856d"),
+}
+
+
+def test_every_number_has_both_bounds() -> None:
+    numbers = {f.metadata["name"] for f in fields(Settings) if str(f.type) in ("int", "float")}
+    assert numbers == set(BOUNDS)
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_number_is_taken_up_to_its_bounds_and_not_beyond(name: str) -> None:
+    least, most, *beyond = BOUNDS[name]
+    assert setting_of({name: least}, name) < setting_of({name: most}, name)
+    for wrong in (*beyond, "1" * 30, "1" * 5_000_000, "١٢", "1_0", "1e3", "0x10", "+1"):
+        assert complaint({name: wrong}).startswith(f"{name}: ")
+
+
+def test_retention_and_lifetime_at_their_most_are_what_the_database_can_count() -> None:
+    assert setting_of({"RETENTION": "24855d"}, "RETENTION") < 2**31
+    assert setting_of({"INBOX_TTL": "365d"}, "INBOX_TTL") == MAX_LIFETIME
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("15m", 900), ("12h", 43200), ("30d", 2592000)])
