@@ -9,11 +9,15 @@ import msgspec
 
 from api.shapes import Position
 from messaging.integrator.news import NO_NUL, IdNumber, IdText
+from messaging.integrator.rooms import SEATS_MOST
 from messaging.model import MAX_NAME
 
 Id = IdNumber | IdText
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=NO_NUL)]
-Users = Annotated[list[dict[str, list[Id]]], msgspec.Meta(max_length=1000)]
+Seats = Annotated[list[Id], msgspec.Meta(max_length=SEATS_MOST)]
+Users = Annotated[
+    list[Annotated[dict[str, Seats], msgspec.Meta(max_length=1000)]], msgspec.Meta(max_length=1000)
+]
 
 
 class PlatformUser(msgspec.Struct, frozen=True):

@@ -52,7 +52,8 @@ class Endpoint:
     async def _body(self, request: web.Request) -> Any:
         if self._decoder is None:
             return None
-        if request.content_type != "application/json":
+        # Without aiohttp's reading of its parameters, which compares each with all.
+        if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
             raise NotJson
         body = await read(request, self._limit)
         return body if self._route.undecoded else decode(body, self._decoder)
@@ -65,18 +66,18 @@ async def read(request: web.Request, limit: int) -> bytes:
         TooLarge: it has more than ``limit`` bytes.
         TooSlow: it is not there in time.
     """
-    parts: list[bytes] = []
-    size = request.content_length or 0
+    body = bytearray()  # whatever pieces it comes in, each is copied once
+    is_large = (request.content_length or 0) > limit
     try:
         async with asyncio.timeout(PATIENCE):
-            while size <= limit and (part := await request.content.readany()):
-                parts.append(part)
-                size = max(size, sum(map(len, parts)))
+            while not is_large and (part := await request.content.readany()):
+                body += part
+                is_large = len(body) > limit
     except TimeoutError:
         raise TooSlow from None
-    if size > limit:
+    if is_large:
         raise TooLarge(f"The body may have {limit} bytes.")
-    return b"".join(parts)
+    return bytes(body)
 
 
 def decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:

@@ -18,8 +18,9 @@ from typing import Any
 Reader = Callable[[Any], Any]
 Place = tuple[str | int, ...]
 
+# Each runs over what came from outside: linear, as from no place a second way leads on.
 _WHOLE = re.compile(r"[+-]?\d+(?:_\d+)*(?:\.0+)?\Z", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(?:\d+(?:_\d+)*\.?(?:\d+(?:_\d+)*)?|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:_\d+)*(?:\.(?:\d+(?:_\d+)*)?)?|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
 _EPOCH = re.compile(r"[+-]?\d+(?:\.\d+)?\Z", re.ASCII)
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 _TIME = re.compile(
@@ -69,7 +70,7 @@ class Invalid(Exception):
         shown = [complaint.shown() for complaint in self.complaints]
         try:
             return json.dumps({"detail": shown}, allow_nan=False).encode()
-        except ValueError:
+        except (ValueError, RecursionError):
             return json.dumps({"detail": [each | {"input": None} for each in shown]}).encode()
 
 

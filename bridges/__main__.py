@@ -27,7 +27,7 @@ async def work(settings: Settings, stop: Stop) -> None:
     """
     node = Node(settings, settings.database_url, make_bus(settings.bus_url or "postgres:", settings.database_url))
     try:
-        bridging = make_bridging(settings, settings.database_url, node)
+        bridging = make_bridging(settings, node)
         await node.open()
         async with asyncio.TaskGroup() as tasks:
             lanes = tasks.create_task(bridging.run())

@@ -10,7 +10,7 @@ from messaging.node import Node
 from messaging.settings import Settings, SettingsError
 
 
-def make_bridging(settings: Settings, dsn: str, node: Node) -> Bridging:
+def make_bridging(settings: Settings, node: Node) -> Bridging:
     """All bridges of this installation. Raises SettingsError."""
     config = read_config(settings)
     outs: list[Out] = []
@@ -23,7 +23,7 @@ def make_bridging(settings: Settings, dsn: str, node: Node) -> Bridging:
         for_outs, for_inlets = _rabbitmq(config.rabbitmq, settings, node)
         outs += for_outs
         inlets += for_inlets
-    return Bridging(node, dsn, outs, inlets, [PlatformLanes(node, settings).run])
+    return Bridging(node, outs, inlets, PlatformLanes(node, settings))
 
 
 def _nats(config: Nats, settings: Settings, node: Node) -> tuple[list[Out], list[Inlet]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +19,7 @@ from messaging.store_bridges import INTAKE
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Payload = Literal["content", "envelope"]
+SEVERAL = msgspec.Meta(max_length=1000)
 
 SEED_TOPICS = "updates.store.*"
 
@@ -89,13 +91,13 @@ class RabbitIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Nats(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"outs": "out", "ins": "in"}):
-    outs: tuple[NatsOut, ...] = ()
-    ins: tuple[NatsIn, ...] = ()
+    outs: Annotated[tuple[NatsOut, ...], SEVERAL] = ()
+    ins: Annotated[tuple[NatsIn, ...], SEVERAL] = ()
 
 
 class Rabbit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"outs": "out", "ins": "in"}):
-    outs: tuple[RabbitOut, ...] = ()
-    ins: tuple[RabbitIn, ...] = ()
+    outs: Annotated[tuple[RabbitOut, ...], SEVERAL] = ()
+    ins: Annotated[tuple[RabbitIn, ...], SEVERAL] = ()
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,10 +133,10 @@ def decode(path: Path) -> Config:
 
 def checked(config: Config, settings: Settings) -> Config:
     """Raises SettingsError where two bridges have one name, or one has no server."""
-    names = [each.name for each in config.named()]
+    names = Counter(each.name for each in config.named())
     if taken := next((name for name in names if name in (OWN, INTAKE)), None):
         raise SettingsError(f"BRIDGES_FILE: {taken!r} is the name of something else already; choose another")
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if twice := next((name for name, count in names.items() if count > 1), None):
         raise SettingsError(f"BRIDGES_FILE: two bridges are called {twice!r}; each needs a name of its own")
     for each in config.named():
         is_nats = isinstance(each, NatsOut | NatsIn)

@@ -181,13 +181,13 @@ def _guard(trusted: bool, allow_nets: tuple[Network, ...]) -> Callable[[Any], so
 
 async def _beginning(response: aiohttp.ClientResponse, most: int) -> tuple[bytes, bool]:
     """The first bytes of a body, and whether they are all of it: the status stands, whatever becomes of the rest."""
-    got = b""
+    got = bytearray()
     try:
         while len(got) < most and (piece := await response.content.read(most - len(got))):
             got += piece
-        return got, len(got) < most or response.content.at_eof()
+        return bytes(got), len(got) < most or response.content.at_eof()
     except Exception:  # see `Client.ask`
-        return got, False
+        return bytes(got), False
 
 
 def _why(exc: BaseException, seconds: float) -> str:

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from bridges.outlet import Gone, Outlet, Parcel, Undeliverable, Unreachable, original
 from messaging.cursors import Cursors
 from messaging.errors import UnknownTopic
+from messaging.leader import Lease
 from messaging.metrics import Metrics
 from messaging.model import Entry, Gap, Membership, Message, Page
 from messaging.node import Node
@@ -53,9 +54,14 @@ class Lane:
     def __init__(
         self, user_id: int, outlet: Outlet, node: Node, *,
         schedule: Schedule | None = None, pace: Pace | None = None, keep_for: float | None = None,
+        lease: Lease | None = None,
     ) -> None:  # fmt: skip
-        """``keep_for``: seconds after which a message that could not be sent is buried; None: as long as it lives."""
+        """``keep_for``: seconds after which a message that could not be sent is buried; None: as long as it lives.
+
+        ``lease``: in which it serves; None where nobody else could.
+        """
         self._user_id = user_id
+        self._lease = lease
         self._outlet = outlet
         self._store: Store = node.store
         self._cursors: Cursors = node.cursors
@@ -72,7 +78,11 @@ class Lane:
         self._look_at = 0.0  # not before, by the steady clock
 
     async def run(self) -> None:
-        """Serve until cancelled. Cancelling is safe: what is in flight is sent again, with the same id."""
+        """Serve until cancelled. Cancelling is safe: what is in flight is sent again, with the same id.
+
+        Raises:
+            LeadershipLost: its lease is over.
+        """
         with self._watch.listen(self._user_id) as ear:
             await retrying(lambda: self._serve(ear), self)
 
@@ -82,6 +92,10 @@ class Lane:
     @property
     def _name(self) -> str:
         return self._standing.name if self._standing else str(self._user_id)
+
+    @property
+    def _term(self) -> int | None:
+        return None if self._lease is None else self._lease.term
 
     async def _serve(self, ear: Ear) -> None:
         """Returns once the bridge is forgotten."""
@@ -166,7 +180,8 @@ class Lane:
                 await self._stand_still(ear, exc)
                 continue
             except Gone as exc:
-                await self._book.pause(self._name, True, str(exc) or "the other system wants no more")
+                reason = str(exc) or "the other system wants no more"
+                await self._book.pause(self._name, True, reason, self._term)
                 await self._look(ear)
                 continue
             except Undeliverable as exc:
@@ -187,6 +202,8 @@ class Lane:
         if self._keep_for is not None and _age(entry) > self._keep_for:
             raise Undeliverable(f"it could not be delivered in {self._keep_for / 86400:g} days")
         await asyncio.sleep(self._pace.wait(time.monotonic()))
+        if self._lease is not None:
+            self._lease.check()
         await self._outlet.send(parcel(berth.membership, entry, self._tries))
         self._metrics.bridge_sent.labels(self._name).inc()
 
@@ -200,7 +217,7 @@ class Lane:
             level = logging.ERROR if state == "failing" else logging.WARNING
             log.log(level, "bridge %s is %s: %s", self._name, state, exc)
         await self._flush()
-        await self._book.report(self._user_id, state, str(exc), attempts)
+        await self._book.report(self._user_id, state, str(exc), attempts, self._term)
         await ear.wait_for_poke(self._schedule.pause(attempts, random.random(), exc.retry_after))
         await self._look(ear)
 
@@ -217,7 +234,7 @@ class Lane:
         topic = berth.membership.topic
         log.error("bridge %s gives up a message of %s: %s", self._name, topic.name, reason)
         self._metrics.bridge_buried.labels(self._name).inc()
-        await self._book.bury(_letter(self._name, berth.membership, entry, reason))
+        await self._book.bury(_letter(self._name, berth.membership, entry, reason), self._term)
 
     async def _settle(self, berth: Berth, entry: Entry) -> None:
         """The cursor moves, after the other system has confirmed, or after the burial."""
@@ -230,7 +247,7 @@ class Lane:
             await self._flush()
         if self._standing is not None and self._standing.state != "up":
             log.warning("bridge %s is up again", self._name)
-            await self._book.report(self._user_id, "up", None, 0)
+            await self._book.report(self._user_id, "up", None, 0, self._term)
             self._standing = await self._book.standing(self._user_id)
 
     async def _flush(self) -> None:

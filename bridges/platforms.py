@@ -15,6 +15,7 @@ from bridges.outlet import Outlet, Parcel, Undeliverable
 from bridges.webhook import WebhookOutlet
 from messaging.errors import RecadoError, Unavailable
 from messaging.integrator.news import Platform, Style
+from messaging.leader import Lease
 from messaging.node import Node
 from messaging.retrying import retrying
 from messaging.schedule import Pace, Schedule
@@ -84,9 +85,11 @@ class PlatformLanes:
         self._client = client or (lambda: Client(settings.integrator_allow_nets))
         self._look_every = look_every
         self._running: dict[Job, asyncio.Task[None]] = {}
+        self._lease: Lease | None = None
 
-    async def run(self) -> None:
+    async def run(self, lease: Lease | None = None) -> None:
         """Until cancelled. A failure that does not pass by itself, of any platform's lane, ends all of it."""
+        self._lease = lease
         try:
             async with asyncio.TaskGroup() as tasks:
                 while True:
@@ -120,7 +123,9 @@ class PlatformLanes:
                 await self._serve(job.platform_id, outlet, Pace(PER_SECOND))
 
     async def _serve(self, platform_id: int, outlet: Outlet, pace: Pace) -> None:
-        lane = Lane(platform_id, outlet, self._node, schedule=self._schedule, pace=pace, keep_for=KEEP_FOR)
+        lane = Lane(
+            platform_id, outlet, self._node, schedule=self._schedule, pace=pace, keep_for=KEEP_FOR, lease=self._lease
+        )
         try:
             await lane.run()
         finally:

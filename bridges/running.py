@@ -1,32 +1,34 @@
-"""All bridges of an installation, run by one process at a time: another one stands by."""
+"""All bridges of an installation, run by one process at a time, the leader; the others stand by.
+
+What a leader writes late changes nothing: reports, pauses and dead letters name its term, cursors only rise, what an
+inlet appends has a key. A bridge is registered as it is configured, which is the same for all.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from bridges.lane import Lane
 from bridges.outlet import Outlet
+from bridges.platforms import PlatformLanes
 from messaging.errors import Unavailable
 from messaging.inlet import Inlet
+from messaging.leader import Lease, run_as_leader
 from messaging.node import Node
 from messaging.patterns import like
 from messaging.retrying import retrying
-from messaging.store_turn import take_turns
 
 log = logging.getLogger(__name__)
 
 MEASURE_EVERY = 10.0  # seconds
-_LOCK = 0x5245_4341_444F + 2
+TURN = "bridges"
 
 BROKERS = ("nats", "rabbitmq")  # the kinds of bridges that the configuration names
-
-Run = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,46 +42,44 @@ class Out:
 
 
 class Bridging:
-    """Serves lanes and inlets while it has the turn."""
+    """Serves lanes and inlets while it is the leader."""
 
     def __init__(
-        self, node: Node, dsn: str, outs: Iterable[Out], inlets: Iterable[Inlet], runs: Iterable[Run] = ()
+        self, node: Node, outs: Iterable[Out], inlets: Iterable[Inlet], platforms: PlatformLanes | None = None
     ) -> None:
-        """``runs``: what else works in this turn, each until cancelled: platforms."""
         self._node = node
-        self._dsn = dsn
         self._outs = list(outs)
         self._inlets = list(inlets)
-        self._runs = list(runs)
+        self._platforms = platforms
 
     async def run(self) -> None:
         """Until cancelled. Any failure that does not pass by itself ends it, and should end the process."""
-        await take_turns(self._dsn, _LOCK, self._work)
+        await run_as_leader(self._node.store.leases, TURN, self._work)
 
-    async def _work(self) -> None:
+    async def _work(self, lease: Lease) -> None:
         names = [out.name for out in self._outs] + [inlet.name for inlet in self._inlets]
         await self._node.book.disown(BROKERS, names)
         async with asyncio.TaskGroup() as tasks:
             for out in self._outs:
-                tasks.create_task(self._serve(out), name=f"bridge {out.name}")
+                tasks.create_task(self._serve(out, lease), name=f"bridge {out.name}")
             for inlet in self._inlets:
                 tasks.create_task(inlet.run(), name=str(inlet))
-            for run in self._runs:
-                tasks.create_task(run())
+            if self._platforms is not None:
+                tasks.create_task(self._platforms.run(lease), name="platforms")
             tasks.create_task(self._measure(), name="bridges' figures")
 
-    async def _serve(self, out: Out) -> None:
+    async def _serve(self, out: Out, lease: Lease) -> None:
         """Until cancelled. What is forgotten while it is configured begins anew, with what comes from then on."""
         while True:
-            await self._serve_once(out)
+            await self._serve_once(out, lease)
             log.warning("bridge %s was forgotten, but it is configured: it begins anew", out.name)
 
-    async def _serve_once(self, out: Out) -> None:
+    async def _serve_once(self, out: Out, lease: Lease) -> None:
         user_id = await self._registered(out)
         log.info("bridge %s: topics %s to %s", out.name, out.topics, out.kind)
         outlet = out.outlet()
         try:
-            await Lane(user_id, outlet, self._node).run()
+            await Lane(user_id, outlet, self._node, lease=lease).run()
         finally:
             await outlet.close()
 

@@ -1,14 +1,17 @@
 """Retention, lifetimes, purge: small batches, in nobody's way, no head taken.
 
-Every step deletes at most `BATCH` rows in a transaction of its own, on one node at a time. Inboxes whose cursors have
-just moved are purged first, from a hint in memory; a walk over all topics finds what a lost hint would have told.
+Every step deletes at most `BATCH` rows in a transaction of its own. Inboxes whose cursors have just moved are purged by
+the node that moved them, from a hint in memory; a walk over all topics, by the leader, finds what a lost hint would
+have told. All of it is idempotent: a leader that is late deletes what nobody is owed.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from messaging.leader import Lease, run_as_leader
 from messaging.model import MAX_LIFETIME
 from messaging.retrying import retrying
 from messaging.settings import Settings
@@ -22,7 +25,7 @@ REVOCATIONS_KEPT = timedelta(seconds=MAX_LIFETIME)
 NEWS_KEPT = timedelta(days=7)
 DEAD_KEPT = timedelta(days=90)
 HINTS = 100_000  # inboxes; the walk finds what did not fit
-_LOCK = 0x5245_4341_444F + 1
+TURN = "housekeeping"
 
 
 class Housekeeping:
@@ -40,13 +43,27 @@ class Housekeeping:
 
     async def run(self) -> None:
         """A round every second, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._repeat(self.purge_seen, "the purge of inboxes"))
+            tasks.create_task(run_as_leader(self._store.leases, TURN, self._keep_house))
+
+    async def _keep_house(self, lease: Lease) -> None:
+        await self._repeat(self.round, str(lease))
+
+    async def _repeat(self, work: Callable[[], Awaitable[None]], what: str) -> None:
         while True:
-            await retrying(self.round, "housekeeping")
+            await retrying(work, what)
             await asyncio.sleep(EVERY)
 
+    async def purge_seen(self) -> None:
+        """The inboxes that were hinted at, on whichever node."""
+        while self._inboxes:
+            some = set(list(self._inboxes)[:SLICE])
+            self._inboxes -= some  # before, not after: a cursor that moves meanwhile is a hint of its own
+            await self._purge("purge_seen", list(some), DEVICE_KEPT, BATCH)
+
     async def round(self) -> None:
-        """Everything once: hinted inboxes, lifetimes, keys, deleted topics, and a slice of the walk."""
-        await self._purge_seen()
+        """Everything once: lifetimes, keys, deleted topics, and a slice of the walk."""
         await self._purge("purge_expired", BATCH)
         await self._purge("purge_keys", KEYS_KEPT, BATCH)
         await self._purge("purge_revocations", REVOCATIONS_KEPT)
@@ -60,25 +77,15 @@ class Housekeeping:
             await self._purge("purge_topic", topic_id)
         await self._walk()
 
-    async def _purge(self, name: str, *args: object) -> bool:
-        """Repeat one purge until it finds less than a batch. False: another node has the turn."""
-        while (touched := await self._store.take_turn(name, *args, lock=_LOCK)) is not None:
-            if touched < BATCH:
-                return True
-        return False
-
-    async def _purge_seen(self) -> None:
-        while self._inboxes:
-            some = set(list(self._inboxes)[:SLICE])
-            self._inboxes -= some  # before, not after: a cursor that moves meanwhile is a hint of its own
-            if not await self._purge("purge_seen", list(some), DEVICE_KEPT, BATCH):
-                self._inboxes |= some
-                return
+    async def _purge(self, name: str, *args: object) -> None:
+        """Repeat one purge until it finds less than a batch."""
+        while await self._store.purge(name, *args) >= BATCH:
+            pass
 
     async def _walk(self) -> None:
-        topics = await self._store.topics_slice(self._walked, SLICE, self._settings.retention)
-        inboxes = [topic_id for topic_id, kind, _ in topics if kind == "direct"]
-        others = [(topic_id, retention) for topic_id, kind, retention in topics if kind != "direct"]
+        topics = await self._store.topics_slice(self._walked, SLICE)
+        inboxes = [topic_id for topic_id, kind in topics if kind == "direct"]
+        others = [topic_id for topic_id, kind in topics if kind != "direct"]
         await self._purge("purge_seen", inboxes, DEVICE_KEPT, BATCH)
-        await self._purge("purge_aged", [t for t, _ in others], [r for _, r in others], BATCH)
+        await self._purge("purge_aged", others, self._settings.retention, BATCH)
         self._walked = topics[-1][0] if len(topics) == SLICE else 0

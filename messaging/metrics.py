@@ -7,6 +7,8 @@ from functools import partial
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from messaging.loop_watch import lag_of_this_loop
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
@@ -37,6 +39,11 @@ class Metrics:
         self.bus_refused = Counter(
             "recado_bus_refused_total", "Parcels of the bus that were dropped", registry=self.registry
         )
+
+        loop_lag = Gauge(
+            "recado_loop_lag_seconds", "The most that the event loop was late, lately", registry=self.registry
+        )
+        loop_lag.set_function(lag_of_this_loop())
 
         counts = partial(Counter, labelnames=["bridge"], registry=self.registry)
         gauges = partial(Gauge, labelnames=["bridge"], registry=self.registry)

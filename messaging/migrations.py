@@ -13,7 +13,7 @@ from messaging.errors import StatementFailed
 from messaging.queries import function_paths, load_queries, migration_paths, read_sql, sql_version
 from messaging.settings import SettingsError
 from messaging.store_pool import Connection
-from messaging.store_start import PATIENCE, check_fitness, patiently, starting
+from messaging.store_start import PATIENCE, check_fitness, in_one_line, patiently, starting
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,8 @@ async def _migrate(dsn: str, unsafe: bool) -> None:
                 " Its role needs CREATE on the database (GRANT CREATE ON DATABASE … TO …) for the first start, and to"
                 " own the schema recado for every later version."
             )
-        raise MigrationError(f"DATABASE_URL: PostgreSQL refuses to make what is missing: {exc}.{advice}") from exc
+        said = in_one_line(exc)
+        raise MigrationError(f"DATABASE_URL: PostgreSQL refuses to make what is missing: {said}.{advice}") from exc
 
 
 async def applied(connection: Connection) -> dict[str, str]:

@@ -48,7 +48,7 @@ class Node:
         self._writers = self.store.log_writer(self.name), self.store.log_writer(self.name)
         self.appender = Appender(*self._writers, bus.tell, self.metrics)
         self._housekeeping = Housekeeping(self.store, settings)
-        self._intake = Intake(IntakeStore(self.store.pool), settings, bus.tell, self.metrics)
+        self._intake = Intake(IntakeStore(self.store.pool), self.store.leases, settings, bus.tell, self.metrics)
         self.cursors = Cursors(self.store, self._housekeeping.seen)
         self.actions = Actions(self.store, self.appender, bus, settings)
         self.tickets = Tickets(self.store)

@@ -7,7 +7,7 @@ older system, which knew no seq.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,7 +36,7 @@ class Named:
     content: str
 
 
-Names = Counter[tuple[str, Hashable]]
+Names = Counter[tuple[str, bytes]]
 
 
 def names_of(named: Iterable[Named]) -> Names:
@@ -44,13 +44,31 @@ def names_of(named: Iterable[Named]) -> Names:
     return Counter((each.topic_name, meaning(_decode(each.content))) for each in named)
 
 
-def meaning(value: Any) -> Hashable:
-    """What a JSON value means, however it was written: ``1`` and ``1.0`` are one, ``1`` and ``true`` are two."""
+def meaning(value: Any) -> bytes:
+    """What a JSON value means, however it was written: ``1`` and ``1.0`` are one, ``1`` and ``true`` are two.
+
+    Bytes, as it is looked up: Python salts their hash, and not that of numbers or of what is made of them.
+    """
+    return msgspec.json.encode(_spelled(value), order="deterministic")
+
+
+def _spelled(value: Any) -> Any:
+    """The same with each number spelled in one way, as a text that no other text is."""
     if isinstance(value, dict):
-        return "{", frozenset((key, meaning(item)) for key, item in value.items())
+        return {key: _spelled(item) for key, item in value.items()}
     if isinstance(value, list):
-        return "[", tuple(meaning(item) for item in value)
-    return isinstance(value, bool), value
+        return [_spelled(item) for item in value]
+    if isinstance(value, str):
+        return "=" + value
+    return value if value is None or isinstance(value, bool) else _number(value)
+
+
+def _number(value: float) -> str:
+    try:
+        near = float(value)
+    except OverflowError:
+        return hex(int(value))
+    return (near + 0.0).hex() if near == value else hex(int(value))  # + 0.0: -0.0 is 0
 
 
 def longest_run(entries: Sequence[Entry], topic: Topic, left: Names) -> tuple[int, bool]:

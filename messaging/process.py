@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
@@ -14,10 +15,15 @@ from typing import Any
 import uvloop
 
 from messaging.errors import RecadoError
+from messaging.loop_watch import watching_loop
 from messaging.migrations import MigrationError
 from messaging.plain_text import speak_plainly
 from messaging.settings import Settings, SettingsError
 from messaging.store_start import NotDurable
+
+LINGER = 3.0  # seconds between the end of a program's work and the end of its process
+
+log = logging.getLogger(__name__)
 
 _NEEDED = {
     "DATABASE_URL": "a service needs PostgreSQL, such as postgresql://user@host/name",
@@ -73,6 +79,7 @@ def run_process(
     """Run a program to its end. A failed start ends it with one line that says what to do, and exit code 1.
 
     SIGINT, SIGTERM and SIGHUP ask it to stop; whoever ignored SIGHUP before (nohup) goes on ignoring it.
+    A task that was cancelled and does not end keeps no process alive.
     """
     speak_plainly()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -104,8 +111,18 @@ async def _until_stopped(work: Work, settings: Settings) -> None:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, asked)
     try:
-        await work(settings, stop)
+        with watching_loop():
+            await work(settings, stop)
     except asyncio.CancelledError:
         if not stop.asked:
             raise
+    finally:
+        # The loop waits for every task to heed its cancellation; some library may never do so.
+        last = threading.Timer(LINGER, _give_up)
+        last.daemon = True
+        last.start()
 
+
+def _give_up() -> None:
+    log.critical("something in this process does not end; the process does")
+    os._exit(1)

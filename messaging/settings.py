@@ -26,6 +26,8 @@ class SettingsError(ValueError):
 
 
 def _text(value: str) -> str:
+    if not value.isprintable():  # nor are bytes of the environment that are no UTF-8
+        raise ValueError("characters that can be printed")
     return value
 
 
@@ -52,15 +54,23 @@ def _address(value: str, *schemes: str) -> str:
     if scheme not in schemes:
         raise ValueError(f"it begins with {' or '.join(f'{each}://' for each in schemes)}")
     hosts = re.split(r"[/?#]", rest.removeprefix("//"), maxsplit=1)[0].rpartition("@")[2]
-    for host in hosts.split(","):
-        port = host.rpartition("]")[2].partition(":")[2]
-        if port and not (port.isascii() and port.isdigit() and int(port) <= 65535):
-            raise ValueError(f"{port[:SHOWN]!r} is no port")
+    for each in hosts.split(","):
+        found = re.fullmatch(r"(?:\[[^\[\]]*\]|[^\[\]:\s]*)(?::([0-9]{1,5})?)?", each)
+        if found is None or int(found[1] or 0) > 65535:
+            raise ValueError(f"{each[:SHOWN]!r} is no host, or host and port")
     return value
 
 
 def _database(value: str) -> str:
     return _address(value, "postgresql", "postgres")
+
+
+def _ws_address(value: str) -> str:
+    return _address(value, "ws", "wss")
+
+
+def _http_address(value: str) -> str:
+    return _address(value, "http", "https")
 
 
 def _bounded(value: str, least: int, most: int, what: str) -> int:
@@ -141,8 +151,8 @@ class Settings:
     ws_port: int = _setting("WS_PORT", 5000, _port)
     api_host: str = _setting("API_HOST", "127.0.0.1", _host)
     api_port: int = _setting("API_PORT", 5001, _port)
-    public_ws_url: str = _setting("PUBLIC_WS_URL", "", _text)
-    public_api_url: str = _setting("PUBLIC_API_URL", "", _text)
+    public_ws_url: str = _setting("PUBLIC_WS_URL", "", _ws_address)
+    public_api_url: str = _setting("PUBLIC_API_URL", "", _http_address)
     trusted_proxies: tuple[Network, ...] = _setting("TRUSTED_PROXIES", (), _networks)
     jwt_secret: str = _setting("JWT_SECRET", "", _text)
     jwt_issuers: tuple[Issuer, ...] = _setting("JWT_ISSUERS", (), parse_issuers)

@@ -16,6 +16,7 @@ from messaging.delivery import fill
 from messaging.errors import Forbidden, UnknownTopic, UnknownUser
 from messaging.model import Kind, Membership, Message, Page, Role, Topic, User
 from messaging.store_append import LogWriter
+from messaging.store_leases import LeaseBook
 from messaging.store_pool import Pool
 
 MAX_DEVICES = 16
@@ -59,6 +60,7 @@ class Store:
     def __init__(self, dsn: str, pool_size: int = 8) -> None:
         self._dsn = dsn
         self.pool = Pool(dsn, pool_size)
+        self.leases = LeaseBook(dsn)
 
     def log_writer(self, node: str, **limits: float) -> LogWriter:
         """A writer of the process called ``node``, with a connection of its own. It is closed before the store is."""
@@ -67,8 +69,10 @@ class Store:
     async def open(self) -> None:
         """Connect. Raises Unavailable."""
         await self.pool.open()
+        await self.leases.open()
 
     async def close(self) -> None:
+        await self.leases.close()
         await self.pool.close()
 
     async def ping(self) -> None:
@@ -249,22 +253,19 @@ class Store:
 
     # Upkeep: small batches
 
-    async def take_turn(self, name: str, *args: Any, lock: int) -> int | None:
-        """Run one purge by its statement's name. The rows that it touched; None where another node has the turn."""
+    async def purge(self, name: str, *args: Any) -> int:
+        """Run one purge by its statement's name: idempotent, whoever runs it beside. The rows that it touched."""
         async with self.pool.connection() as connection, connection.transaction():
             await connection.execute(_QUICK)
-            if not await connection.fetchval(self.pool.text("housekeeping_turn"), lock):
-                return None
             status: str = await connection.execute(self.pool.text(name), *args)
         return int(status.rsplit(" ", 1)[1])
 
     async def deleted_topics(self, limit: int) -> list[int]:
         return [row["id"] for row in await self.pool.fetch("topics_deleted", limit)]
 
-    async def topics_slice(self, after: int, limit: int, retention: int) -> list[tuple[int, Kind, int]]:
-        """The next topics by id: id, kind, retention in seconds."""
-        rows = await self.pool.fetch("topics_slice", after, limit, retention)
-        return [(row["id"], row["kind"], row["retention"]) for row in rows]
+    async def topics_slice(self, after: int, limit: int) -> list[tuple[int, Kind]]:
+        """The next topics by id: id and kind."""
+        return [(row["id"], row["kind"]) for row in await self.pool.fetch("topics_slice", after, limit)]
 
 
 def _topic(row: Any, topic_id: int) -> Topic:

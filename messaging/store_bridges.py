@@ -82,7 +82,10 @@ class Buried:
 
 
 class BridgeBook:
-    """Bridges in the store. Writes are harmless to repeat; failures pass as Unavailable, see Pool."""
+    """Bridges in the store. Writes are harmless to repeat; failures pass as Unavailable, see Pool.
+
+    ``term``: of the leader that writes, whose late writes change nothing; None for whoever needs not be the leader.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -124,18 +127,22 @@ class BridgeBook:
         """Bridges are there, also where nothing moves: an inbox keeps what they have not had yet."""
         await self._pool.fetch("bridges_touch")
 
-    async def report(self, user_id: int, state: State, reason: str | None, attempts: int) -> None:
-        await self._pool.fetch("bridge_report", user_id, state, reason, attempts)
+    async def report(
+        self, user_id: int, state: State, reason: str | None, attempts: int, term: int | None = None
+    ) -> None:
+        await self._pool.fetch("bridge_report", user_id, state, reason, attempts, term)
 
-    async def pause(self, name: str, paused: bool, reason: str | None = None) -> int | None:
+    async def pause(
+        self, name: str, paused: bool, reason: str | None = None, term: int | None = None
+    ) -> int | None:
         """The id of its user; None where there is no such bridge."""
-        user_id: int | None = await self._pool.value("bridge_pause", name, paused, reason)
+        user_id: int | None = await self._pool.value("bridge_pause", name, paused, reason, term)
         return user_id
 
-    async def bury(self, letter: DeadLetter) -> None:
+    async def bury(self, letter: DeadLetter, term: int | None = None) -> None:
         await self._pool.fetch(
             "dead_letter_bury", letter.bridge, letter.topic, letter.topic_id, letter.seq, letter.sender,
-            letter.content, letter.sent_at, letter.reason, letter.came_by, letter.ttl,
+            letter.content, letter.sent_at, letter.reason, letter.came_by, letter.ttl, term,
         )  # fmt: skip
 
     async def knows(self, name: str) -> bool:

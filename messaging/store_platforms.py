@@ -16,8 +16,6 @@ from messaging.model import Appended, Kind
 from messaging.store_append import Draft, append_within
 from messaging.store_pool import Connection, Pool
 
-_LOCK = 0x5245_4341_444F + 4
-
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
@@ -200,7 +198,7 @@ class PlatformBook:
         """
         async with self._entry, self._pool.connection() as connection, connection.transaction():
             await connection.fetch(self._pool.text("news_patience"))
-            await connection.fetch(self._pool.text("news_lock"), _LOCK)
+            await connection.fetch(self._pool.text("news_lock"))
             yield Acceptance(self._pool, connection)
 
 

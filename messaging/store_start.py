@@ -30,6 +30,11 @@ class NotDurable(Exception):
     """The database may lose what it has committed; the text says which setting and what to do."""
 
 
+def in_one_line(exc: BaseException | None) -> str:
+    """What PostgreSQL says, without the lines' ends before its DETAIL and HINT."""
+    return " ".join(str(exc).split())
+
+
 async def patiently(work: Callable[[], Awaitable[T]], what: str, patience: float) -> T:
     """What ``work`` returns, tried again while it is Unavailable; after ``patience`` seconds no more.
 
@@ -44,7 +49,8 @@ async def patiently(work: Callable[[], Awaitable[T]], what: str, patience: float
             return await work()
         except Unavailable as exc:
             if loop.time() >= ends:
-                raise SettingsError(f"DATABASE_URL: {what} waited for {patience:.0f} s in vain. {exc}") from exc
+                waited = f"DATABASE_URL: {what} waited for {patience:.0f} s in vain."
+                raise SettingsError(f"{waited} {in_one_line(exc)}") from exc
             raise
 
     return await retrying(once, what)
@@ -63,7 +69,7 @@ async def reach(dsn: str) -> Connection:
         cause = exc.__cause__
         state = str(getattr(cause, "sqlstate", None) or "")
         if isinstance(cause, asyncpg.exceptions.ClientConfigurationError) or state.startswith(_WRONG_NAMES):
-            raise SettingsError(f"DATABASE_URL: {cause}") from exc
+            raise SettingsError(f"DATABASE_URL: {in_one_line(cause)}") from exc
         raise
     except ValueError as exc:  # a port that is no number
         raise SettingsError(f"DATABASE_URL: it is no address that can be used: {exc}") from exc

@@ -83,7 +83,7 @@ def _door(settings: Settings, node: Node, tokens: Tokens) -> Door | Workers:
 async def _serve(settings: Settings, node: Node, stop: Stop, lost: asyncio.Future[int]) -> None:
     tokens = Tokens(settings.jwt_secret, settings.jwt_issuers)
     door = _door(settings, node, tokens)
-    bridging = make_bridging(settings, settings.database_url, node)
+    bridging = make_bridging(settings, node)
     app = make_app(node, tokens, settings, door.trouble if isinstance(door, Workers) else lambda: "")
     async with tokens, asyncio.TaskGroup() as tasks:
         works = [tasks.create_task(run) for run in (node.run(keeps_house=True), bridging.run(), door.run())]

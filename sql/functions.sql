@@ -243,7 +243,7 @@ BEGIN
             DELETE FROM recado.devices WHERE (user_id, name) = (
                 SELECT user_id, name FROM recado.devices
                 WHERE user_id = member AND seen_at < now() - keep ORDER BY seen_at LIMIT 1
-            ) RETURNING name
+            ) AND seen_at < now() - keep RETURNING name  -- once more, of the row as it is now: it may be back
         )
         DELETE FROM recado.cursors AS c USING oldest, recado.memberships AS m
         WHERE m.user_id = member AND c.topic_id = m.topic_id AND c.membership_id = m.id AND c.device = oldest.name;

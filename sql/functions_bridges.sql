@@ -1,14 +1,15 @@
 -- Bridges: who is a member of what by its pattern. Applied again whenever this file changes; see functions.sql.
 
 -- Bridges whose pattern fits new topics become their members, from the first message on.
--- Shared with other makers of topics, against `register_bridge`: either sees what the other has made.
+-- The table's lock, shared with other makers of topics, against `register_bridge` and `forget_bridge`: either sees what
+-- the other has made.
 CREATE OR REPLACE FUNCTION recado.join_bridges(fresh bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 BEGIN
     IF fresh IS NULL THEN
         RETURN;
     END IF;
-    PERFORM pg_advisory_xact_lock_shared(recado.lock_of_patterns());
+    LOCK TABLE recado.bridges IN ROW SHARE MODE;
     WITH joined AS (
         INSERT INTO recado.memberships (topic_id, user_id, role, joined_seq)
         SELECT t.id, b.user_id, 'member', 0
@@ -23,8 +24,7 @@ BEGIN
     );
 END $$;
 
-CREATE OR REPLACE FUNCTION recado.lock_of_patterns() RETURNS bigint
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$ SELECT 90455338075983 $$;
+DROP FUNCTION IF EXISTS recado.lock_of_patterns();
 
 -- A bridge as it is configured now: known as a user, and member of every topic that fits, from its head on.
 -- What no longer fits is left. Returns the id of its user; NULL where a bridge of another kind or direction has the name.
@@ -34,7 +34,7 @@ DECLARE
     bridge bigint;
 BEGIN
     -- Before the user is made, which takes this lock shared: two that raise it to the whole would wait for each other.
-    PERFORM pg_advisory_xact_lock(recado.lock_of_patterns());
+    LOCK TABLE recado.bridges IN EXCLUSIVE MODE;
     PERFORM recado.know(ARRAY[username]);
     SELECT id INTO bridge FROM recado.users WHERE name = username;
     IF EXISTS (
@@ -90,6 +90,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
     bridge bigint;
 BEGIN
+    LOCK TABLE recado.bridges IN EXCLUSIVE MODE;  -- or a topic made meanwhile would have it as a member for ever
     DELETE FROM recado.bridges WHERE name = called RETURNING user_id INTO bridge;
     IF bridge IS NOT NULL THEN
         PERFORM FROM recado.heads AS h JOIN recado.memberships AS m ON m.topic_id = h.topic_id

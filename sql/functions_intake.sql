@@ -58,6 +58,7 @@ AS $$
 DECLARE
     aim bigint;
     row_id bigint;
+    source text := coalesce(nullif(left(current_setting('recado.source', true), 128), ''), sender);
 BEGIN
     PERFORM recado.check_name('sender', sender);
     PERFORM recado.check_name('key', coalesce(key, 'none'));
@@ -71,8 +72,9 @@ BEGIN
         RAISE EXCEPTION 'recado.publish: there is no topic %', quote_nullable(topic)
             USING ERRCODE = 'no_data_found', HINT = 'Make the topic first; @NAME is the inbox of a user who is known.';
     END IF;
-    INSERT INTO recado.intake (topic_id, topic, sender, content, key, ttl)
-    VALUES (aim, topic, sender, content, key, ttl) RETURNING id INTO row_id;
+    PERFORM set_config('recado.source', source, true);  -- of all that follows in this transaction
+    INSERT INTO recado.intake (topic_id, topic, sender, content, key, ttl, source)
+    VALUES (aim, topic, sender, content, key, ttl, source) RETURNING id INTO row_id;
     RETURN row_id;
 END $$;
 
@@ -85,3 +87,63 @@ AS $$ SELECT recado.publish(topic, sender, content::text, key, ttl) $$;
 
 REVOKE EXECUTE ON FUNCTION recado.publish(text, text, text, text, integer),
                            recado.publish(text, text, jsonb, text, integer) FROM PUBLIC;
+
+-- What is to be taken in next, in order: at most so many rows and about so many bytes, none of the topics whose heads are
+-- held. All sources behind `after`, by name, have the same share, and each its oldest; unused shares are not given away.
+CREATE OR REPLACE FUNCTION recado.intake_waiting(most integer, size integer, held bigint[], after text)
+RETURNS TABLE (
+    id bigint, topic_id bigint, topic text, sender text, content text, key text, ttl integer,
+    published_at timestamptz, source text, kind text, lifetime integer
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog
+-- The table is empty or full: no plan may depend on which it was when somebody counted.
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE found AS (
+        (SELECT i.source FROM recado.intake AS i WHERE i.source > after ORDER BY i.source LIMIT 1)
+        UNION ALL
+        SELECT behind.source FROM found CROSS JOIN LATERAL (
+            SELECT i.source FROM recado.intake AS i WHERE i.source > found.source ORDER BY i.source LIMIT 1
+        ) AS behind
+    ), sources AS MATERIALIZED (
+        SELECT found.source FROM found LIMIT most
+    ), shares AS (
+        SELECT mine.*, row_number() OVER (PARTITION BY sources.source ORDER BY mine.id) AS place
+        FROM sources CROSS JOIN LATERAL (
+            SELECT * FROM recado.intake AS i
+            -- A range of one: sorted by both, which is one index, whatever is known of the sources.
+            WHERE i.source >= sources.source AND i.source <= sources.source AND i.topic_id <> ALL (held)
+            ORDER BY i.source, i.id LIMIT greatest(1, most / (SELECT count(*) FROM sources))
+        ) AS mine
+    ), measured AS (
+        SELECT s.*, sum(octet_length(s.content)) OVER (ORDER BY s.place, s.id) - octet_length(s.content) AS before
+        FROM shares AS s
+    )
+    SELECT w.id, w.topic_id, w.topic, w.sender, w.content, w.key, w.ttl, w.published_at, w.source, t.kind, t.lifetime
+    FROM measured AS w
+    LEFT JOIN LATERAL (
+        SELECT kind, lifetime FROM recado.topics WHERE id = w.topic_id AND deleted_at IS NULL OFFSET 0
+    ) AS t ON true
+    WHERE w.before < size ORDER BY w.id;
+END $$;
+
+-- Take rows out of the intake, in the transaction that deals with them. Returns how many it has: fewer where another node
+-- was there before, none in a term that is over.
+CREATE OR REPLACE FUNCTION recado.intake_take(ids bigint[], its_term bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog SET lock_timeout = '2s' SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    taken bigint;
+BEGIN
+    IF NOT recado.in_term('intake', its_term) THEN
+        RETURN 0;
+    END IF;
+    DELETE FROM recado.intake WHERE id = ANY (ids);
+    GET DIAGNOSTICS taken = ROW_COUNT;
+    RETURN taken;
+END $$;

@@ -298,18 +298,20 @@ DELETE FROM recado.topics WHERE id = $1 AND deleted_at IS NOT NULL
 
 -- name: topics_slice
 -- The next topics by id, for a walk over all of them.
-SELECT id, kind, coalesce(retention, $3) AS retention FROM recado.topics
-WHERE id > $1 AND deleted_at IS NULL ORDER BY id LIMIT $2;
+SELECT id, kind FROM recado.topics WHERE id > $1 AND deleted_at IS NULL ORDER BY id LIMIT $2;
 
 -- name: purge_aged
--- The oldest messages of these topics, where they are older than the retention beside each, in seconds.
+-- The oldest messages of these topics, where they are older than its retention is now ($2: where it has none), in seconds.
 DELETE FROM recado.messages AS m USING (
     SELECT old.topic_id, old.seq
-    FROM unnest($1::bigint[], $2::integer[]) AS t (id, retention),
+    FROM (
+        SELECT id, now() - make_interval(secs => coalesce(retention, $2::integer)) AS until FROM recado.topics
+        WHERE id = ANY ($1::bigint[])
+    ) AS t,
     LATERAL (SELECT coalesce(stored_at, sent_at) AS at FROM recado.messages WHERE topic_id = t.id ORDER BY seq LIMIT 1) AS first,
     LATERAL (SELECT topic_id, seq, coalesce(stored_at, sent_at) AS at FROM recado.messages
              WHERE topic_id = t.id ORDER BY seq LIMIT $3) AS old
-    WHERE first.at < now() - make_interval(secs => t.retention) AND old.at < now() - make_interval(secs => t.retention)
+    WHERE first.at < t.until AND old.at < t.until
     LIMIT $3
 ) AS gone
 WHERE m.topic_id = gone.topic_id AND m.seq = gone.seq;
@@ -361,20 +363,23 @@ SELECT b.name, b.kind, b.paused, b.state, b.attempts, b.since, u.version
 FROM recado.bridges AS b JOIN recado.users AS u ON u.id = b.user_id WHERE b.user_id = $1;
 
 -- name: bridge_report
--- How a bridge fares; since when is kept while its state stays the same.
+-- How a bridge fares, in the term $5; since when is kept while its state stays the same.
 UPDATE recado.bridges SET state = $2, reason = $3, attempts = $4,
        since = CASE WHEN state = $2 THEN since ELSE now() END
-WHERE user_id = $1;
+WHERE user_id = $1 AND (SELECT recado.in_term('bridges', $5));
 
 -- name: bridge_pause
--- Stop a lane or an inlet, or let it go on.
-WITH changed AS (UPDATE recado.bridges SET paused = $2, reason = $3 WHERE name = $1 RETURNING user_id)
+-- Stop a lane or an inlet (in the term $4), or let it go on.
+WITH changed AS (
+    UPDATE recado.bridges SET paused = $2, reason = $3
+    WHERE name = $1 AND (SELECT recado.in_term('bridges', $4)) RETURNING user_id
+)
 UPDATE recado.users AS u SET version = version + 1 FROM changed WHERE u.id = changed.user_id RETURNING u.id;
 
 -- name: dead_letter_bury
--- A message that was given up on; once more changes nothing.
+-- A message that was given up on, in the term $11; once more changes nothing.
 INSERT INTO recado.dead_letters (bridge, topic, topic_id, seq, sender, content, sent_at, reason, came_by, ttl)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING;
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 WHERE recado.in_term('bridges', $11) ON CONFLICT DO NOTHING;
 
 -- name: dead_letters_page
 -- The dead letters of a bridge (NULL: of all), oldest first.
@@ -397,25 +402,20 @@ SELECT EXISTS (SELECT FROM recado.bridges WHERE name = $1) OR EXISTS (SELECT FRO
 -- They are in the log again.
 DELETE FROM recado.dead_letters WHERE id = ANY ($1);
 
--- name: intake_turn
--- One node at a time takes in, until the end of its transaction.
-SELECT pg_try_advisory_xact_lock($1);
-
 -- name: intake_waiting
--- The oldest rows of the intake, in order: at most $1, about $2 bytes, none of the topics $3 (whose heads are held).
-SELECT w.id, w.topic_id, w.topic, w.sender, w.content, w.key, w.ttl, w.published_at, t.kind, t.lifetime
-FROM (
-    SELECT i.*, sum(octet_length(i.content)) OVER (ORDER BY i.id) - octet_length(i.content) AS before
-    FROM (SELECT * FROM recado.intake WHERE topic_id <> ALL ($3::bigint[]) ORDER BY id LIMIT $1) AS i
-) AS w
-LEFT JOIN LATERAL (
-    SELECT kind, lifetime FROM recado.topics WHERE id = w.topic_id AND deleted_at IS NULL OFFSET 0
-) AS t ON true
-WHERE w.before < $2 ORDER BY w.id;
+-- What is to be taken in next: at most $1 rows, about $2 bytes, none of the topics $3, of the sources behind $4.
+SELECT * FROM recado.intake_waiting($1, $2, $3, $4);
 
--- name: intake_remove
--- Rows of the intake that were dealt with, in the transaction that did it.
-DELETE FROM recado.intake WHERE id = ANY ($1);
+-- name: intake_take
+-- Rows of the intake that are dealt with in this transaction, in the term $2; how many there were.
+SELECT recado.intake_take($1, $2);
+
+-- name: intake_bury
+-- Rows of the intake that can't be appended: parallel arrays.
+INSERT INTO recado.dead_letters (bridge, topic, topic_id, seq, sender, content, sent_at, reason, ttl)
+SELECT $1, v.topic, 0, v.id, v.sender, v.content, v.published_at, v.reason, v.ttl
+FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::integer[])
+     AS v (topic, id, sender, content, published_at, reason, ttl) ON CONFLICT DO NOTHING;
 
 -- name: overview_totals
 -- How much there is, without counting messages: what the heads say, and what PostgreSQL knows of the table.
@@ -485,10 +485,6 @@ SELECT count(*) FROM gone;
 -- A parcel of the bus.
 SELECT recado.notify($1, $2);
 
--- name: housekeeping_turn
--- One node at a time keeps house.
-SELECT pg_try_advisory_xact_lock($1);
-
 -- name: platforms_all
 -- Platforms by name; of one name where $1 is given.
 SELECT id, inbox, name, style, url, secret, CASE WHEN old_until > now() THEN old_secret END AS old_secret, audio, image,
@@ -546,7 +542,7 @@ UPDATE recado.platforms SET users_as_of = now() WHERE id = $1;
 
 -- name: news_lock
 -- What is accepted is accepted one after the other: all of it ends in the same inboxes anyway.
-SELECT pg_advisory_xact_lock($1);
+SELECT FROM recado.leases WHERE slot = 0 AND name = 'acceptance' FOR UPDATE;
 
 -- name: news_patience
 -- For this transaction: rather no answer than a long one.
@@ -631,16 +627,18 @@ DELETE FROM recado.news WHERE (platform, id) IN (
     SELECT platform, id FROM recado.news WHERE accepted_at < now() - $1::interval ORDER BY accepted_at LIMIT $2
 );
 
--- name: turn_take
--- A turn that is held as long as this connection lives.
-SELECT pg_try_advisory_lock($1);
+-- name: lease_take
+-- Take a turn ($1) that is free, or renew it, for a holder ($2); its term, or NULL.
+SELECT recado.take_lease($1, $2, $3);
+
+-- name: lease_give_back
+-- A turn is over before its time: the next holder need not wait.
+UPDATE recado.leases SET until = clock_timestamp() WHERE slot = 0 AND name = $1 AND holder = $2;
 
 -- name: shared_value
 -- What the services of an installation agree on: the first value that any of them offered.
-WITH made AS (
-    INSERT INTO recado.shared (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING value
-)
-SELECT coalesce((SELECT value FROM made), (SELECT value FROM recado.shared WHERE name = $1));
+INSERT INTO recado.shared AS s (name, value) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET value = s.value RETURNING value;  -- a SELECT would not see what was offered meanwhile
 
 -- name: renew_node
 -- One process's row, for $2 more seconds; rows of those that died a week ago go. All that are alive, with itself.

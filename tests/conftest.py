@@ -17,6 +17,8 @@ import pytest
 import uvloop
 from pytest_asyncio import is_async_test
 
+import time_limit
+
 ROOT = Path(__file__).resolve().parent.parent
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 TEMPLATE = "recado_template"
@@ -29,6 +31,7 @@ _numbers = itertools.count(1)
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "faults: longer tests of crashes, dead buses, cut lines (make faults)")
+    time_limit.install(config)
 
 
 # --- tools that may be missing ---------------------------------------------------------------------

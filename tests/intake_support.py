@@ -20,7 +20,9 @@ PUBLISH = "SELECT recado.publish($1, $2, $3)"
 async def taking_in(node: Desk, **settings: Any) -> AsyncIterator[None]:
     """A node that takes in, and tells ``node.notices`` of it."""
     work = asyncio.create_task(
-        Intake(IntakeStore(node.store.pool), Settings(**settings), node.notices.append, Metrics()).run()
+        Intake(
+            IntakeStore(node.store.pool), node.store.leases, Settings(**settings), node.notices.append, Metrics()
+        ).run()
     )
     try:
         yield

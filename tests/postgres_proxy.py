@@ -19,12 +19,14 @@ class Proxy:
     ``statement``: what is watched for: text of a query, sent as it is or as a prepared statement.
     ``cut``: at the next of it, cut the line "before" the server sees it, or "after" it has answered.
     ``gate``: while it is not set, new lines are taken but lead nowhere, and an arriving one is held at the proxy.
+    ``swallows``: what either side says is lost, and the line stays.
     """
 
     def __init__(self, target: str) -> None:
         self.target = target
         self.cut: Cut | None = None
         self.statement = b"recado.append("
+        self.swallows = False
         self.gate = asyncio.Event()
         self.gate.set()
         self.seen = 0  # that the client has sent
@@ -72,7 +74,9 @@ class _Line:
         try:
             kind, message = await self.next(prefix=0)
             while True:
-                if not self.is_watched(kind, message[5:]):
+                if self.proxy.swallows:
+                    pass
+                elif not self.is_watched(kind, message[5:]):
                     self.server_writer.write(message)
                 elif await self.see(kind, message):
                     return
@@ -114,7 +118,7 @@ class _Line:
     async def down(self) -> None:
         try:
             while data := await self.server_reader.read(65536):
-                if self.mute:
+                if self.mute or self.proxy.swallows:
                     self.answered.set()
                 else:
                     self.writer.write(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
@@ -12,8 +13,9 @@ from api.shapes import Name, Said, raw_content
 from messaging.content import check_content
 from messaging.errors import Conflict, UnknownUser
 from messaging.model import Message, inbox_of
-from messaging.pending import Named
+from messaging.pending import MOST, Named
 
+NAMED_MOST = 10 * MOST  # messages in one confirmation: ten answers
 CONFIRM_BODY = 4 * 1024 * 1024  # bytes: all of one answer, even where a client writes every letter as \uXXXX
 
 
@@ -54,7 +56,7 @@ class NamedMessage(msgspec.Struct, frozen=True):
 class Confirmation(msgspec.Struct, frozen=True):
     """`messages` that `user` has received."""
 
-    messages: list[NamedMessage]
+    messages: Annotated[list[NamedMessage], msgspec.Meta(max_length=NAMED_MOST)]
     user: Name
 
 

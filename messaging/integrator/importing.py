@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from messaging.integrator.news import IdNumber, IdText, OutsideId, Person, json_of, key_of
 
 MOST_NAME = 256  # characters of a user's name
+MOST_USERS = 100_000  # in one list
 
 
 class Implausible(ValueError):
@@ -45,7 +46,7 @@ class _User(msgspec.Struct, frozen=True):
 
 
 class _Users(msgspec.Struct, frozen=True):
-    users: list[_User]
+    users: Annotated[list[_User], msgspec.Meta(max_length=MOST_USERS)]
 
 
 def read_list(body: bytes, others: Collection[str]) -> list[Listed]:

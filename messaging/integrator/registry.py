@@ -47,6 +47,9 @@ class Listed(msgspec.Struct, frozen=True, rename="camel"):
     retry_ambiguous: bool = True
 
 
+Several = Annotated[list[Listed], msgspec.Meta(max_length=1000)]
+
+
 @dataclass(frozen=True, slots=True)
 class Registered:
     """A platform and what it must keep to itself, told this once."""
@@ -225,7 +228,7 @@ def read_file(path: Path) -> Sequence[Listed]:
     """A list of platforms, or an object with such a list as ``platforms``. Raises SettingsError."""
     try:
         whole = msgspec.json.decode(path.read_bytes())
-        found = msgspec.convert(whole.get("platforms") if isinstance(whole, dict) else whole, list[Listed])
+        found: list[Listed] = msgspec.convert(whole.get("platforms") if isinstance(whole, dict) else whole, Several)
     except OSError as exc:
         raise SettingsError(f"PLATFORMS_FILE: {path} can't be read: {exc.strerror}") from None
     except (msgspec.MsgspecError, RecursionError) as exc:

@@ -38,9 +38,9 @@ class KeyReader:
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
-    body = b""
+    body = bytearray()
     async for piece in response.content.iter_chunked(MOST_BYTES):
         body += piece
         if len(body) > MOST_BYTES:
             raise ValueError(f"it answers with more than {MOST_BYTES} bytes")
-    return body
+    return bytes(body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jwt
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from messaging.issuers.setting import Algorithm
 
 READ_EVERY = 30.0  # seconds between two tries at least, whatever unknown keys tokens name
+MOST_KEYS = 1000
 STALE_AFTER = 3600.0  # seconds: what an issuer withdrew is let in no longer than that
 
 _KINDS: dict[Algorithm, tuple[str, str | None]] = {
@@ -21,7 +22,9 @@ _KINDS: dict[Algorithm, tuple[str, str | None]] = {
 
 
 class _KeySet(msgspec.Struct, frozen=True):
-    keys: list[dict[str, Any]]
+    keys: Annotated[
+        list[Annotated[dict[str, Any], msgspec.Meta(max_length=100)]], msgspec.Meta(max_length=MOST_KEYS)
+    ]
 
 
 def read_keys(body: bytes, algorithm: Algorithm) -> dict[str, jwt.PyJWK]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,11 +25,14 @@ class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name_claim: str = "sub"  # which claim names the user
     prefix: str = ""  # goes before that name
     # Of one family: a key of one kind is never tried as one of another (RFC 8725, 3.1).
-    algorithms: tuple[Algorithm, ...] = ("RS256",)
+    algorithms: Annotated[tuple[Algorithm, ...], msgspec.Meta(max_length=10)] = ("RS256",)
 
     @property
     def algorithm(self) -> Algorithm:
         return self.algorithms[0]
+
+
+Several = Annotated[tuple[Issuer, ...], msgspec.Meta(max_length=100)]  # each is compared with each
 
 
 def parse_issuers(text: str) -> tuple[Issuer, ...]:
@@ -44,8 +47,8 @@ def parse_issuers(text: str) -> tuple[Issuer, ...]:
         except OSError as exc:
             raise ValueError(f"a JSON array of issuers, or the path of a file with one ({exc.strerror})") from None
     try:
-        issuers = msgspec.json.decode(text, type=tuple[Issuer, ...])
-    except msgspec.MsgspecError as exc:
+        issuers: tuple[Issuer, ...] = msgspec.json.decode(text, type=Several)
+    except (msgspec.MsgspecError, RecursionError) as exc:
         raise ValueError(f"a JSON array of issuers, or the path of a file with one; this one: {exc}") from None
     for issuer in issuers:
         _check(issuer)

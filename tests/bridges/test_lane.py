@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from typing import Any
 
 import pytest
 from lane_support import QUICK, System, publish, serving, working
@@ -248,11 +249,11 @@ async def test_what_fails_for_long_is_failing_until_it_is_up(database: str, monk
         system, failed_on, states = System(), asyncio.Event(), []
         report = node.book.report
 
-        async def noted(user_id: int, state: State, reason: str | None, attempts: int) -> None:
+        async def noted(user_id: int, state: State, *rest: Any) -> None:
             states.append(state)
             if states.count("failing") > 20:  # for longer than it took to become so
                 failed_on.set()
-            await report(user_id, state, reason, attempts)
+            await report(user_id, state, *rest)
 
         def down(parcel: Parcel) -> None:
             raise Unreachable("down")

@@ -58,7 +58,7 @@ def test_a_url_alone_serves_the_shops() -> None:
 async def test_what_is_wrong_stops_the_start_and_says_where(tmp_path: Path, text: str, complaint: str) -> None:
     settings = written(tmp_path, text)
     with pytest.raises(SettingsError, match=complaint) as failure:
-        make_bridging(settings, "", Node(settings, "", LocalBus()))
+        make_bridging(settings, Node(settings, "", LocalBus()))
     assert str(failure.value).startswith("BRIDGES_FILE: ")
 
 
@@ -66,5 +66,5 @@ async def test_what_is_wrong_stops_the_start_and_says_where(tmp_path: Path, text
 async def test_a_wrong_address_stops_the_start_and_shows_no_password(url: str) -> None:
     settings = Settings(nats_url=url)
     with pytest.raises(SettingsError, match="NATS_URL: ") as failure:
-        make_bridging(settings, "", Node(settings, "", LocalBus()))
+        make_bridging(settings, Node(settings, "", LocalBus()))
     assert "secret" not in str(failure.value)

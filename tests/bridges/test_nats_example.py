@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 
+import pytest
+
 from conftest import ROOT, needs
 
 
+@pytest.mark.limit(180)
 async def test_three_shops_in_one_command() -> None:
     needs("nats-server")
     program = await asyncio.create_subprocess_exec(

@@ -369,7 +369,7 @@ async def test_both_directions_of_one_topic_end_after_one_round(database: str) -
             server.url, outs=(NatsOut("out", "orders.*"),), ins=(NatsIn("in", "orders.>", url=alias),)
         )
         outs, inlets = nats_bridges(config, settings, node)
-        work = asyncio.create_task(Bridging(node, database, outs, inlets).run())
+        work = asyncio.create_task(Bridging(node, outs, inlets).run())
         await have_listener(client, "orders.probe")
         heard: asyncio.Queue[bytes] = asyncio.Queue()
 

@@ -93,7 +93,7 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "aio_pika", None)
     settings = Settings(rabbitmq_url=URL)
     with pytest.raises(SettingsError, match=r"pip install 'recado\[rabbitmq\]'"):
-        make_bridging(settings, "", Node(settings, "", LocalBus()))
+        make_bridging(settings, Node(settings, "", LocalBus()))
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     )
     settings = Settings(rabbitmq_url=URL, bridges_file=path)
     with pytest.raises(SettingsError, match="'a' fills its queue 'ana'"):
-        make_bridging(settings, "", Node(settings, "", LocalBus()))
+        make_bridging(settings, Node(settings, "", LocalBus()))
 
 
 def test_whose_queues_are_read_into_inboxes() -> None:

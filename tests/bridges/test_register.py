@@ -34,8 +34,8 @@ def inlet(node: Node, server: Nats, schedule: Schedule = QUICK) -> Inlet:
 
 
 @contextlib.asynccontextmanager
-async def bridged(node: Node, dsn: str, *inlets: Inlet) -> AsyncIterator[None]:
-    task = asyncio.create_task(Bridging(node, dsn, [], inlets).run())
+async def bridged(node: Node, *inlets: Inlet) -> AsyncIterator[None]:
+    task = asyncio.create_task(Bridging(node, [], inlets).run())
     try:
         yield
     finally:
@@ -82,7 +82,7 @@ async def say(server: Nats, *payloads: str) -> None:
 async def test_paused_it_takes_nothing_and_resumed_it_goes_on_where_it_was(database: str, tmp_path: Path) -> None:
     async with nats_server(tmp_path) as server, working(database) as node:
         await server.make_stream("ORDERS", "orders.>")
-        async with bridged(node, database, inlet(node, server)):
+        async with bridged(node, inlet(node, server)):
             await say(server, "1")
             await has(node, "orders.rome", "1")
             await node.bridges.pause("in", True)
@@ -104,7 +104,7 @@ async def test_paused_it_takes_nothing_and_resumed_it_goes_on_where_it_was(datab
 async def test_why_it_waits_is_told_and_who_resumes_it_makes_it_try_at_once(database: str) -> None:
     async with nats_server() as server, working(database) as node:
         await server.kill()
-        async with bridged(node, database, inlet(node, server, NEVER)):
+        async with bridged(node, inlet(node, server, NEVER)):
             report = await is_seen(node, lambda report: report.state == "waiting")
             assert report.attempts == 1 and report.reason
             await server.start()
@@ -118,7 +118,7 @@ async def test_paused_before_it_begins_it_does_not_begin(database: str) -> None:
         await node.book.register_inlet("in", "nats")
         await node.bridges.pause("in", True)
         await server.kill()
-        async with bridged(node, database, inlet(node, server)):
+        async with bridged(node, inlet(node, server)):
             report = await is_seen(node, lambda report: report.paused)
             await node.bridges.pause("in", False)
             assert report.attempts == 0
@@ -126,7 +126,7 @@ async def test_paused_before_it_begins_it_does_not_begin(database: str) -> None:
 
 
 async def test_forgotten_while_it_is_configured_it_begins_anew(database: str) -> None:
-    async with nats_server() as server, working(database) as node, bridged(node, database, inlet(node, server)):
+    async with nats_server() as server, working(database) as node, bridged(node, inlet(node, server)):
         await is_seen(node, lambda report: report.state == "up")
         await node.bridges.pause("in", True)
         await node.bridges.forget("in")
@@ -136,13 +136,13 @@ async def test_forgotten_while_it_is_configured_it_begins_anew(database: str) ->
 async def test_configured_no_more_it_says_so(database: str) -> None:
     async with working(database) as node:
         await node.book.register_inlet("in", "nats")
-        async with bridged(node, database):
+        async with bridged(node):
             report = await is_seen(node, lambda report: report.state == "waiting")
             assert "not configured" in str(report.reason)
 
 
 async def test_what_was_given_up_is_stored_as_it_was_read_once_somebody_asks(database: str) -> None:
-    async with nats_server() as server, working(database) as node, bridged(node, database, inlet(node, server)):
+    async with nats_server() as server, working(database) as node, bridged(node, inlet(node, server)):
         await is_seen(node, lambda report: report.state == "up")
         async with server.client() as client:
             await until_heard(node, client)

@@ -1,10 +1,36 @@
 """What runs of the configuration, in the process that has the turn."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
+import pytest
 from lane_support import System, publish, working
 
+from bridges.lane import Lane
 from bridges.running import Bridging, Out
+from messaging.leader import LeadershipLost, Lease
+from messaging.node import Node
+from messaging.store_bridges import DeadLetter
+from messaging.store_leases import LeaseBook, LeaseTimes
+from postgres_proxy import proxied
+
+QUICK = LeaseTimes(length=2.0, margin=1.0, renew_every=0.2, request=0.4, ask_every=0.05)
+
+
+@contextlib.asynccontextmanager
+async def bridging(node: Node, system: System) -> AsyncIterator[None]:
+    """The bridge `paper`, of the topic `news`, whenever the node is the leader."""
+    node.store.leases.times = QUICK
+    work = asyncio.ensure_future(Bridging(node, [Out("paper", "test", "news", lambda: system)], []).run())
+    try:
+        yield
+    finally:
+        work.cancel()
+        await asyncio.wait([work])
+    if not work.cancelled() and (failure := work.exception()):
+        raise failure
 
 
 async def test_a_bridge_that_is_forgotten_while_it_is_configured_begins_anew(database: str) -> None:
@@ -13,7 +39,7 @@ async def test_a_bridge_that_is_forgotten_while_it_is_configured_begins_anew(dat
         await node.store.create_topic("news", "public", await node.store.user("ana"))
         system = System()
         bridging = asyncio.ensure_future(
-            Bridging(node, database, [Out("paper", "test", "news", lambda: system)], []).run()
+            Bridging(node, [Out("paper", "test", "news", lambda: system)], []).run()
         )
         try:
             async with asyncio.timeout(20):
@@ -43,3 +69,70 @@ async def test_a_bridge_that_is_configured_no_more_says_so_and_configured_again_
         await node.book.register("left", "nats", "news")
         [report] = await node.book.reports("left")
         assert (report.state, report.reason) == ("up", None)
+
+
+# --- leaders ---------------------------------------------------------------------------------------
+
+
+async def test_bridges_of_a_node_whose_line_is_silent_are_taken_over(database: str) -> None:
+    """In order, from where they were; the silent one sends nothing more, though it has more to send."""
+    async with proxied(database) as (dsn, proxy), working(database) as whole, working(dsn) as silent:
+        first, second = System(), System()
+        await whole.actions.know("ana")
+        async with asyncio.timeout(30), bridging(silent, first):
+            while not await whole.book.reports():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await whole.store.create_topic("news", "public", await whole.store.user("ana"))
+            await publish(silent, "news", "1")
+            await first.has(1)
+            while (await whole.book.reports())[0].lag:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            proxy.swallows = True
+            async with bridging(whole, second):
+                await publish(whole, "news", "2", "3")
+                await second.has(2)
+            proxy.swallows = False
+    assert (first.contents, second.contents) == (["1"], ["2", "3"])
+
+
+async def test_a_lane_sends_nothing_when_its_lease_is_over(database: str) -> None:
+    """Whether or not anybody has cancelled it: it looks at its own clock before each send."""
+    async with working(database) as node:
+        book = LeaseBook(database, LeaseTimes(length=3600))
+        await book.open()
+        lease = Lease(book, "bridges")
+        await lease.take()
+        await node.actions.know("ana")
+        await node.store.create_topic("news", "public", await node.store.user("ana"))
+        system = System()
+        user_id = await node.book.register("paper", "test", "news")
+        lane = asyncio.ensure_future(Lane(user_id, system, node, lease=lease).run())
+        await publish(node, "news", "1")
+        await system.has(1)
+        book.times = LeaseTimes(length=3600, margin=3600)
+        await publish(node, "news", "2")
+        with pytest.raises(LeadershipLost):
+            await asyncio.wait_for(lane, 10)
+        assert system.contents == ["1"]
+        await book.close()
+
+
+async def test_what_a_leader_writes_after_its_term_changes_nothing(database: str) -> None:
+    """Neither a report, nor a pause, nor a dead letter; an operator, who leads nothing, is heard."""
+    letter = DeadLetter("paper", "news", 1, 7, "ana", "1", datetime(2026, 1, 1, tzinfo=UTC), "refused")
+    async with working(database) as node:
+        user_id = await node.book.register("paper", "test", "news")
+        late = await node.store.leases.take("bridges", "late")
+        await node.store.leases.give_back("bridges", "late")
+        term = await node.store.leases.take("bridges", "next")
+        for by, reason, paused, dead in ((late, None, False, 0), (term, "down", True, 1)):
+            await node.book.report(user_id, "waiting", "down", 3, by)
+            [report] = await node.book.reports()
+            assert report.reason == reason
+            await node.book.bury(letter, by)
+            await node.book.pause("paper", True, "down", by)
+            [report] = await node.book.reports()
+            assert (report.reason, report.paused, report.dead) == (reason, paused, dead)
+        await node.book.pause("paper", False)
+        [report] = await node.book.reports()
+        assert not report.paused

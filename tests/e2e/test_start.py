@@ -125,6 +125,18 @@ async def test_a_lock_that_somebody_holds_is_waited_for_and_sigterm_ends_the_wai
             assert b"Traceback" not in node.errors
 
 
+async def test_sigterm_while_the_database_is_being_made_ends_the_start_and_the_next_one_goes_on() -> None:
+    async with data_dir() as data:
+        async with started("recado", DATA_DIR=str(data)) as node:
+            assert node.process.stdout is not None
+            await node.process.stdout.readline()
+            assert await node.end(signal.SIGTERM) == 0
+            assert b"Traceback" not in node.errors
+        async with started("recado", DATA_DIR=str(data)) as node:
+            await node.ready()
+            assert await node.end(signal.SIGTERM) == 0
+
+
 @pytest.mark.parametrize("program", ["api", "bridges", "ws_server", "recado"])
 async def test_sigint_while_a_program_is_loaded_leaves_no_traceback(program: str) -> None:
     async with started(program, DATABASE_URL="postgresql://localhost/none") as node:
@@ -222,7 +234,11 @@ async def test_a_worker_that_stands_is_killed_and_the_door_is_not_ready_until_an
             async def turned(status: int) -> bool:
                 return await readiness() == status
 
-            await until(lambda: turned(503))
-            await node.says(f"worker {workers[0]} has given no sign of life for 10 s: killing it")
-            await until(lambda: turned(200))
-            assert await node.end(signal.SIGTERM) == 0
+            try:
+                await until(lambda: turned(503))
+                await node.says(f"worker {workers[0]} has given no sign of life for 10 s: killing it")
+                await until(lambda: turned(200))
+                assert await node.end(signal.SIGTERM) == 0
+            finally:
+                with suppress(ProcessLookupError):
+                    os.kill(int(workers[0]), signal.SIGKILL)

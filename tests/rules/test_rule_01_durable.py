@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -41,8 +42,9 @@ async def spare() -> AsyncIterator[Spare]:
 
 @pytest.mark.parametrize("name", ["fsync", "full_page_writes"])
 async def test_a_start_refuses_a_database_that_may_lose_commits(spare: Spare, name: str) -> None:
-    """It says which setting, and what to do; UNSAFE_DURABILITY=1 accepts it."""
-    dsn = await spare.database()
+    """It says which setting, and what to do, and makes nothing; UNSAFE_DURABILITY=1 accepts it."""
+    await run(spare.dsn, f"CREATE DATABASE bare_{name}")
+    dsn = urlsplit(spare.dsn)._replace(path=f"/bare_{name}").geturl()
     careless = Settings(unsafe_durability=True)
     await spare.set(name, "off")
     try:
@@ -50,6 +52,7 @@ async def test_a_start_refuses_a_database_that_may_lose_commits(spare: Spare, na
         with pytest.raises(NotDurable, match=f"(?s){name}=off.*{name}=on.*UNSAFE_DURABILITY=1"):
             await node.open()
         await node.close()
+        assert await value(dsn, "SELECT to_regnamespace('recado') IS NULL")
 
         node = Node(careless, dsn, LocalBus())
         await node.open()
@@ -87,7 +90,7 @@ async def test_what_may_be_lost_turns_synchronous_commit_off_for_itself_alone(da
         connections = set()
         for _ in range(16):
             await ana.store.move_cursors([Move(topic_id, membership.id, "", 1)])
-            await ana.store.take_turn("purge_expired", 1000, lock=1)
+            await ana.store.purge("purge_expired", 1000)
             async with ana.store.pool.connection() as connection:
                 connections.add(await connection.fetchval("SELECT current_setting('synchronous_commit')"))
         assert connections == {"on"}

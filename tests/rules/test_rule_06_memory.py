@@ -69,6 +69,7 @@ def session_of(recado: Running, user: str) -> Any:
 # --- out -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.limit(180)
 @pytest.mark.no_cover  # counting lines is most of its time
 async def test_a_member_that_reads_nothing_while_100000_messages_arrive(
     database: str, watch: Watch, record_property: Any

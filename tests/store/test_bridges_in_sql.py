@@ -1,8 +1,10 @@
-"""Bridges that register at the same time."""
+"""Bridges that come and go while others do, and while topics are made."""
 
 import asyncio
 
 import asyncpg
+
+from log_support import connected, value, waits_for_lock
 
 
 async def test_new_bridges_that_register_at_once_do_not_lock_each_other_out(database: str) -> None:
@@ -18,3 +20,15 @@ async def test_new_bridges_that_register_at_once_do_not_lock_each_other_out(data
     finally:
         for connection in connections:
             await connection.close()
+
+
+async def test_a_bridge_that_is_forgotten_while_a_topic_is_made_belongs_to_nothing(database: str) -> None:
+    async with connected(database) as one, connected(database) as two:
+        bridge = await one.fetchval("SELECT recado.register_bridge('%bridge/b', 'b', 'test', 'news.%')")
+        async with one.transaction():
+            await one.execute("SELECT recado.create_topic('news.rome', 'public', 'ana', NULL, NULL, NULL)")
+            forgotten = asyncio.create_task(two.fetchval("SELECT recado.forget_bridge('b')"))
+            await waits_for_lock(database, "recado.forget_bridge")
+        assert await forgotten == bridge
+    left = "SELECT count(*) FROM recado.memberships WHERE user_id = $1 AND role <> 'owner'"
+    assert await value(database, left, bridge) == 0

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from conftest import ROOT
 from intake_support import PUBLISH, contents, dead, taking_in, until_empty
-from log_support import connected, desk, rows, run, until, value, waits_for_lock
-from messaging.intake import Intake
-from messaging.store_intake import Posted
+from log_support import connected, desk, rows, run, value, waits_for_lock
+from messaging import intake
+from messaging.errors import Unavailable
+from messaging.intake import draft_of
+from messaging.settings import Settings
+from messaging.store_intake import IntakeStore, Posted
+from messaging.store_leases import LeaseTimes
 from postgres_proxy import proxied
 from ws_support import SECRET, receive, running
+
+QUICK = LeaseTimes(length=2.0, margin=1.0, renew_every=0.2, request=0.4, ask_every=0.05)
 
 # --- a transaction ---------------------------------------------------------------------------------
 
@@ -207,6 +215,7 @@ async def test_a_node_killed_between_taking_and_commit_loses_and_doubles_nothing
             victim.send_signal(signal.SIGKILL)
             await victim.wait()
         await transaction.rollback()
+        await run(database, "UPDATE recado.leases SET until = now()")  # as after some seconds
         async with taking_in(node):
             await until_empty(database)
         assert await contents(database, topic_id) == list(range(1, 51))
@@ -222,28 +231,195 @@ async def test_two_nodes_take_in_at_once_and_nothing_is_doubled(database: str) -
         assert await contents(database, topic_id) == list(range(200))
 
 
-async def test_a_node_that_froze_in_its_turn_is_not_waited_for(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server ends its transaction; it notices, and takes part again."""
-    thawed = asyncio.Event()
-    look = Intake._look
-
-    async def frozen(self: Intake, turn: Any) -> list[Posted]:
-        found = await look(self, turn)
-        if not thawed.is_set():
-            await thawed.wait()
-            await turn.waiting(1, 1, ())
-        return found
-
-    async with desk(database) as node, desk(database) as other:
-        topic_id = await node.topic("orders")
-        await value(database, PUBLISH, "orders", "shop", "1")
-        monkeypatch.setattr(Intake, "_look", frozen)
-        async with taking_in(node):
-            await until(lambda: value(database, "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory')"))
-            monkeypatch.setattr(Intake, "_look", look)
+async def test_a_leader_that_fell_silent_is_followed_and_nothing_is_doubled(database: str) -> None:
+    """In the middle of its transaction, before its COMMIT."""
+    async with proxied(database) as (dsn, proxy), desk(dsn) as silent, desk(database) as other:
+        for node in (silent, other):
+            node.store.leases.times = QUICK
+        topic_id = await other.topic("orders")
+        async with taking_in(silent):
+            await value(database, PUBLISH, "orders", "shop", "1")
+            await until_empty(database)
+            proxy.statement = b"COMMIT;"
+            proxy.gate.clear()
+            await value(database, PUBLISH, "orders", "shop", "2")
+            await proxy.at_gate.wait()
+            proxy.swallows = True
             async with taking_in(other):
                 await until_empty(database)
-            thawed.set()
-            await value(database, PUBLISH, "orders", "shop", "2")
+                await value(database, PUBLISH, "orders", "shop", "3")
+                await until_empty(database)
+            proxy.swallows = False
+            proxy.gate.set()
+        assert await contents(database, topic_id) == [1, 2, 3]
+
+
+async def test_what_a_leader_takes_after_its_term_is_refused(database: str) -> None:
+    async with desk(database) as node:
+        topic_id = await node.topic("orders")
+        await value(database, PUBLISH, "orders", "shop", "1")
+        store = IntakeStore(node.store.pool)
+        late = await node.store.leases.take("intake", "late")
+        await node.store.leases.give_back("intake", "late")
+        term = await node.store.leases.take("intake", "next")
+        assert late is not None and term == late + 1
+        rows_ = await store.waiting(10, 1000, (), "")
+        drafts = [draft_of(posted, Settings()) for posted in rows_]
+        with pytest.raises(Unavailable):
+            async with store.taking(rows_, late) as taking:
+                await taking.append(drafts)
+        assert await contents(database, topic_id) == []
+        async with store.taking(rows_, term) as taking:
+            await taking.append(drafts)
+        assert await contents(database, topic_id) == [1]
+
+
+async def test_of_two_that_take_the_same_rows_one_has_them(database: str) -> None:
+    """Whatever their leases say: the rows themselves decide."""
+    async with desk(database) as node:
+        topic_id = await node.topic("orders")
+        await run(database, "SELECT recado.publish('orders', 'shop', to_jsonb(g)) FROM generate_series(1, 20) AS g")
+        store = IntakeStore(node.store.pool)
+        term = await node.store.leases.take("intake", "both")
+        assert term is not None
+        rows_ = await store.waiting(100, 10000, (), "")
+        drafts = [draft_of(posted, Settings()) for posted in rows_]
+
+        async def second() -> None:
+            async with store.taking(rows_[10:], term) as taking:
+                await taking.append(drafts[10:])
+
+        async with store.taking(rows_, term) as taking:
+            waiting = asyncio.ensure_future(second())
+            await waits_for_lock(database, "recado.intake_take(")
+            await taking.append(drafts)
+        with pytest.raises(Unavailable):
+            await waiting
+        assert await contents(database, topic_id) == list(range(1, 21))
+
+
+async def test_no_transaction_is_open_while_nothing_is_there(database: str) -> None:
+    async with desk(database) as node, connected(database) as looking:
+        topic_id = await node.topic("orders")
+        async with taking_in(node):
+            await value(database, PUBLISH, "orders", "shop", "1")
             await until_empty(database)
-        assert await contents(database, topic_id) == [1, 2]
+            for _ in range(50):
+                assert not await looking.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND state = 'idle in transaction'"
+                )
+        assert await contents(database, topic_id) == [1]
+
+
+# --- many at once ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_doubles_cost_no_batch_each_and_no_line_of_the_log(
+    database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, same: bool
+) -> None:
+    """Of one (topic, sender, key), with the same content or each with another; another application hardly waits."""
+    batches = []
+    taking = IntakeStore.taking
+
+    def counted(self: IntakeStore, posted: Sequence[Posted], term: int) -> Any:
+        batches.append({each.sender for each in posted})
+        return taking(self, posted, term)
+
+    monkeypatch.setattr(IntakeStore, "taking", counted)
+    async with desk(database) as node:
+        crowded, topic_id = await node.topic("crowded"), await node.topic("orders")
+        content = "'1'::jsonb" if same else "to_jsonb(g)"
+        await run(
+            database, f"SELECT recado.publish('crowded', 'crowd', {content}, 'k') FROM generate_series(1, 3000) AS g"
+        )
+        await value(database, PUBLISH, "orders", "shop", "17")
+        async with taking_in(node):
+            await until_empty(database)
+        assert await contents(database, crowded) == [1]
+        assert await contents(database, topic_id) == [17]
+        assert len(await dead(database)) == (0 if same else 2999)
+    assert "shop" in batches[0]
+    assert len(batches) <= 5
+    assert len(caplog.records) <= 5
+
+
+async def test_a_double_shares_the_fate_of_the_first(database: str) -> None:
+    """In one batch: of a stored one, of one that is there already, of one that is dead."""
+    async with desk(database) as node, connected(database) as shop:
+        topic_id = await node.topic("orders")
+        await node.publish(topic_id, "old", key="old", sender="shop")
+        keyed = "SELECT recado.publish('orders', 'shop', $2, $1)"
+        async with shop.transaction():
+            for key, contents_ in (("new", "112"), ("old", ['"old"', "3"]), ("none", "4")):
+                for content in contents_:
+                    await shop.execute(keyed, key, content)
+        async with taking_in(node):
+            await until_empty(database)
+        assert await contents(database, topic_id) == ["old", 1, 4]
+    assert [(letter[4], "key" in letter[5]) for letter in await dead(database)] == [("2", True), ("3", True)]
+
+
+async def test_each_source_has_its_share_of_a_batch_and_a_transaction_keeps_its_order(database: str) -> None:
+    """A transaction that publishes as several senders is one source: the one it began as."""
+    async with desk(database) as node, connected(database) as shop:
+        await node.topic("orders")
+        async with shop.transaction():
+            for sender in ("crowd", "crowd", "crowd", "crowd", "late"):
+                await shop.execute(PUBLISH, "orders", sender, "1")
+        async with shop.transaction():
+            with contextlib.suppress(ZeroDivisionError):
+                async with shop.transaction():
+                    await shop.execute(PUBLISH, "orders", "undone", "1")
+                    raise ZeroDivisionError
+            await shop.execute(PUBLISH, "orders", "bank", "1")
+        await shop.execute(PUBLISH, "orders", "late", "1")
+        store = IntakeStore(node.store.pool)
+        found = {most: await store.waiting(most, 1000, (), "") for most in (1, 4, 6, 12)}
+        sources = {most: [(each.source, each.sender) for each in batch] for most, batch in found.items()}
+    assert sources == {
+        1: [("bank", "bank")],
+        4: [("crowd", "crowd"), ("bank", "bank"), ("late", "late")],
+        6: [("crowd", "crowd")] * 2 + [("bank", "bank"), ("late", "late")],
+        12: [("crowd", "crowd")] * 4 + [("bank", "bank"), ("late", "late")],
+    }
+    assert all(batch == sorted(batch, key=lambda each: each.id) for batch in found.values())
+
+
+async def test_more_sources_than_a_batch_has_rows_take_turns(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "BATCH", 3)
+    async with desk(database) as node:
+        topic_id = await node.topic("orders")
+        await run(
+            database,
+            "SELECT recado.publish('orders', 'crowd', '0'::jsonb) FROM generate_series(1, 30)",
+        )
+        for sender in ("a", "b", "c", "d", "x", "y", "z"):
+            await value(database, PUBLISH, "orders", sender, "1")
+        async with taking_in(node):
+            await until_empty(database)
+        found = await contents(database, topic_id)
+    assert (len(found), sum(found)) == (37, 7)
+    assert found.index(0) < 5 and sum(found[:20]) == 7, "nobody waits for the crowd, nor the crowd for them"
+
+
+@pytest.mark.parametrize("analyzed", ["empty", "of one source"])
+async def test_a_look_costs_what_it_finds_whatever_is_known_of_the_table(database: str, analyzed: str) -> None:
+    """Not what lies behind: neither by a scan of the table, nor along the rows of another source."""
+    flood = "SELECT recado.publish('orders', 'flood', '1'::jsonb) FROM generate_series(1, 5000)"
+    async with desk(database) as node, connected(database) as looking:
+        await node.topic("orders")
+        await run(database, "ANALYZE recado.intake" if analyzed == "empty" else f"{flood}; ANALYZE recado.intake")
+        await run(database, flood)
+        await value(database, PUBLISH, "orders", "shop", "1")
+        async with looking.transaction():
+            batch = await looking.fetch("SELECT * FROM recado.intake_waiting(100, 1000000, '{}', '')")
+            read = await looking.fetchrow(
+                "SELECT seq_tup_read, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'intake'"
+            )
+    assert [row["source"] for row in batch] == ["flood"] * 50 + ["shop"]
+    assert read["seq_tup_read"] == 0
+    assert read["idx_tup_fetch"] <= 60

@@ -279,6 +279,24 @@ async def test_a_device_unseen_for_thirty_days_gives_its_place_away(database: st
         assert {name for (name,) in await rows(database, "SELECT name FROM recado.devices")} == devices
 
 
+async def test_a_device_that_comes_back_at_that_moment_keeps_its_place(database: str) -> None:
+    """Its place was about to be given away: it has been seen since, so the new one is refused."""
+    see = "SELECT recado.see_device($1, $2, 16, '30 days')"
+    async with desk(database) as ana, connected(database) as one, connected(database) as two:
+        topic_id = await ana.topic("noticias", "ana", "omar")
+        omar = await user_id(ana, "omar")
+        for n in range(MAX_DEVICES):
+            await ana.store.see_device(omar, f"d{n}")
+        await run(database, "UPDATE recado.devices SET seen_at = now() - interval '31 days' WHERE name = 'd3'")
+        async with one.transaction():
+            assert await one.fetchval(see, omar, "d3")
+            new = asyncio.create_task(two.fetchval(see, omar, "new"))
+            await waits_for_lock(database, "recado.see_device")
+        assert await new is False
+        assert {device for _, device in await cursors(database, topic_id)} == {f"d{n}" for n in range(MAX_DEVICES)}
+        assert await value(database, "SELECT count(*) FROM recado.devices") == MAX_DEVICES
+
+
 @pytest.mark.parametrize("first", ["join", "device"])
 @pytest.mark.parametrize("second", ["join", "device", "leave", "delete"])
 async def test_devices_and_memberships_meet(database: str, first: str, second: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from log_support import Desk, connected, desk, draft, rows, run, told, until, value
 from messaging import housekeeping
 from messaging.cursors import Cursors
-from messaging.housekeeping import Housekeeping
+from messaging.housekeeping import TURN, Housekeeping
 from messaging.model import Topic
 from messaging.settings import Settings
 from messaging.store import Move, Store
@@ -134,6 +134,7 @@ async def test_other_topics_keep_what_all_have_seen(database: str) -> None:
         membership = await ana.membership("ana", topic_id)
         keep = keeper(ana)
         keep.seen(await ana.store.move_cursors([Move(topic_id, membership.id, "", 1)]))
+        await keep.purge_seen()
         await keep.round()
         assert await seqs(database, topic_id) == [1]
 
@@ -150,32 +151,14 @@ async def test_a_flush_hints_at_what_may_go(database: str, monkeypatch: pytest.M
             patch.setattr(Store, "topics_slice", no_topics)
             await walking.round()
             assert await seqs(database, topic.id) == [1, 2, 3, 4, 5]
-            await hinted.round()
+            await hinted.purge_seen()
             assert await seqs(database, topic.id) == [3, 4, 5]
         await ana.store.move_cursors([Move(topic.id, id_, "", 4)])
         await walking.round()
         assert await seqs(database, topic.id) == [5]
 
 
-async def test_a_hint_waits_while_another_node_has_the_turn(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Store, "topics_slice", no_topics)
-    async with desk(database) as ana, connected(database) as other:
-        topic, id_ = await inbox_of(ana, "omar", "")
-        hinted = keeper(ana)
-        cursors = Cursors(ana.store, hinted.seen)
-        cursors.move(topic.id, id_, "", 5)
-        await cursors.flush()
-        async with other.transaction():
-            await other.execute("SELECT pg_advisory_xact_lock($1)", housekeeping._LOCK)
-            await hinted.round()
-            assert await seqs(database, topic.id) == [1, 2, 3, 4, 5]
-        await hinted.round()
-        assert await seqs(database, topic.id) == []
-
-
-async def no_topics(self: Store, after: int, limit: int, retention: int) -> list[Any]:
+async def no_topics(self: Store, after: int, limit: int) -> list[Any]:
     return []
 
 
@@ -238,19 +221,43 @@ async def prepare(node: Desk, dsn: str, topic_id: int, what: str) -> None:
             await run(dsn, "UPDATE recado.keys SET used_at = now() - interval '25 hours'")
 
 
-async def test_one_node_at_a_time_keeps_house(database: str) -> None:
-    """Who has not the turn leaves it, and waits for nobody."""
-    async with desk(database) as ana, connected(database) as other:
+async def test_one_node_at_a_time_keeps_house_and_each_purges_what_it_moved(database: str) -> None:
+    async with desk(database) as ana:
         topic_id = await ana.topic("noticias")
+        inbox, id_ = await inbox_of(ana, "omar", "")
         await ana.publish_all([draft(topic_id, "a", ttl=60)])
-        await run(database, "UPDATE recado.messages SET expires_at = now() - interval '1 second'")
-        async with other.transaction():
-            await other.execute("SELECT pg_advisory_xact_lock($1)", housekeeping._LOCK)
-            async with asyncio.timeout(5):
-                await keeper(ana).round()
+        await run(database, "UPDATE recado.messages SET expires_at = now() - interval '1 second' WHERE sender = 'ana'")
+        await ana.store.leases.take(TURN, "another node")
+        keep = keeper(ana)
+        work = asyncio.create_task(keep.run())
+        try:
+            keep.seen(await ana.store.move_cursors([Move(inbox.id, id_, "", 5)]))
+            await until(lambda: purged(database, inbox.id))
             assert await seqs(database, topic_id) == [1]
-        await keeper(ana).round()
-        assert await seqs(database, topic_id) == []
+            await ana.store.leases.give_back(TURN, "another node")
+            await until(lambda: purged(database, topic_id))
+        finally:
+            work.cancel()
+            await asyncio.wait([work])
+
+
+async def test_a_retention_that_was_raised_counts_at_once(database: str) -> None:
+    """The walk has read the topic already: what it deletes is decided when it deletes."""
+    async with desk(database) as ana:
+        topic_id = await ana.topic("noticias", retention=60)
+        await ana.publish(topic_id, "a")
+        await aged(database, topic_id, 1, 3600)
+        keep = keeper(ana)
+        slice_ = ana.store.topics_slice
+
+        async def overtaken(after: int, limit: int) -> Any:
+            found = await slice_(after, limit)
+            await ana.store.change_topic(topic_id, "public", DAY, None)
+            return found
+
+        ana.store.topics_slice = overtaken  # type: ignore[method-assign]
+        await keep.round()
+        assert await seqs(database, topic_id) == [1]
 
 
 async def test_it_goes_on_when_the_database_comes_back(database: str) -> None:
@@ -303,7 +310,7 @@ async def test_a_deleted_topic_stays_until_nothing_is_left(database: str, left: 
         await ana.publish(topic_id, "a", key="a")
         await ana.store.delete_topic(topic_id)
         await run(database, f"DELETE FROM recado.{'keys' if left == 'messages' else 'messages'}")
-        assert await ana.store.take_turn("purge_topic", topic_id, lock=1) == 0
+        assert await ana.store.purge("purge_topic", topic_id) == 0
         assert await ana.store.deleted_topics(10) == [topic_id]
         await keeper(ana).round()
         assert await rows(database, f"SELECT FROM recado.{left}") == []

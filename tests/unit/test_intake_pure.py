@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from messaging import intake
-from messaging.intake import draft_of, sort_out, up_to_double
+from messaging.intake import draft_of, sort_out
 from messaging.settings import Settings
 from messaging.store_intake import Posted
 
@@ -17,15 +17,9 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def posted(number: int, **changes: Any) -> Posted:
     given: dict[str, Any] = {
         "id": number, "topic_id": 1, "topic": "orders", "sender": "shop", "content": str(number), "key": None,
-        "ttl": None, "published_at": NOW, "kind": "public", "lifetime": None,
+        "ttl": None, "published_at": NOW, "source": "shop", "kind": "public", "lifetime": None,
     }  # fmt: skip
     return Posted(**(given | changes))
-
-
-def test_a_batch_ends_before_a_key_that_it_has() -> None:
-    one, other, same = posted(1, key="a"), posted(2, key="a", sender="ana"), posted(4, key="a")
-    assert up_to_double([one, other, posted(3), same, posted(5)]) == [one, other, posted(3)]
-    assert up_to_double([one, other]) == [one, other]
 
 
 def test_a_lifetime_is_the_messages_own_or_its_topics_or_the_inboxes() -> None:
@@ -42,7 +36,7 @@ def test_a_lifetime_is_the_messages_own_or_its_topics_or_the_inboxes() -> None:
 def test_the_bad_are_sorted_out_and_the_good_keep_their_order() -> None:
     batch = [posted(1), posted(2, kind=None), posted(3, content="x" * 2000), posted(4)]
     found = sort_out(batch, Settings(max_frame=1024))
-    assert [each.id for each, _ in found.good] == [1, 4]
+    assert [each.posted.id for each in found.good] == [1, 4]
     assert [each.id for each, _ in found.dead] == [2, 3]
-    assert json.loads(found.good[1][1].content) == 4
+    assert json.loads(found.good[1].draft.content) == 4
     assert intake.BATCH == 1000

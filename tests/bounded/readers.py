@@ -1,0 +1,319 @@
+"""Every reader of outside bytes, but for routes and frames, which are asked at their doors (test_doors.py).
+
+SITES says of every place in the house where bytes become values, or a pattern runs, by which of them it is proved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jwt
+import msgspec
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.streams import StreamReader
+from cryptography.hazmat.primitives.asymmetric import ec
+from inputs import TEXTS, Make, colliding, documents
+
+from api.endpoint import read
+from bridges.answers import Answer, check_success, judge
+from bridges.config import checked, decode
+from bridges.nats_line import Names
+from bridges.nats_out import Ack
+from bridges.nats_subjects import check_filter, subject_of
+from bridges.outlet import Gone, Undeliverable, Unreachable
+from bridges.rabbitmq_form import Delivery, is_queue_name, read_content, read_offer
+from bridges.webhook import _as_header
+from messaging.buses.wire import Inbox
+from messaging.content import check_content
+from messaging.errors import RecadoError
+from messaging.integrator.importing import Implausible, compare, read_list
+from messaging.integrator.registry import read_file
+from messaging.issuers.keys import read_keys
+from messaging.issuers.setting import parse_issuers
+from messaging.model import is_name, may_be_topic
+from messaging.news import is_news
+from messaging.patterns import is_pattern, matches
+from messaging.pending import Named, names_of
+from messaging.settings import Settings, SettingsError
+from messaging.tokens import Tokens
+from recado.client.keeping import _message
+from recado.client.line import retry_after
+from recado.client.received import history_of, thing_of, topics_of
+from recado.terminal.access import Mistake, user_of
+from recado.terminal.paint import frame_of, safe
+from recado.terminal.rest import _decoded
+
+KIB = 1024
+SECRET = "a-secret-that-is-only-for-these-tests-32+"
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+WHEN = "2030-01-01T00:00:00Z"
+KEY = jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key(), True) | {"kid": "1"}
+ISSUERS = [{"issuer": "i", "audience": "a", "jwks_url": "https://x.example/"}]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """``most``: bytes that its door lets in. What it reads: documents like ``example``, or where there is none, texts.
+
+    ``refusals``: how it may say no.
+    """
+
+    name: str
+    read: Callable[[bytes], object]
+    example: Any = None
+    more: tuple[str, ...] = ()
+    most: int = 64 * KIB
+    refusals: tuple[type[Exception], ...] = ()
+    inputs: Callable[[], Iterator[tuple[str, Make]]] | None = field(default=None)
+
+    def made(self) -> Iterator[tuple[str, Make]]:
+        if self.inputs is not None:
+            yield from self.inputs()
+        elif self.example is not None:
+            yield from documents(self.example, self.more)
+        else:
+            yield from ((name, lambda size, text=text: text(size).encode()) for name, text in TEXTS.items())
+
+    def refusing(self, given: bytes) -> None:
+        """Read it, or refuse it; any other exception is a defect."""
+        try:
+            self.read(given)
+        except self.refusals:
+            return
+
+
+def _text(given: bytes) -> str:
+    return given.decode(errors="surrogateescape")
+
+
+def _in_file(read: Callable[[Path], object]) -> Callable[[bytes], object]:
+    path = Path(tempfile.mkdtemp(prefix="recado-bounded-")) / "file"
+
+    def reader(given: bytes) -> object:
+        path.write_bytes(given)
+        return read(path)
+
+    return reader
+
+
+def _verified(given: bytes) -> object:
+    return asyncio.run(Tokens(SECRET).verify(_text(given)))
+
+
+def _of_another(given: bytes) -> object:
+    return asyncio.run(Tokens(SECRET, parse_issuers(json.dumps(ISSUERS))).verify(_text(given)))
+
+
+def _tokens() -> Iterator[tuple[str, Make]]:
+    """Whose parts are dear, signed or not."""
+    whole = jwt.PyJWS()
+    example = {
+        "sub": "ana", "exp": time.time() + 3600, "payload": {"topics": {"read": ["a*b"]}}, "iss": "i", "aud": ["x"],
+    }  # fmt: skip
+    for name, make in documents(example, ("iat", "nbf", "jti", "username")):
+        yield name, lambda size, make=make: whole.encode(make(size * 3 // 4), SECRET, "HS256").encode()
+    for name, text in TEXTS.items():
+        yield name, lambda size, text=text: text(size).encode()
+        yield f"parts: {name}", lambda size, text=text: b"e30." + text(size // 2).encode() + b"." + b"." * (size // 2)
+
+
+def _in_pieces(given: bytes) -> object:
+    """A body that comes byte by byte, as slowly as it is read."""
+
+    async def read_all() -> bytes:
+        loop = asyncio.get_running_loop()
+        protocol = BaseProtocol(loop)
+        protocol.connection_made(asyncio.Transport())
+        stream = StreamReader(protocol, 64 * KIB, loop=loop)
+        request: Any = SimpleNamespace(content=stream, content_length=None)
+        reading = asyncio.create_task(read(request, len(given)))
+        for byte in given:
+            stream.feed_data(bytes([byte]))
+            await asyncio.sleep(0)
+        stream.feed_eof()
+        return await reading
+
+    return asyncio.run(read_all())
+
+
+def _toml() -> Iterator[tuple[str, Make]]:
+    entry = b'[[nats.out]]\nname = "b%d"\ntopics = "a*"\n'
+    yield "many bridges", lambda size: b"".join(entry % number for number in range(size // 45))
+    yield "one name", lambda size: (entry % 1) * (size // 40)
+    yield "a long text", lambda size: b'[[nats.out]]\nname = "b"\ntopics = "' + b"*a" * (size // 2) + b'"\n'
+    yield "a long subject", lambda size: b'[[nats.in]]\nname = "b"\nsubject = "' + b"a." * (size // 2) + b'"\n'
+    yield "deep", lambda size: b"a = " + b"[" * size + b"\n"
+
+
+def _colliding(size: int) -> bytes:
+    return " ".join(map(str, colliding(size // 22))).encode()
+
+
+def _frames(data: bytes) -> object:
+    thing = thing_of(json.loads(data))
+    return thing and frame_of(thing)
+
+
+_HTTP = 8190  # a line of a header
+_REFUSED = (RecadoError, SettingsError, Mistake)
+_BROKEN = (SettingsError, KeyError, TypeError, ValueError, RecursionError)  # of a client: its own server is not hostile
+_MESSAGE = {
+    "action": "message", "topic_name": "t", "content": {"a": [1]}, "user_source": "ana", "seq": 1, "sent_at": WHEN,
+}  # fmt: skip
+
+NAMES: list[Callable[[str], object]] = [
+    is_name, may_be_topic, is_pattern, is_queue_name, is_news,
+]  # fmt: skip
+
+READERS = [
+    Reader("bodies in pieces", _in_pieces, most=16 * KIB, inputs=lambda: iter([("pieces", lambda size: b" " * size)])),
+    Reader("content", lambda data: check_content(data, 64 * KIB), {"a": [{"b": 1}]}, refusals=_REFUSED),
+    Reader(
+        "contents that are confirmed", lambda data: names_of(Named("t", text) for text in _text(data).split()),
+        inputs=lambda: iter([("numbers of one hash", _colliding)]),
+    ),
+    Reader("names", lambda data: [f(_text(data)) for f in NAMES]),
+    Reader("patterns", lambda data: matches(_text(data)[:128], _text(data))),
+    Reader("own tokens", _verified, most=4096, refusals=_REFUSED, inputs=_tokens),
+    Reader("others' tokens", _of_another, most=4096, refusals=_REFUSED, inputs=_tokens),
+    Reader("key sets", lambda data: read_keys(data, "ES256"), {"keys": [KEY]}, ("x",), refusals=(ValueError,)),
+    Reader("JWT_ISSUERS", lambda data: parse_issuers("[" + _text(data)[1:]), ISSUERS, refusals=(ValueError,)),
+    Reader(
+        "PLATFORMS_FILE", _in_file(read_file), [{"name": "One", "token": "1", "endpoint": "https://x.example/"}],
+        most=256 * KIB, refusals=_REFUSED,
+    ),
+    Reader(
+        "BRIDGES_FILE", _in_file(lambda path: checked(decode(path), Settings(nats_url="nats://x"))),
+        most=768 * KIB, refusals=_REFUSED, inputs=_toml,
+    ),
+    Reader(
+        "settings",
+        lambda data: [
+            _refusing(Settings.from_environ, {name: _text(data)}) for name in ("BUS_URL", "RETENTION", "RATE_LIMIT")
+        ],
+    ),
+    Reader(
+        "a platform's list", lambda data: compare({}, {}, read_list(data, ["Other"])),
+        {"users": [{"id": 1, "name": "Ana", "platform": "Other"}]}, most=1024 * KIB, refusals=(Implausible,),
+    ),
+    Reader(
+        "a platform's answer", lambda data: judge(Answer(503, {"Retry-After": _text(data[:_HTTP])}, data), NOW),
+        most=20_000, refusals=(Unreachable, Undeliverable, Gone),
+    ),
+    Reader(
+        "a platform's status", lambda data: check_success(Answer(200, {}, data)), {"status": "ok"},
+        most=20_000, refusals=(Undeliverable,),
+    ),
+    Reader("webhook ids", lambda data: _as_header(data.decode(errors="replace")[:128])),
+    Reader(
+        "AMQP, any JSON", lambda data: read_content(Delivery("q", data, repr(data[:255])), "rabbitmq", 64 * KIB),
+        {"a": [1]}, refusals=_REFUSED,
+    ),
+    Reader(
+        "AMQP, offers", lambda data: read_offer(Delivery("q", data), 64 * KIB),
+        {"sender": "ana", "body": "b", "send_time": "1.5", "ttl": 5}, refusals=_REFUSED,
+    ),
+    Reader(
+        "JetStream's answers", lambda data: [_typed(data, kind) for kind in (Ack, Names)],
+        {"stream": "s", "seq": 1, "error": {"err_code": 1, "description": "d"}, "streams": ["a"]},
+    ),
+    Reader("filters", lambda data: _refusing(check_filter, _text(data))),
+    Reader("subjects", lambda data: _refusing(lambda text: subject_of(text, "t"), _text(data))),
+    Reader(
+        "bus parcels", lambda data: Inbox("me").open(data),
+        ["you", 1, [["a", 1, 1, 1, [[1, "ana", "1", WHEN]]]]], most=1024 * KIB,
+    ),
+    Reader("frames, of a client", _frames, _MESSAGE, refusals=_BROKEN),
+    Reader(
+        "histories and topics, of a client",
+        lambda data: [_refusing(f, json.loads(data)) for f in (history_of, topics_of)],
+        {"topic_name": "t", "messages": [_MESSAGE], "more": True, "topics": [{"topic_name": "t"}]}, refusals=_BROKEN,
+    ),
+    Reader("refusals, of a client", lambda data: [_message(data), _decoded(data)], {"message": "m"}, refusals=_BROKEN),
+    Reader("Retry-After, of a client", lambda data: retry_after({"Retry-After": _text(data)}), most=_HTTP),
+    Reader("texts, of a terminal", lambda data: safe(data.decode(errors="replace"))),
+    Reader("tokens, of a terminal", lambda data: user_of(_text(data)), most=4096, refusals=_REFUSED, inputs=_tokens),
+]  # fmt: skip
+
+OURS = "what Recado itself wrote, or an operator types"
+# (module, what stands at its top): where a door reads it, a reader above, or OURS.
+SITES = {
+    ("api.endpoint", "Endpoint"): "routes",
+    ("api.endpoint", "convert"): "routes",
+    ("api.lax", ""): "routes",
+    ("api.lax", "_loaded"): "routes",
+    ("api.openapi", "_Operation"): OURS,
+    ("api.routes.about", ""): "routes",
+    ("api.routes.ezout", "read_letter"): "routes",
+    ("api.routes.integrator", "event_of"): OURS,
+    ("api.routes.tokens", "issue"): "routes",
+    ("bridges.answers", "check_success"): "a platform's status",
+    ("bridges.answers", "retry_after"): "a platform's answer",
+    ("bridges.config", "decode"): "BRIDGES_FILE",
+    ("bridges.nats_line", "streams_of"): "JetStream's answers",
+    ("bridges.nats_out", "NatsOutlet"): "JetStream's answers",
+    ("bridges.nats_subjects", ""): "subjects",
+    ("bridges.rabbitmq_form", ""): "names",
+    ("bridges.rabbitmq_form", "offer"): OURS,
+    ("bridges.rabbitmq_form", "read_offer"): "AMQP, offers",
+    ("bridges.rabbitmq_line", "connect"): OURS,
+    ("bridges.webhook", "_as_header"): "webhook ids",
+    ("bridges.webhook", "read_news"): OURS,
+    ("messaging.buses.wire", ""): "bus parcels",
+    ("messaging.content", ""): "content",
+    ("messaging.integrator.accepting", "Integrator"): OURS,
+    ("messaging.integrator.accepting", "_text"): OURS,
+    ("messaging.integrator.importing", "read_list"): "a platform's list",
+    ("messaging.integrator.registry", "read_file"): "PLATFORMS_FILE",
+    ("messaging.integrator.rooms", ""): OURS,
+    ("messaging.issuers.keys", "_key"): "key sets",
+    ("messaging.issuers.keys", "read_keys"): "key sets",
+    ("messaging.issuers.setting", "parse_issuers"): "JWT_ISSUERS",
+    ("messaging.issuers.verifying", "_peek"): "others' tokens",
+    ("messaging.model", ""): "names",
+    ("messaging.news", ""): "names",
+    ("messaging.patterns", ""): "names",
+    ("messaging.pending", ""): "contents that are confirmed",
+    ("messaging.queries", ""): OURS,
+    ("messaging.replay", "read_replay"): OURS,
+    ("messaging.settings", "_bus"): "settings",
+    ("messaging.settings", "_rate"): "settings",
+    ("messaging.settings", "_seconds"): "settings",
+    ("messaging.store", "Store"): OURS,
+    ("messaging.tickets", "Tickets"): OURS,
+    ("messaging.tokens", "Tokens"): "own tokens",
+    ("recado.client.keeping", "Keeper"): "frames, of a client",
+    ("recado.client.keeping", "_message"): "refusals, of a client",
+    ("recado.terminal.access", "user_of"): "tokens, of a terminal",
+    ("recado.terminal.export", "History"): OURS,
+    ("recado.terminal.export", "last_seq_of"): OURS,
+    ("recado.terminal.facts", "enter"): OURS,
+    ("recado.terminal.paint", ""): "texts, of a terminal",
+    ("recado.terminal.publish", "content_of"): OURS,
+    ("recado.terminal.rest", "_decoded"): "refusals, of a client",
+    ("ws_server.handshake", "wishes"): "handshakes",
+    ("ws_server.protocol", ""): "frames",
+}
+
+
+def _typed(data: bytes, kind: type) -> object:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+def _refusing(read: Callable[[Any], object], given: Any) -> object:
+    try:
+        return read(given)
+    except _BROKEN:
+        return None
