@@ -7,7 +7,7 @@ PY     := .venv/bin/python
 JOBS   ?= 4
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input -q
 
-.PHONY: help run test check bench ezout faults asyncapi sql-version pins clean
+.PHONY: help run test check bench hostile ezout faults asyncapi sql-version pins clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -32,6 +32,9 @@ faults: .venv/.dev ## the longer tests: crashes, dead buses, cut lines
 
 bench: .venv/.run ## measure throughput and latency on this machine
 	@exec $(PY) -m bench
+
+hostile: .venv/.dev ## attack a real Recado, and measure what others feel of it (root; ONLY=A9 for one row)
+	@exec env PYTHONPATH=.:tests:tests/e2e:tests/bridges $(PY) -m hostile $(ONLY)
 
 ezout: .venv/.dev ## the shops' example: customers check out, NATS and a member watch
 	@exec $(PY) examples/ezout

@@ -8,17 +8,14 @@ if __name__ == "__main__":  # Python's own way to end in the middle of an import
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import asyncio
-import logging
 
 from api.app import make_app
-from api.serving import serve
+from api.serving import leave, serve
 from messaging.buses.choose import make_bus
 from messaging.node import Node
 from messaging.process import Stop, run_process
 from messaging.settings import Settings
 from messaging.tokens import Tokens
-
-log = logging.getLogger(__name__)
 
 
 async def work(settings: Settings, stop: Stop) -> None:
@@ -46,9 +43,8 @@ async def _serve_until(stop: Stop, node: Node, settings: Settings) -> None:
         try:
             await stop.wait()
         finally:
-            await runner.cleanup()
-        if not await node.settle():
-            log.warning("stopped before everything in flight was stored; its senders have had no answer")
+            await leave(runner, settings.stop_seconds / 2)
+        stop.settle(await node.settle())
         work.cancel()
 
 

@@ -8,15 +8,12 @@ if __name__ == "__main__":  # Python's own way to end in the middle of an import
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import asyncio
-import logging
 
 from bridges.choose import make_bridging
 from messaging.buses.choose import make_bus
 from messaging.node import Node
 from messaging.process import Stop, run_process
 from messaging.settings import Settings
-
-log = logging.getLogger(__name__)
 
 
 async def work(settings: Settings, stop: Stop) -> None:
@@ -35,9 +32,8 @@ async def work(settings: Settings, stop: Stop) -> None:
             stop.ready()
             await stop.wait()
             lanes.cancel()
-            await asyncio.wait([lanes])
-            if not await node.settle():
-                log.warning("stopped before everything in flight was stored; it is sent again")
+            await asyncio.wait([lanes], timeout=settings.stop_seconds / 2)
+            stop.settle(await node.settle())
             domain.cancel()
     finally:
         await node.close()

@@ -21,15 +21,16 @@ from datetime import UTC, datetime
 from bridges.outlet import Gone, Outlet, Parcel, Undeliverable, Unreachable, original
 from messaging.cursors import Cursors
 from messaging.errors import UnknownTopic
+from messaging.health import Health
 from messaging.leader import Lease
 from messaging.metrics import Metrics
 from messaging.model import Entry, Gap, Membership, Message, Page
 from messaging.node import Node
 from messaging.replay import read_replay
 from messaging.retrying import retrying
-from messaging.schedule import FAILING_AFTER, Pace, Schedule
+from messaging.schedule import Pace, Schedule
 from messaging.store import Store
-from messaging.store_bridges import BridgeBook, DeadLetter, Standing, State
+from messaging.store_bridges import BridgeBook, DeadLetter, Standing
 from messaging.watch import Ear, Watch
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Lane:
         self._pace = pace or Pace()
         self._keep_for = keep_for
         self._berths: dict[int, Berth] = {}
-        self._standing: Standing | None = None
+        self._health = Health(user_id, node.book, node.metrics, lease)
         self._tries = 0  # in vain, with the message at hand
         self._unflushed = 0
         self._look_at = 0.0  # not before, by the steady clock
@@ -90,12 +91,12 @@ class Lane:
         return f"bridge {self._name}"
 
     @property
-    def _name(self) -> str:
-        return self._standing.name if self._standing else str(self._user_id)
+    def _standing(self) -> Standing | None:
+        return self._health.standing
 
     @property
-    def _term(self) -> int | None:
-        return None if self._lease is None else self._lease.term
+    def _name(self) -> str:
+        return self._standing.name if self._standing else str(self._user_id)
 
     async def _serve(self, ear: Ear) -> None:
         """Returns once the bridge is forgotten."""
@@ -116,7 +117,8 @@ class Lane:
 
     async def _look(self, ear: Ear) -> None:
         """Read anew what the bridge is and, where that has changed, belongs to; soon, where that was read just now."""
-        self._standing, began = await self._book.standing(self._user_id), time.monotonic()
+        await self._health.look()
+        began = time.monotonic()
         if self._standing is None or self._standing.version == ear.version or began < self._look_at:
             return
         await self._moor_all(ear)
@@ -181,7 +183,7 @@ class Lane:
                 continue
             except Gone as exc:
                 reason = str(exc) or "the other system wants no more"
-                await self._book.pause(self._name, True, reason, self._term)
+                await self._book.pause(self._name, True, reason, self._health.term)
                 await self._look(ear)
                 continue
             except Undeliverable as exc:
@@ -209,32 +211,18 @@ class Lane:
 
     async def _stand_still(self, ear: Ear, exc: Unreachable) -> None:
         """Wait for the next try: for its time, or for somebody who asks for one."""
-        assert self._standing is not None
         self._tries += 1
-        self._metrics.bridge_failures.labels(self._name).inc()
-        attempts, state = self._standing.attempts + 1, self._state()
-        if attempts == 1 or state != self._standing.state:
-            level = logging.ERROR if state == "failing" else logging.WARNING
-            log.log(level, "bridge %s is %s: %s", self._name, state, exc)
         await self._flush()
-        await self._book.report(self._user_id, state, str(exc), attempts, self._term)
+        attempts = await self._health.failed(str(exc))
         await ear.wait_for_poke(self._schedule.pause(attempts, random.random(), exc.retry_after))
         await self._look(ear)
-
-    def _state(self) -> State:
-        """What a bridge is that has just failed once more."""
-        assert self._standing is not None
-        if self._standing.state != "waiting":
-            return "waiting" if self._standing.state == "up" else "failing"  # until it is up again
-        failed_for = (datetime.now(UTC) - self._standing.since).total_seconds()
-        return "failing" if failed_for > FAILING_AFTER else "waiting"
 
     async def _bury(self, berth: Berth, entry: Entry, reason: str) -> None:
         """Only what is in the store as a dead letter is left behind."""
         topic = berth.membership.topic
         log.error("bridge %s gives up a message of %s: %s", self._name, topic.name, reason)
         self._metrics.bridge_buried.labels(self._name).inc()
-        await self._book.bury(_letter(self._name, berth.membership, entry, reason), self._term)
+        await self._book.bury(_letter(self._name, berth.membership, entry, reason), self._health.term)
 
     async def _settle(self, berth: Berth, entry: Entry) -> None:
         """The cursor moves, after the other system has confirmed, or after the burial."""
@@ -245,10 +233,7 @@ class Lane:
         self._unflushed += 1
         if self._unflushed >= WINDOW:
             await self._flush()
-        if self._standing is not None and self._standing.state != "up":
-            log.warning("bridge %s is up again", self._name)
-            await self._book.report(self._user_id, "up", None, 0, self._term)
-            self._standing = await self._book.standing(self._user_id)
+        await self._health.succeeded()
 
     async def _flush(self) -> None:
         if self._unflushed:

@@ -63,7 +63,7 @@ class Bridging:
             for out in self._outs:
                 tasks.create_task(self._serve(out, lease), name=f"bridge {out.name}")
             for inlet in self._inlets:
-                tasks.create_task(inlet.run(), name=str(inlet))
+                tasks.create_task(inlet.run(lease), name=str(inlet))
             if self._platforms is not None:
                 tasks.create_task(self._platforms.run(lease), name="platforms")
             tasks.create_task(self._measure(), name="bridges' figures")

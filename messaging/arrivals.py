@@ -13,6 +13,7 @@ import msgspec
 
 from messaging.auto_topics import aim_at_made
 from messaging.errors import BadRequest, Conflict, RecadoError, Unavailable
+from messaging.leader import Lease
 from messaging.node import Node
 from messaging.permissions import Aim
 from messaging.settings import Settings
@@ -78,12 +79,15 @@ class Storing:
         self._tries = tries
         self._node = node
         self._settings = settings
+        self.lease: Lease | None = None
 
     async def store(self, topic: str, batch: Sequence[Arrival]) -> dict[Arrival, None]:
         """Submit all, then await what became of each. Those that are to be tried again, in order.
 
         The appender keeps the order of what one origin submits: what is behind one that is `Unavailable` is so too.
         """
+        if self.lease is not None:
+            self.lease.check()
         aim: Aim | None = None
         outcomes: list[tuple[Arrival, RecadoError | Outcome | None]] = []
         for place, arrival in enumerate(batch):
@@ -145,7 +149,7 @@ class Storing:
         letter = DeadLetter(
             self._inlet, topic, 0, arrival.number(), read.sender, read.content, None, legible(reason), came_by, read.ttl
         )
-        await self._node.book.bury(letter)
+        await self._node.book.bury(letter)  # of no term: it is acknowledged next, and late it is harmless
         self._node.metrics.bridge_buried.labels(self._inlet).inc()
         log.error("bridge %s gives up a message for %s: %s", self._inlet, topic, letter.reason)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
+from messaging.leader import Lease
 from messaging.metrics import Metrics
 from messaging.schedule import FAILING_AFTER
 from messaging.store_bridges import BridgeBook, Standing, State
@@ -15,11 +16,18 @@ log = logging.getLogger(__name__)
 class Health:
     """Of one bridge, in either direction. Each method raises Unavailable, and may then be called again."""
 
-    def __init__(self, user_id: int, book: BridgeBook, metrics: Metrics) -> None:
+    def __init__(self, user_id: int, book: BridgeBook, metrics: Metrics, lease: Lease | None = None) -> None:
+        """``lease``: in which it is served; None where nobody else could."""
         self._user_id = user_id
         self._book = book
         self._metrics = metrics
+        self._lease = lease
         self.standing: Standing | None = None  # None: it was forgotten, or nobody has looked yet
+
+    @property
+    def term(self) -> int | None:
+        """What its writes name."""
+        return None if self._lease is None else self._lease.term
 
     @property
     def is_paused(self) -> bool:
@@ -30,7 +38,7 @@ class Health:
         self.standing = await self._book.standing(self._user_id)
 
     async def failed(self, reason: str) -> int:
-        """Once more in vain: the row says so, and why. How often in a row."""
+        """Once more in vain: the row says so, and why; look again before the next try. How often in a row."""
         standing = self.standing
         if standing is None:
             return 1
@@ -39,14 +47,13 @@ class Health:
         if attempts == 1 or state != standing.state:
             level = logging.ERROR if state == "failing" else logging.WARNING
             log.log(level, "bridge %s is %s: %s", standing.name, state, reason)
-        await self._book.report(self._user_id, state, reason, attempts)
-        await self.look()
+        await self._book.report(self._user_id, state, reason, attempts, self.term)
         return attempts
 
     async def succeeded(self) -> None:
         if self.standing is not None and self.standing.state != "up":
             log.warning("bridge %s is up again", self.standing.name)
-            await self._book.report(self._user_id, "up", None, 0)
+            await self._book.report(self._user_id, "up", None, 0, self.term)
             await self.look()
 
 

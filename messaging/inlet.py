@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from messaging.arrivals import Arrival, Storing
 from messaging.health import Health
+from messaging.leader import Lease
 from messaging.node import Node
 from messaging.retrying import backoff_delays, retrying
 from messaging.schedule import Schedule
@@ -96,12 +97,16 @@ class Inlet:
     def __str__(self) -> str:
         return f"bridge {self.name}"
 
-    async def run(self) -> None:
-        """Until cancelled, which is safe: what is not acknowledged comes again. A defect of ours passes through."""
+    async def run(self, lease: Lease | None = None) -> None:
+        """Until cancelled, which is safe: what is not acknowledged comes again. A defect of ours passes through.
+
+        ``lease``: in which it reads; None where nobody else could. Raises LeadershipLost where it is over.
+        """
+        self._storing.lease = lease
         while True:
             register = partial(self._node.book.register_inlet, self.name, self._kind)
             user_id = await retrying(register, self)
-            health = Health(user_id, self._node.book, self._node.metrics)
+            health = Health(user_id, self._node.book, self._node.metrics, lease)
             with self._node.watch.listen(user_id) as ear:
                 await retrying(partial(self._serve, ear, health), self)
             log.warning("%s was forgotten, but it is configured: it begins anew", self)

@@ -31,8 +31,6 @@ from messaging.store_platforms import PlatformBook
 from messaging.tickets import Tickets
 from messaging.watch import Watch
 
-SETTLE_TIME = 10.0  # seconds that what is in flight has, at the end
-
 
 class Node:
     """The domain of one process. `open`, then `run` beside the doors, then `settle` and `close`."""
@@ -92,9 +90,9 @@ class Node:
                 tasks.create_task(self._intake.run(), name="intake")
 
     async def settle(self) -> bool:
-        """Wait until nothing is in flight and every confirmation is stored; False where the time did not do."""
+        """Wait until nothing is in flight and every confirmation is stored; False if a third of a stop did not do."""
         try:
-            async with asyncio.timeout(SETTLE_TIME):
+            async with asyncio.timeout(self._settings.stop_seconds / 3):
                 await self.appender.drain()
                 await self.cursors.settle()
         except TimeoutError:

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
@@ -19,6 +18,7 @@ from messaging.loop_watch import watching_loop
 from messaging.migrations import MigrationError
 from messaging.plain_text import speak_plainly
 from messaging.settings import Settings, SettingsError
+from messaging.stopping import StopLimit
 from messaging.store_start import NotDurable
 
 LINGER = 3.0  # seconds between the end of a program's work and the end of its process
@@ -41,10 +41,14 @@ def deployed_settings(environ: Mapping[str, str]) -> Settings:
 
 
 class Stop:
-    """The wish to stop. Before `ready` it cancels the start, wherever that is; after it, the program drains."""
+    """The wish to stop. Before `ready` it cancels the start, wherever that is; after it, the program drains.
 
-    def __init__(self, starting: asyncio.Task[Any] | None) -> None:
+    From then on, and where the program ends by itself, there is a limit: STOP_SECONDS, whatever its peers do.
+    """
+
+    def __init__(self, starting: asyncio.Task[Any] | None, limit: StopLimit) -> None:
         self._starting = starting
+        self.limit = limit
         self._asked = asyncio.Event()
 
     @property
@@ -53,6 +57,7 @@ class Stop:
 
     def ask(self) -> None:
         """Asking again changes nothing: a stop is bounded, and hurrying it would lose what it stores."""
+        self.limit.start()
         if self._starting is not None and not self.asked:
             self._starting.cancel()
         self._asked.set()
@@ -60,11 +65,21 @@ class Stop:
     def ready(self) -> None:
         """The start is over. It is said on standard output, for whoever waits for it."""
         self._starting = None
+        self.limit.settled = False
         print("ready", flush=True)
 
     async def wait(self) -> None:
-        """Until somebody asks. Cancelling is safe."""
-        await self._asked.wait()
+        """Until somebody asks. Cancelling is safe, and means that the program ends by itself."""
+        try:
+            await self._asked.wait()
+        finally:
+            self.limit.start()
+
+    def settle(self, settled: bool) -> None:
+        """Say whether all that was taken in has its answer, and every confirmation is stored: else the end is a 1."""
+        self.limit.settled = settled
+        if not settled:
+            log.warning("stopped before everything in flight was stored; its senders have had no answer")
 
 
 Work = Callable[[Settings, Stop], Coroutine[Any, Any, None]]
@@ -78,6 +93,8 @@ def run_process(
 ) -> None:
     """Run a program to its end. A failed start ends it with one line that says what to do, and exit code 1.
 
+    A stop ends with 0, in time or cut off, unless something in flight was left without an answer: then with 1.
+
     SIGINT, SIGTERM and SIGHUP ask it to stop; whoever ignored SIGHUP before (nohup) goes on ignoring it.
     A task that was cancelled and does not end keeps no process alive.
     """
@@ -85,8 +102,9 @@ def run_process(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     failures: tuple[type[Exception], ...] = (SettingsError, MigrationError, NotDurable, RecadoError, OSError, *expected)
     cause: BaseException | None = None
+    settled = True
     try:
-        uvloop.run(_until_stopped(work, read_settings(os.environ)))
+        settled = uvloop.run(_until_stopped(work, read_settings(os.environ)))
     except* failures as group:
         cause = group
     finally:
@@ -96,13 +114,17 @@ def run_process(
         cause = cause.exceptions[0]
     if cause is not None:
         sys.exit(f"{program}: {cause}")
+    if not settled:
+        sys.exit(1)
 
 
-async def _until_stopped(work: Work, settings: Settings) -> None:
-    stop = Stop(asyncio.current_task())
+async def _until_stopped(work: Work, settings: Settings) -> bool:
+    """Whether all that was taken in has had its answer."""
+    stop = Stop(asyncio.current_task(), StopLimit(settings.stop_seconds))
     loop = asyncio.get_running_loop()
 
     def asked(*_: object) -> None:
+        stop.limit.start()  # here, where the loop may stand
         with suppress(RuntimeError):  # the loop is closed: the end is near anyway
             loop.call_soon_threadsafe(stop.ask)
 
@@ -116,13 +138,9 @@ async def _until_stopped(work: Work, settings: Settings) -> None:
     except asyncio.CancelledError:
         if not stop.asked:
             raise
+    except BaseException:
+        stop.limit.settled = False
+        raise
     finally:
-        # The loop waits for every task to heed its cancellation; some library may never do so.
-        last = threading.Timer(LINGER, _give_up)
-        last.daemon = True
-        last.start()
-
-
-def _give_up() -> None:
-    log.critical("something in this process does not end; the process does")
-    os._exit(1)
+        stop.limit.start(LINGER)  # the loop waits for every task to heed its cancellation; some library never may
+    return stop.limit.settled

@@ -112,6 +112,10 @@ def _retention(value: str) -> int:
     return _seconds(value, 24855)  # what PostgreSQL's integer holds
 
 
+def _stop(value: str) -> int:
+    return _bounded(value, 1, 3600, "seconds")
+
+
 def _rate(value: str) -> float:
     try:
         return float(_bounded(value.removesuffix("/s"), 0, 1_000_000, ""))
@@ -174,6 +178,7 @@ class Settings:
     max_connections_per_address: int = _setting("MAX_CONNECTIONS_PER_ADDRESS", 5000, _connections)
     inbox_ttl: int = _setting("INBOX_TTL", 30 * 86400, _lifetime)
     retention: int = _setting("RETENTION", 30 * 86400, _retention)
+    stop_seconds: int = _setting("STOP_SECONDS", 30, _stop)
     unsafe_durability: bool = _setting("UNSAFE_DURABILITY", False, _flag)
 
     @classmethod

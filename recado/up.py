@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 from api.app import make_app
-from api.serving import serve
+from api.serving import leave, serve
 from bridges.choose import make_bridging
 from messaging.buses.choose import make_bus
 from messaging.node import Node
@@ -22,8 +21,6 @@ from recado.secret import kept_secret, new_secret
 from recado.welcome import welcome
 from ws_server.server import Door
 from ws_server.workers import Workers
-
-log = logging.getLogger(__name__)
 
 
 async def up(settings: Settings, stop: Stop) -> None:
@@ -93,10 +90,9 @@ async def _serve(settings: Settings, node: Node, stop: Stop, lost: asyncio.Futur
         stop.ready()
         died = await _until(stop, lost)
         print("Stopping: no new connections, finishing what is in flight …", flush=True)
-        await door.drain()
-        await runner.cleanup()
-        if not died and not await node.settle():
-            log.warning("stopped before everything in flight was stored; its senders have had no answer")
+        drained, _ = await asyncio.gather(door.drain(), leave(runner, settings.stop_seconds / 2))
+        if not died:
+            stop.settle(await node.settle() and drained)
         for work in works:
             work.cancel()
     if died:

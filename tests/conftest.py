@@ -8,8 +8,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -41,9 +42,13 @@ def needs(tool: str) -> str:
     """The path of a command line tool. Without it the test is skipped, or fails if REQUIRE_ALL=1."""
     places = (f"{ROOT}/tests/node_modules/.bin", str(Path(sys.executable).parent), os.environ.get("PATH", ""))
     found = shutil.which(tool, path=os.pathsep.join(places))
-    if found:
-        return found
-    reason = f"{tool} is not installed"
+    if not found:
+        lacks(f"{tool} is not installed")
+    return found
+
+
+def lacks(reason: str) -> NoReturn:
+    """The test can't run here: it is skipped, or fails if REQUIRE_ALL=1."""
     if REQUIRE_ALL:
         pytest.fail(f"{reason}, and REQUIRE_ALL=1", pytrace=False)
     pytest.skip(reason)
@@ -131,10 +136,23 @@ async def _admin(postgres_dsn: str) -> AsyncIterator[asyncpg.Connection]:
     await admin.close()
 
 
+@asynccontextmanager
+async def fresh_database(postgres_dsn: str, admin: asyncpg.Connection) -> AsyncIterator[str]:
+    name = f"test_{next(_numbers)}"
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield _with_name(postgres_dsn, name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
 async def database(postgres_dsn: str, _admin: asyncpg.Connection) -> AsyncIterator[str]:
     """The DSN of a fresh, migrated database of this test's own."""
-    name = f"test_{next(_numbers)}"
-    await _admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    yield _with_name(postgres_dsn, name)
-    await _admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    async with fresh_database(postgres_dsn, _admin) as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="module")
+async def module_database(postgres_dsn: str, _admin: asyncpg.Connection) -> AsyncIterator[str]:
+    """One that the tests of a module share."""
+    async with fresh_database(postgres_dsn, _admin) as dsn:
+        yield dsn

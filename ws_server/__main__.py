@@ -26,7 +26,7 @@ async def work(settings: Settings, stop: Stop) -> None:
         await workers.listening()
         stop.ready()
         await stop.wait()
-        await workers.drain()
+        stop.settle(await workers.drain())
 
 
 def main() -> None:

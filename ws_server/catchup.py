@@ -80,11 +80,13 @@ class CatchUp:
     async def _work(self) -> None:
         while True:
             await self._more.acquire()
-            reader = self._queue.popleft()
-            if isinstance(reader, Session):
-                await self._serve_session(reader)
-            else:
-                await self._serve_feed(reader)
+            await self._serve(self._queue.popleft())
+
+    async def _serve(self, reader: Session | SessionFeed) -> None:
+        if isinstance(reader, Session):
+            await self._serve_session(reader)
+        else:
+            await self._serve_feed(reader)
 
     async def _serve_feed(self, feed: SessionFeed) -> None:
         try:

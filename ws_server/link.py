@@ -6,11 +6,12 @@ are never fragmented (a ping may then stand between any two), and the library's 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Protocol
 
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.protocol import OPEN, Event
+from websockets.protocol import CLOSED, CLOSING, OPEN, Event
 
 from ws_server.session import BUFFER_BYTES, Session
 
@@ -30,19 +31,32 @@ class Reader(Protocol):
 class Link(ServerConnection):
     """One WebSocket. `reader` is set before the handshake is answered, so that it misses no frame."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, links: set[Link], *args: Any, **kwargs: Any) -> None:
+        """``links``: where it stands while its socket is open."""
         super().__init__(*args, **kwargs)
+        self._links = links
         self.reader: Reader | None = None
+        self.address = ""  # of the peer; taken at once, for a transport that has closed tells none
         self._parts = bytearray()  # of a fragmented message; the library bounds its size, not the number of fragments
+        self._limit: asyncio.TimerHandle | None = None  # when a peer that goes is cut off
+
+    @property
+    def leaving(self) -> bool:
+        """Whether a close frame or the end of the stream went or came: from then on it is read until it has gone."""
+        return self._limit is not None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._links.add(self)
+        self.address = str((transport.get_extra_info("peername") or ("",))[0])
         # Above the bound of the fan-out: reached by replies alone, whose asker then is no longer read.
         transport.set_write_buffer_limits(BUFFER_BYTES, BUFFER_BYTES // 2)
 
     def process_event(self, event: Event) -> None:
-        if self.reader is None or not isinstance(event, Frame):
+        if not isinstance(event, Frame):
             super().process_event(event)
+        elif self.reader is None:
+            self.transport.abort()  # nothing may come before the answer to the handshake (RFC 6455, 4.1)
         elif event.opcode is Opcode.PONG:
             self.reader.pong(bytes(event.data))
         elif event.opcode is Opcode.BINARY:
@@ -78,6 +92,17 @@ class Link(ServerConnection):
         self.protocol.fail(code, reason)
         self.send_data()
 
+    def send_data(self) -> None:
+        """Write what the protocol has to say. Whatever ends a connection comes by here."""
+        super().send_data()
+        if self.protocol.state in (CLOSING, CLOSED) and not self.leaving:
+            self._leave()
+
+    def _leave(self) -> None:
+        # A paused transport would never see the peer's end, and a peer may never end, or never take the last bytes.
+        self.transport.resume_reading()
+        self._limit = self.loop.call_later(self.close_timeout or 0, self.transport.abort)
+
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._check()
@@ -88,6 +113,9 @@ class Link(ServerConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._links.discard(self)
+        if self._limit is not None:
+            self._limit.cancel()
         self._check()
 
     def _check(self) -> None:

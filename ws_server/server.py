@@ -8,7 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Awaitable
 from contextlib import suppress
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 OPENING_MOST = 64  # sessions that read their memberships at once
 OPENING_QUEUE = 4000  # handshakes that wait for that; beyond it a client is asked to come later
 HEARTBEAT = 30.0  # seconds
+OPEN_TIMEOUT = 10.0  # for the whole handshake
 CLOSE_TIMEOUT = 5.0
 BACKLOG = 4096
 DRAIN_BATCH = 200  # sessions shown out at a time
@@ -82,6 +84,7 @@ class Door:
         self._server: Server | None = None
         self._listening = asyncio.Event()
         self._draining = False
+        self._links: set[Link] = set()
         bus.attach(self.hub.receive, self._roster.sweep_all)
 
     async def run(self) -> None:
@@ -100,27 +103,45 @@ class Door:
         assert self._server is not None
         return int(next(iter(self._server.sockets)).getsockname()[1])
 
-    async def drain(self) -> None:
-        """Let nobody in any more and show everybody out, a few at a time, so that they do not come back all at once."""
+    async def drain(self) -> bool:
+        """Let nobody in any more and show everybody out, a few at a time, so that they do not come back all at once.
+
+        Within half of a stop: who has not gone by then is cut off. True: what is in flight, the node settles.
+        """
         self._draining = True
         if self._server is not None:
             self._server.close(close_connections=False)
-        sessions = list(self.hub.sessions())
+        for link in self._links:
+            if link.request is None:
+                link.transport.abort()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.stop_seconds / 2):
+                await self._show_out(list(self.hub.sessions()))
+        for link in self._links:
+            link.transport.abort()
+        return True
+
+    async def _show_out(self, sessions: list[Session]) -> None:
+        pause = min(DRAIN_PAUSE, self._settings.stop_seconds / 4 * DRAIN_BATCH / max(1, len(sessions)))
         leaving = []
         for start in range(0, len(sessions), DRAIN_BATCH):
             for session in sessions[start : start + DRAIN_BATCH]:
-                leaving.append(self._tasks.create_task(self._shut(session, 4012, "the server restarts", 1)))
-            await asyncio.sleep(DRAIN_PAUSE if len(sessions) > start + DRAIN_BATCH else 0)
-        if leaving:  # none takes longer than its two time-outs
+                leaving.append(self._tasks.create_task(self._restart(session)))
+            await asyncio.sleep(pause if len(sessions) > start + DRAIN_BATCH else 0)
+        if leaving:
             await asyncio.wait(leaving)
 
+    async def _restart(self, session: Session) -> None:
+        await self._shut(session, 4012, "the server restarts", 1)
+
     def _serve(self) -> Awaitable[Server]:
+        made: Any = partial(Link, self._links)  # the library asks for a type, and calls it
         return serve(
             self._handle, self._settings.ws_host, self._settings.ws_port,
-            create_connection=Link, process_request=self._admit, select_subprotocol=choose_subprotocol,
+            create_connection=made, process_request=self._admit, select_subprotocol=choose_subprotocol,
             compression=None, ping_interval=None, max_size=self._settings.max_frame, max_queue=4,
-            close_timeout=CLOSE_TIMEOUT, server_header=None, backlog=BACKLOG, reuse_port=self._reuse_port or None,
-            logger=quiet_logger(),
+            open_timeout=OPEN_TIMEOUT, close_timeout=CLOSE_TIMEOUT, server_header=None, backlog=BACKLOG,
+            reuse_port=self._reuse_port or None, logger=quiet_logger(),
         )  # fmt: skip
 
     # Coming in
@@ -135,8 +156,7 @@ class Door:
 
     def _let_in(self, link: ServerConnection, request: Request, guest: Guest) -> None:
         assert isinstance(link, Link)
-        peer = str((link.remote_address or ("",))[0])
-        address = client_address(peer, request.headers, self._settings.trusted_proxies)
+        address = client_address(link.address, request.headers, self._settings.trusted_proxies)
         session = Session(
             link, guest.user, guest.claims, guest.wishes, address, cursors=self._cursors, ready=self._catch_up.want
         )
@@ -162,6 +182,8 @@ class Door:
         except RecadoError as exc:
             code = 4012 if exc.retryable else 4503
             await self._shut(session, code, exc.message[:100])
+        if self._draining:  # it was not among those who were shown out
+            await self._restart(session)
         await link.wait_closed()
 
     def _too_many(self, session: Session) -> bool:
@@ -210,12 +232,8 @@ class Door:
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._cursors.flush()
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                session.mute = True  # `close` writes its frame before it first waits
-                await session.link.close(code, reason)
-        except TimeoutError:
-            session.transport.abort()
+        session.mute = True  # `close` writes its frame before it first waits
+        await session.link.close(code, reason)
 
     def _detach(self, session: Session) -> None:
         self.hub.remove(session)

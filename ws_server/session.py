@@ -185,18 +185,21 @@ class Session:
         return -waiting
 
     def progressed(self) -> bool:
-        """Whether the peer took anything since this was last asked, or could not: we were not reading its pongs."""
+        """Whether the peer took anything since this was last asked, or is held up by us: we do not read its pongs.
+
+        One that is not read because it does not take its replies holds itself up.
+        """
         before, self._taken = self._taken, self.taken()
-        return bool(self._deaf) or self._taken > before
+        return self._taken > before or (bool(self._deaf) and "replies" not in self._deaf)
 
     def stop_reading(self, reason: str) -> None:
-        """Let the peer wait: it has too much in flight, or does not take its replies."""
-        if not self._deaf and not self.gone:
+        """Let the peer wait: it has too much in flight, or does not take its replies. Going is the end of it."""
+        if not self._deaf and not self.link.leaving:
             self.transport.pause_reading()
         self._deaf.add(reason)
 
     def resume_reading(self, reason: str) -> None:
         if reason in self._deaf:
             self._deaf.remove(reason)
-            if not self._deaf and not self.gone:
+            if not self._deaf:
                 self.transport.resume_reading()

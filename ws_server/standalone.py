@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from messaging.buses.choose import make_bus
 from messaging.node import Node
@@ -11,8 +10,6 @@ from messaging.process import Stop
 from messaging.settings import Settings
 from messaging.tokens import Tokens
 from ws_server.server import Door
-
-log = logging.getLogger(__name__)
 
 
 async def serve(settings: Settings, stop: Stop, *, reuse_port: bool = False) -> None:
@@ -35,8 +32,7 @@ async def serve(settings: Settings, stop: Stop, *, reuse_port: bool = False) -> 
             stop.ready()
             await stop.wait()
             await door.drain()
-            if not await node.settle():
-                log.warning("stopped before everything in flight was stored; its senders have had no answer")
+            stop.settle(await node.settle())
             for work in works:
                 work.cancel()
     finally:

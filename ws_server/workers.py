@@ -23,7 +23,6 @@ from messaging.settings import Settings, SettingsError
 log = logging.getLogger(__name__)
 
 SETTLED = 10.0  # seconds: a worker that lived for so long is started again at once
-STOP_TIME = 30.0
 SIGN_OF_LIFE = b"alive\n"
 BEAT_EVERY = 1.0  # seconds
 SUSPECT_AFTER = 3  # beats missing: not ready
@@ -74,7 +73,8 @@ class Workers:
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         """``environ``: what the workers get beside this process's own environment."""
         self._settings = settings
-        self._environ = {**os.environ, **environ}
+        # Each has less time for its end than this process has, so that it can say itself what held it up.
+        self._environ = {**os.environ, **environ, "STOP_SECONDS": str(max(1, settings.stop_seconds * 3 // 4))}
         self._alive: dict[int, Worker] = {}
         self._listening = asyncio.Event()
         self._stopping = False
@@ -99,21 +99,27 @@ class Workers:
         await self._listening.wait()
         return self._port
 
-    async def drain(self) -> None:
-        """Ask every worker to show its sessions out and end; end those that do not. `run` returns then."""
+    async def drain(self) -> bool:
+        """Ask every worker to show its sessions out and end; end those that do not. `run` returns then.
+
+        Whether they left nothing without an answer.
+        """
         self._stopping = True
         workers = [worker.process for worker in self._alive.values()]
         for process in workers:
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(STOP_TIME):
-                await asyncio.gather(*(process.wait() for process in workers))
+            async with asyncio.timeout(self._settings.stop_seconds * 0.9):
+                codes = await asyncio.gather(*(process.wait() for process in workers))
+            return not any(codes)
         except TimeoutError:
             for process in workers:
-                log.error("worker %d did not end in time", process.pid)
-                with suppress(ProcessLookupError):
-                    process.kill()
+                if process.returncode is None:
+                    log.error("worker %d did not end in time", process.pid)
+                    with suppress(ProcessLookupError):
+                        process.kill()
+            return False
 
     async def _keep(self, number: int) -> None:
         loop = asyncio.get_running_loop()

@@ -242,7 +242,7 @@ async def test_a_database_that_goes_away_costs_time_and_no_message(database: str
 
 
 async def test_what_fails_for_long_is_failing_until_it_is_up(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridges.lane.FAILING_AFTER", 0.1)
+    monkeypatch.setattr("messaging.health.FAILING_AFTER", 0.1)
     async with working(database) as node:
         await topic(node, "news.today")
         user_id = await bridge(node)

@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 
 from test_platforms_file import node  # noqa: F401 (a fixture)
 
-from conftest import ROOT
 from messaging.integrator.talk import Said
 from messaging.node import Node
-
-
-def test_every_lock_has_a_key_of_its_own() -> None:
-    """Advisory locks are numbers for all of the database: two of one number hold each other up."""
-    modules = [path.read_text() for room in ("messaging", "bridges") for path in (ROOT / room).rglob("*.py")]
-    functions = [path.read_text() for path in (ROOT / "sql").glob("functions*.sql")]
-    named = re.findall(r"^_LOCK = (0x[0-9A-F_]+)(?: \+ (\d+))?", "\n".join(modules), re.MULTILINE)
-    in_sql = re.findall(r"FUNCTION recado\.lock_of_\w+\(\) .* SELECT (\d+) ", "\n".join(functions))
-    keys = [int(key, 0) + int(more or 0) for key, more in named] + [int(key) for key in in_sql]
-    assert len(keys) >= 6
-    assert len(set(keys)) == len(keys)
 
 
 async def test_many_that_speak_at_once_leave_connections_for_others(node: Node) -> None:  # noqa: F811

@@ -81,5 +81,5 @@ async def test_retention_counts_from_the_storing(database: str) -> None:
             "UPDATE recado.messages SET sent_at = sent_at - interval '3 hours',"
             " stored_at = stored_at - interval '3 hours'",
         )
-        await ana.store.take_turn("purge_aged", [topic_id], [9000], 1000, lock=1)
+        await ana.store.purge("purge_aged", [topic_id], 9000, 1000)
         assert await value(database, "SELECT count(*) FROM recado.messages") == 0

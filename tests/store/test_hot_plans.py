@@ -13,7 +13,9 @@ from messaging.queries import load_queries
 from messaging.store_pool import connect
 
 CUSTOM_PLANS = 5  # after so many, PostgreSQL may settle for a plan for all arguments
-GROWING = {"messages", "keys", "cursors", "memberships", "heads", "answers", "writers", "users", "topics", "devices"}
+GROWING = {
+    "messages", "keys", "cursors", "memberships", "heads", "answers", "writers", "users", "topics", "devices", "intake",
+}  # fmt: skip
 
 
 async def plans_of(dsn: str, statement: str, *args: Any) -> list[str]:
@@ -68,7 +70,8 @@ def statements(topic_id: int, user_id: int, membership: int) -> dict[str, tuple[
         "heads_of": ([topic_id],),
         "history_after": (topic_id, 0, 100, 10, membership),
         "history_before": (topic_id, 0, 100, 10, membership),
-        "intake_waiting": (10, 1000, []),
+        "intake_take": ([7], None),
+        "intake_waiting": (10, 1000, [], ""),
         "memberships_of_user": (user_id,),
         "page_read": (topic_id, 3, 1000, [membership], True, 10),
         "positions_of_user": (user_id, ""),
@@ -81,7 +84,8 @@ def statements(topic_id: int, user_id: int, membership: int) -> dict[str, tuple[
     }  # fmt: skip
 
 
-PINNED = ("append_batch", "cursors_move")  # functions that keep the plans of their first call
+# Functions that keep the plans of their first call.
+PINNED = ("append_batch", "cursors_move", "intake_take", "intake_waiting")
 
 
 @pytest.mark.parametrize("grown", [False, True], ids=["small", "grown"])
@@ -145,6 +149,6 @@ async def test_a_function_of_the_same_name_elsewhere_is_not_ours(database: str) 
     async with desk(database) as ana:
         topic_id = await ana.topic("noticias")
         assert await ana.publish(topic_id, "a", ttl=60) == [1]
-        assert await ana.store.take_turn("purge_aged", [topic_id], [60], 1000, lock=1) == 0
+        assert await ana.store.purge("purge_aged", [topic_id], 60, 1000) == 0
         async with connected(database) as app:
             await app.execute("SELECT recado.publish('noticias', 'shop', '1'::text, NULL, 60)")

@@ -333,7 +333,7 @@ async def test_a_process_ends_though_what_it_did_as_the_leader_does_not(database
         if process.returncode is None:
             process.kill()
     assert process.returncode == 1
-    assert b"the process does" in errors
+    assert b"Still under way" in errors and b"stubborn" in errors
 
 
 # --- what other roles can take ---------------------------------------------------------------------

@@ -64,6 +64,7 @@ TABLE: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "MAX_CONNECTIONS_PER_USER": ("max_connections_per_user", 64, "1", 1, ["0", "-3", "x"]),
     "MAX_CONNECTIONS_PER_ADDRESS": ("max_connections_per_address", 5000, "9", 9, ["0", "x"]),
     "INBOX_TTL": ("inbox_ttl", 30 * 86400, "12h", 43200, ["0", "0d", "-1d", "1w", "1 d", "d"]),
+    "STOP_SECONDS": ("stop_seconds", 30, "90", 90, ["0", "-1", "30s", "1.5", "never"]),
     "RETENTION": ("retention", 30 * 86400, "90", 90, ["0s", "forever", "1.5h"]),
     "NATS_URL": ("nats_url", "", "nats://a:4222", "nats://a:4222", []),
     "RABBITMQ_URL": ("rabbitmq_url", "", "amqp://a", "amqp://a", []),
@@ -127,6 +128,7 @@ BOUNDS: dict[str, tuple[str, str, str, str]] = {
     "MAX_CONNECTIONS_PER_USER": ("1", "1000000", "0", "1000001"),
     "MAX_CONNECTIONS_PER_ADDRESS": ("1", "1000000", "0", "1000001"),
     "INBOX_TTL": ("1s", "365d", "0s", "31536001"),
+    "STOP_SECONDS": ("1", "3600", "0", "3601"),
     "RETENTION": ("1", "24855d", "0d", "24856d"),
 }
 
