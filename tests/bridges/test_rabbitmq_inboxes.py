@@ -17,7 +17,7 @@ from bridges.amqp_connection import Reader
 from bridges.config import Rabbit as RabbitConfig
 from bridges.config import RabbitIn, RabbitOut
 from log_support import until
-from messaging.store_append import Log
+from messaging.store_append import LogWriter
 from ws_support import receive, running
 
 pytest_plugins = ["rabbit_server"]
@@ -69,18 +69,18 @@ async def test_one_queue_comes_in_by_windows(
 ) -> None:
     """With a COMMIT and an acknowledgement for each message, a thousand took a minute."""
     ana, words, acknowledge, commits = fresh("ana"), [], Reader.acknowledge, []
-    append = Log.append
+    append = LogWriter.append
 
     async def counted(reader: Reader, tags: list[int], oldest: int | None) -> None:
         words.append(len(tags))
         await acknowledge(reader, tags, oldest)
 
-    async def appended(log: Log, drafts: Any) -> Any:
+    async def appended(log: LogWriter, drafts: Any) -> Any:
         commits.append(len(drafts))
         return await append(log, drafts)
 
     monkeypatch.setattr(Reader, "acknowledge", counted)
-    monkeypatch.setattr(Log, "append", appended)
+    monkeypatch.setattr(LogWriter, "append", appended)
     await rabbit.put(ana, *offers(range(1000)))
     async with office(rabbit, database) as desk:
         await desk.node.actions.know(ana)
