@@ -29,7 +29,7 @@ from messaging.settings import Network
 USER_AGENT = "Recado/1"
 
 LINE_BYTES = 64 * 1024  # of one header of an answer, and of its status line
-_START_BYTES = 4096  # kept of an answer's beginning
+START_BYTES = 4096  # kept of an answer's beginning
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1\d\d[ \r\n]")
 _FINAL = re.compile(rb"HTTP/1\.[01] ([2-9]\d\d)[ \r\n]")
 
@@ -73,17 +73,21 @@ class Listening(ResponseHandler):
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
-        self._start += data[: _START_BYTES - len(self._start)]
+        self._start += data[: START_BYTES - len(self._start)]
         super().data_received(data)
 
     @property
     def status(self) -> int | None:
         """Of the final answer; None where no such line came."""
-        start = self._start
-        while _INTERIM.match(start):
-            start = start.partition(b"\r\n\r\n")[2]
-        found = _FINAL.match(start)
-        return int(found[1]) if found else None
+        return final_status(self._start)
+
+
+def final_status(start: bytes) -> int | None:
+    """The status of an answer that begins like this, behind any interim ones; None where there is none. Pure."""
+    while _INTERIM.match(start):
+        start = start.partition(b"\r\n\r\n")[2]
+    found = _FINAL.match(start)
+    return int(found[1]) if found else None
 
 
 class Client:
