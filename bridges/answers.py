@@ -1,10 +1,10 @@
 """What a platform's answer to a message means for its lane. Pure: the time is given.
 
     the answer                                  what it means
-    2xx                                         delivered
+    2xx                                         delivered, whatever follows the status line
     410                                         the platform wants no more: its lane is paused
     401, 403, 407                               it does not accept *us*, so it is its problem and not this message's
-    408, 425, 429, 5xx, 3xx, what is no HTTP    its problem: the same message again, later
+    408, 425, 429, 5xx, 3xx, no status at all   its problem: the same message again, later
     any other 4xx                               this message's problem: it is buried
 
 Redirects are not followed: a URL that moved, or a login page before it, would take every message that comes.
@@ -79,13 +79,13 @@ class _Status(msgspec.Struct):
 def retry_after(answer: Answer, now: datetime) -> float | None:
     """Seconds that the other side asked for (RFC 9110, 10.2.3); None where it did not, or for no time at all."""
     text = answer.headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit() and len(text) < 10:
-        return float(text) or None
+    if text.isascii() and text.isdigit():
+        return float(text) or None  # of too many digits: infinity, which `Schedule` caps like any other
     try:
         at = parsedate_to_datetime(text)
+        seconds = (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds()
     except (ValueError, OverflowError):  # for the second its documentation has no word
         return None
-    seconds = (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds()
     return seconds if seconds > 0 else None
 
 

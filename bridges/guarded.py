@@ -3,17 +3,23 @@
 The guard stands where a socket is made, with the address that is about to be dialled: after every lookup, at every
 connection, for names and for addresses in any spelling. There is no gap between a check and its use, and a DNS answer
 that changes is just another address.
+
+A status line is an answer, whatever aiohttp makes of what comes behind it: see `Listening`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
 
 from bridges.addresses import refusal, url_refusal
 from bridges.answers import Answer, excerpt
@@ -22,8 +28,10 @@ from messaging.settings import Network
 
 USER_AGENT = "Recado/1"
 
-_UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ValueError)
-_UNANSWERED = (aiohttp.ClientError, TimeoutError, OSError)
+LINE_BYTES = 64 * 1024  # of one header of an answer, and of its status line
+START_BYTES = 4096  # kept of an answer's beginning
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1\d\d[ \r\n]")
+_FINAL = re.compile(rb"HTTP/1\.[01] ([2-9]\d\d)[ \r\n]")
 
 
 class NotReached(Exception):
@@ -46,8 +54,44 @@ class Patience:
     total: float = 10.0
 
 
+class Listening(ResponseHandler):
+    """aiohttp's end of a connection, which keeps how an answer begins: of one that it can't parse it gives nothing.
+
+    A header that is too long or malformed, a body that breaks off: who has said 200 has taken the message, and would
+    get it again for ever.
+    """
+
+    def __init__(self, on_asked: Callable[[Listening], None]) -> None:
+        """``on_asked``: called when this connection is given to a question, before anything is sent."""
+        super().__init__(asyncio.get_running_loop())
+        self._on_asked = on_asked
+        self._start = b""
+
+    def set_response_params(self, **params: Any) -> None:
+        self._start = b""
+        self._on_asked(self)
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        self._start += data[: START_BYTES - len(self._start)]
+        super().data_received(data)
+
+    @property
+    def status(self) -> int | None:
+        """Of the final answer; None where no such line came."""
+        return final_status(self._start)
+
+
+def final_status(start: bytes) -> int | None:
+    """The status of an answer that begins like this, behind any interim ones; None where there is none. Pure."""
+    while _INTERIM.match(start):
+        start = start.partition(b"\r\n\r\n")[2]
+    found = _FINAL.match(start)
+    return int(found[1]) if found else None
+
+
 class Client:
-    """Asks one platform.
+    """Asks one platform, one question at a time.
 
     It keeps a connection open between two questions that follow soon; not for a platform that is sent nothing twice: on
     one that the other side is just closing, nobody knows what arrived.
@@ -62,13 +106,14 @@ class Client:
         self._patience = patience or Patience()
         self._resolver = resolver
         self._session: aiohttp.ClientSession | None = None
+        self._line: Listening | None = None  # that the question under way has
         self._terms = (False, False)
 
     async def ask(
         self, platform: Platform, method: str, url: str, most: int, *,
         headers: Mapping[str, str] | None = None, body: bytes | None = None,
     ) -> Answer:  # fmt: skip
-        """The answer, of its body at most ``most`` bytes.
+        """The answer, of its body at most ``most`` bytes; without headers and body where they can't be read.
 
         Cancelling leaves open whether the request arrived.
 
@@ -79,16 +124,22 @@ class Client:
             raise NotReached(reason)
         session = await self._session_for(platform)
         sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})}
+        self._line = None
         try:
             async with session.request(
                 method, url, data=body, headers=sent, ssl=not platform.insecure, allow_redirects=False
             ) as response:
                 start, complete = await _beginning(response, most)
                 return Answer(response.status, response.headers, start, complete)
-        except _UNSENT as exc:
-            raise NotReached(_why(exc, self._patience.connect)) from exc
-        except _UNANSWERED as exc:
+        except Exception as exc:  # whatever the library makes of it, it is this answer's end and no more
+            if self._line is None:
+                raise NotReached(_why(exc, self._patience.connect)) from exc
+            if (status := self._line.status) is not None:
+                return Answer(status, is_whole=False)
             raise Unanswered(_why(exc, self._patience.total)) from exc
+
+    def _listen(self, line: Listening) -> None:
+        self._line = line
 
     async def close(self) -> None:
         """Harmless to repeat; the next question opens it again."""
@@ -111,12 +162,13 @@ class Client:
             resolver=self._resolver, use_dns_cache=False, socket_factory=_guard(trusted, self._allow_nets),
             force_close=not keeps, keepalive_timeout=5.0 if keeps else None,
         )  # fmt: skip
+        connector._factory = partial(Listening, self._listen)  # type: ignore[assignment]  # it has no public place for this
         timeout = aiohttp.ClientTimeout(
             total=self._patience.total, connect=self._patience.connect, sock_connect=self._patience.connect
         )
         return aiohttp.ClientSession(
             connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False,
-            auto_decompress=False,
+            auto_decompress=False, max_line_size=LINE_BYTES, max_field_size=LINE_BYTES,
         )  # fmt: skip
 
 
@@ -138,7 +190,7 @@ async def _beginning(response: aiohttp.ClientResponse, most: int) -> tuple[bytes
         while len(got) < most and (piece := await response.content.read(most - len(got))):
             got += piece
         return bytes(got), len(got) < most or response.content.at_eof()
-    except _UNANSWERED:
+    except Exception:  # see `Client.ask`
         return bytes(got), False
 
 

@@ -95,8 +95,9 @@ class Bridging:
                 await self._node.book.touch()
                 for report in await self._node.book.reports():
                     age = (datetime.now(UTC) - report.oldest).total_seconds() if report.oldest else 0.0
-                    metrics.bridge_lag.labels(report.name).set(report.lag)
-                    metrics.bridge_oldest.labels(report.name).set(max(0.0, age))
+                    if report.lag is not None:
+                        metrics.bridge_lag.labels(report.name).set(report.lag)
+                        metrics.bridge_oldest.labels(report.name).set(max(0.0, age))
                     metrics.bridge_dead.labels(report.name).set(report.dead)
             except Unavailable as exc:
                 log.debug("the figures of bridges wait for the database: %s", exc)

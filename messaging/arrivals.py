@@ -6,17 +6,16 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from messaging.errors import BadRequest, Conflict, RecadoError, Unavailable, UnknownTopic
+from messaging.auto_topics import aim_at_made
+from messaging.errors import BadRequest, Conflict, RecadoError, Unavailable
 from messaging.leader import Lease
-from messaging.news import kind_of_unowned
 from messaging.node import Node
-from messaging.permissions import BACKEND, Aim
+from messaging.permissions import Aim
 from messaging.settings import Settings
 from messaging.store_append import Verdict
 from messaging.store_bridges import DeadLetter
@@ -95,7 +94,7 @@ class Storing:
             outcome: RecadoError | Outcome | None
             if isinstance(read := arrival.read, Incoming):
                 try:
-                    aim = aim or await self._aim(topic, read.sender)
+                    aim = aim or await aim_at_made(self._node.actions, self._settings, topic, read.sender)
                     outcome = self._submit(aim, read)
                 except (BadRequest, Conflict) as exc:
                     outcome = exc
@@ -111,21 +110,6 @@ class Storing:
             if not await self._is_settled(arrival, became):
                 left[arrival] = None
         return left
-
-    async def _aim(self, topic: str, sender: str) -> Aim:
-        """Where it goes, made if need be. Raises RecadoError."""
-        actions = self._node.actions
-        if topic.startswith("@"):
-            await actions.know(topic[1:])
-            return await actions.aim(BACKEND, topic)
-        with suppress(UnknownTopic):
-            aim = await actions.aim(BACKEND, topic)
-            if aim.topic.kind != "direct":  # a user of this name has an inbox, which was not meant
-                return aim
-        owner = await actions.know(sender)
-        with suppress(Conflict):  # somebody else was faster
-            await actions.create_topic(BACKEND, topic, owner, kind_of_unowned(self._settings))
-        return await actions.aim(BACKEND, topic)
 
     def _submit(self, aim: Aim, read: Incoming) -> Outcome:
         outcome: Outcome = asyncio.get_running_loop().create_future()
@@ -158,9 +142,13 @@ class Storing:
         return True
 
     async def _bury(self, arrival: Arrival, reason: str) -> None:
-        topic, came_by = legible(arrival.topic), legible(arrival.came_by)
-        remains = msgspec.json.encode(legible(arrival.raw)).decode()
-        letter = DeadLetter(self._inlet, topic, 0, arrival.number(), came_by, remains, None, legible(reason))
+        """Keep it as it was read, for another try; what could not be read, to be looked at."""
+        topic, came_by, read = legible(arrival.topic), legible(arrival.came_by), arrival.read
+        if not isinstance(read, Incoming):
+            read = Incoming("", msgspec.json.encode(legible(arrival.raw)).decode())
+        letter = DeadLetter(
+            self._inlet, topic, 0, arrival.number(), read.sender, read.content, None, legible(reason), came_by, read.ttl
+        )
         await self._node.book.bury(letter)  # of no term: it is acknowledged next, and late it is harmless
         self._node.metrics.bridge_buried.labels(self._inlet).inc()
         log.error("bridge %s gives up a message for %s: %s", self._inlet, topic, letter.reason)

@@ -104,7 +104,7 @@ class Inlet:
         """
         self._storing.lease = lease
         while True:
-            register = partial(self._node.book.register, self.name, self._kind, None)
+            register = partial(self._node.book.register_inlet, self.name, self._kind)
             user_id = await retrying(register, self)
             health = Health(user_id, self._node.book, self._node.metrics, lease)
             with self._node.watch.listen(user_id) as ear:

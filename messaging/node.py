@@ -52,7 +52,7 @@ class Node:
         self.tickets = Tickets(self.store)
         self.pending = Pending(self.store, self.cursors)
         self.book = BridgeBook(self.store.pool)
-        self.bridges = Bridges(self.book, self.store, self.appender, bus)
+        self.bridges = Bridges(self.book, self.store, self.appender, self.actions, bus, settings)
         self.platforms = PlatformBook(self.store.pool)
         self.registry = Registry(self.platforms, self.book, bus)
         self.integrator = Integrator(self.platforms, bus)

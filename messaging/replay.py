@@ -1,29 +1,41 @@
-"""Dead letters on their way again: appended to the bridge's own inbox, where its lane reads them like all else."""
+"""Dead letters on their way again.
+
+What was to go out is appended to the bridge's own inbox, where its lane reads it like all else. What came in, by an
+inlet or the intake, goes to its topic as it was read.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from messaging.actions import Actions
 from messaging.appender import Appender
+from messaging.auto_topics import aim_at_existing, aim_at_made
 from messaging.bus import Bus
+from messaging.content import check_content
 from messaging.errors import BadRequest, Conflict, NotFound, RecadoError
 from messaging.model import Changed, Message
+from messaging.settings import Settings
 from messaging.store import Store
 from messaging.store_append import Draft, Verdict
-from messaging.store_bridges import PREFIX, BridgeBook, Buried
+from messaging.store_bridges import INTAKE, PREFIX, BridgeBook, Buried
 
 MOST = 1000  # at a time
+KEY = "%replay/"  # of a dead letter that goes to a topic again: nobody else's key has a '%'
 OF_PLATFORMS = frozenset({"platform", "rooms"})  # kinds of bridges that the integrator registers
 
 
 class UnknownBridge(NotFound):
     """There is no bridge of this name. GET /api/v1/bridges lists them."""
+
+    code = "unknown_bridge"
 
 
 class Replay(msgspec.Struct, frozen=True, tag_field="recado", tag="replay"):
@@ -48,6 +60,14 @@ def read_replay(content: str) -> Replay | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of dead letters: how many are on their way again, and by their ids why the others are not."""
+
+    count: int
+    refused: dict[int, str]
+
+
 class Settled:
     """Hears what became of one draft."""
 
@@ -65,14 +85,23 @@ class Settled:
 class Bridges:
     """What an operator does with bridges."""
 
-    def __init__(self, book: BridgeBook, store: Store, appender: Appender, bus: Bus) -> None:
+    def __init__(
+        self, book: BridgeBook, store: Store, appender: Appender, actions: Actions, bus: Bus, settings: Settings
+    ) -> None:
         self._book = book
         self._store = store
         self._appender = appender
+        self._actions = actions
         self._bus = bus
+        self._settings = settings
+
+    async def known(self, name: str) -> None:
+        """Raises UnknownBridge for a name that neither is a bridge's nor stands on a dead letter."""
+        if not await self._book.knows(name):
+            raise UnknownBridge
 
     async def pause(self, name: str, paused: bool) -> None:
-        """Stop a lane, or let it go on. What comes is kept meanwhile. Raises UnknownBridge."""
+        """Stop a lane or an inlet, or let it go on, at once. Raises UnknownBridge."""
         self._tell(await self._book.pause(name, paused, "paused by the operator" if paused else None))
 
     async def forget(self, name: str) -> None:
@@ -94,8 +123,8 @@ class Bridges:
     async def replay(
         self, name: str, ids: Sequence[int] | None, since: datetime | None = None, until: datetime | None = None,
         *, dry_run: bool = False,
-    ) -> int:  # fmt: skip
-        """Send dead letters again, at most 1000, oldest first. How many they are.
+    ) -> Replayed:  # fmt: skip
+        """Give dead letters another try, at most 1000, oldest first. Without ``ids``: all that can have one.
 
         A crash half-way leaves some in both places: replayed once more, they are recognised by their key.
 
@@ -103,20 +132,50 @@ class Bridges:
             UnknownBridge, Unavailable.
             BadRequest: a time that there is not in UTC, at the ends of what a time can be.
         """
-        standing = await self._store.standing("@" + PREFIX + name)
-        if standing is None or not await self._book.reports(name):  # a forgotten one has its inbox still
-            raise UnknownBridge
+        inbox = await self._inbox(name)
         letters = await self._book.chosen(name, ids, _in_utc(since), _in_utc(until), MOST)
-        if dry_run:
-            return len(letters)
-        for letter in letters:
-            await self._append(standing.topic.id, letter)
-        await self._book.unearth([letter.id for letter in letters])
-        return len(letters)
+        if inbox is None and (any(each.letter.topic_id for each in letters) or not await self._book.knows(name)):
+            raise UnknownBridge
+        named = ids if since is None and until is None else None
+        refused = dict.fromkeys(named or (), "There is no dead letter of this id.")
+        again: list[int] = []
+        for buried in letters:
+            why = None if dry_run and buried.replayable else await self._try(inbox, buried)
+            refused.pop(buried.id, None)
+            if why is None:
+                again.append(buried.id)
+            else:
+                refused[buried.id] = why
+        if not dry_run:
+            await self._book.unearth(again)
+        return Replayed(len(again), refused)
 
-    async def _append(self, inbox: int, buried: Buried) -> None:
+    async def _inbox(self, name: str) -> int | None:
+        """The inbox of a bridge; None where there is no such bridge: a forgotten one has its inbox still."""
+        standing = await self._store.standing("@" + PREFIX + name)
+        return standing.topic.id if standing is not None and await self._book.reports(name) else None
+
+    async def _try(self, inbox: int | None, buried: Buried) -> str | None:
+        """Why it is not on its way again; None: it is. Raises Unavailable."""
+        if not buried.replayable:
+            return _hindrance(buried)
+        try:
+            if inbox is not None and buried.letter.topic_id:
+                settled = self._to_inbox(inbox, buried)
+            else:
+                settled = await self._to_topic(buried)
+            outcome = await settled.outcome
+        except RecadoError as exc:
+            outcome = exc
+        if isinstance(outcome, RecadoError):
+            if outcome.retryable:
+                raise outcome
+            return outcome.message
+        return None
+
+    def _to_inbox(self, inbox: int, buried: Buried) -> Settled:
         letter = buried.letter
-        assert letter.content is not None and letter.sent_at is not None, "chosen() has those with content alone"
+        assert letter.content is not None and letter.sent_at is not None, "it is replayable"
         content = msgspec.json.encode(
             Replay(
                 f"{letter.topic_id}.{letter.seq}.{buried.id}", letter.topic, letter.seq, letter.sender, letter.content,
@@ -125,10 +184,31 @@ class Bridges:
         ).decode()  # fmt: skip
         digest = hashlib.blake2b(content.encode(), digest_size=16).digest()
         origin = Settled()
-        self._appender.submit(Draft(inbox, None, "recado", f"replay-{buried.id}", digest, content, None), origin)
-        outcome = await origin.outcome
-        if isinstance(outcome, RecadoError):
-            raise outcome
+        draft = Draft(inbox, None, "recado", f"replay-{buried.id}", digest, content, None)
+        self._appender.submit(draft, origin)
+        return origin
+
+    async def _to_topic(self, buried: Buried) -> Settled:
+        letter = buried.letter
+        assert letter.content is not None, "it is replayable"
+        content = check_content(letter.content.encode(), self._settings.max_frame)
+        if letter.bridge == INTAKE:  # whoever published it did not make its topic, which may be deleted for good
+            aim = await aim_at_existing(self._actions, letter.topic)
+        else:
+            aim = await aim_at_made(self._actions, self._settings, letter.topic, letter.sender)
+        origin = Settled()
+        self._actions.publish(aim, letter.sender, content, f"{KEY}{buried.id}", letter.ttl, origin, None)
+        return origin
+
+
+def _hindrance(buried: Buried) -> str:
+    """Why a dead letter can have no second try."""
+    letter = buried.letter
+    if letter.topic_id:
+        return "It had expired before it could be sent."
+    if letter.came_by is None:
+        return f"Its text alone was kept, by an older Recado. It was not stored because: {letter.reason}"
+    return f"It can't be read as a message, so it is only kept to be looked at: {letter.reason}"
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:

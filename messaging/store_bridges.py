@@ -11,6 +11,7 @@ from messaging.errors import Conflict
 from messaging.store_pool import Pool
 
 State = Literal["up", "waiting", "failing"]
+Direction = Literal["out", "in"]
 
 INTAKE = "intake"  # what the dead letters of the intake stand under; no bridge is called so
 PREFIX = "%bridge/"  # of the user that a bridge is: no token can name it, as '%' is in no name
@@ -31,23 +32,32 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A bridge as its operator sees it. ``lag``: messages before it; ``oldest``: when the first of them came."""
+    """A bridge as its operator sees it. ``lag``: messages before it; ``oldest``: when the first of them came.
+
+    None: nobody knows, as with what lies before an inlet.
+    """
 
     name: str
     kind: str
+    direction: Direction
     paused: bool
     state: State
     reason: str | None
     attempts: int
     since: datetime
-    lag: int
+    lag: int | None
     oldest: datetime | None
     dead: int
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that was given up on. ``content`` is None where it had expired before it could be sent."""
+    """A message that was given up on. ``content`` is None where it had expired before it could be sent.
+
+    Of one that came in, ``topic_id`` is 0 and ``came_by`` tells the subject or queue (None: by SQL). Where it could be
+    read, ``sender``, ``content`` and ``ttl`` are what would have been stored; else ``sender`` is "" and ``content``
+    shows what it was.
+    """
 
     bridge: str
     topic: str
@@ -57,14 +67,17 @@ class DeadLetter:
     content: str | None
     sent_at: datetime | None
     reason: str
+    came_by: str | None = None
+    ttl: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Buried:
-    """A dead letter as it lies in the store."""
+    """A dead letter as it lies in the store. ``replayable``: there is all that a second try needs."""
 
     id: int
     letter: DeadLetter
+    replayable: bool
     died_at: datetime
 
 
@@ -84,12 +97,13 @@ class BridgeBook:
             The id of the user that it is.
 
         Raises:
-            Conflict: a bridge of another kind has this name.
+            Conflict: a bridge of another kind or direction has this name.
         """
-        user_id = await self._pool.value("bridge_register", PREFIX + name, name, kind, like)
-        if user_id is None:
-            raise Conflict(f"There is a bridge {name!r} of another kind already. Choose another name.")
-        return int(user_id)
+        return _registered(name, await self._pool.value("bridge_register", PREFIX + name, name, kind, like))
+
+    async def register_inlet(self, name: str, kind: str) -> int:
+        """The same for an inlet, which belongs to no topic."""
+        return _registered(name, await self._pool.value("inlet_register", PREFIX + name, name, kind))
 
     async def forget(self, name: str) -> int | None:
         """The id of the user that it was; None where there is no such bridge."""
@@ -128,19 +142,23 @@ class BridgeBook:
     async def bury(self, letter: DeadLetter, term: int | None = None) -> None:
         await self._pool.fetch(
             "dead_letter_bury", letter.bridge, letter.topic, letter.topic_id, letter.seq, letter.sender,
-            letter.content, letter.sent_at, letter.reason, term,
+            letter.content, letter.sent_at, letter.reason, letter.came_by, letter.ttl, term,
         )  # fmt: skip
+
+    async def knows(self, name: str) -> bool:
+        """Whether there is a bridge of this name, or the intake, or a dead letter of one that was forgotten."""
+        return name == INTAKE or bool(await self._pool.value("dead_letters_kept", name))
 
     async def buried(self, bridge: str | None, after: int, limit: int) -> list[Buried]:
         rows = await self._pool.fetch("dead_letters_page", bridge, after, limit)
-        return [_buried(row, row["bridge"]) for row in rows]
+        return [_buried(row) for row in rows]
 
     async def chosen(
         self, bridge: str, ids: Sequence[int] | None, since: datetime | None, until: datetime | None, limit: int
     ) -> list[Buried]:
-        """Dead letters that can be sent again."""
+        """Dead letters by their ids, or all that can be replayed."""
         rows = await self._pool.fetch("dead_letters_chosen", bridge, ids, since, until, limit)
-        return [_buried(row, bridge) for row in rows]
+        return [_buried(row) for row in rows]
 
     async def drop(self, bridge: str, ids: Sequence[int]) -> int:
         """Drop dead letters for good. How many there were."""
@@ -151,9 +169,12 @@ class BridgeBook:
         await self._pool.fetch("dead_letters_drop", list(ids))
 
 
-def _buried(row: Any, bridge: str) -> Buried:
-    letter = DeadLetter(
-        bridge, row["topic"], row["topic_id"], row["seq"], row["sender"], row["content"],
-        row["sent_at"], row["reason"],
-    )  # fmt: skip
-    return Buried(row["id"], letter, row["died_at"])
+def _registered(name: str, user_id: int | None) -> int:
+    if user_id is None:
+        raise Conflict(f"There is a bridge {name!r} of another kind or direction. Choose another name, or forget it.")
+    return user_id
+
+
+def _buried(row: Any) -> Buried:
+    letter = DeadLetter(**{field: row[field] for field in DeadLetter.__dataclass_fields__})
+    return Buried(row["id"], letter, row["replayable"], row["died_at"])

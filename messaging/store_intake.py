@@ -72,6 +72,7 @@ class Taking:
             [posted.topic for posted, _ in dead], [posted.id for posted, _ in dead],
             [posted.sender for posted, _ in dead], [posted.content for posted, _ in dead],
             [posted.published_at for posted, _ in dead], [reason for _, reason in dead],
+            [posted.ttl for posted, _ in dead],
         )  # fmt: skip
 
 

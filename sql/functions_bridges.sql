@@ -27,7 +27,7 @@ END $$;
 DROP FUNCTION IF EXISTS recado.lock_of_patterns();
 
 -- A bridge as it is configured now: known as a user, and member of every topic that fits, from its head on.
--- What no longer fits is left. Returns the id of its user; NULL where a bridge of another kind has the name.
+-- What no longer fits is left. Returns the id of its user; NULL where a bridge of another kind or direction has the name.
 CREATE OR REPLACE FUNCTION recado.register_bridge(username text, called text, of_kind text, pattern text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
@@ -37,7 +37,9 @@ BEGIN
     LOCK TABLE recado.bridges IN EXCLUSIVE MODE;
     PERFORM recado.know(ARRAY[username]);
     SELECT id INTO bridge FROM recado.users WHERE name = username;
-    IF EXISTS (SELECT FROM recado.bridges AS b WHERE b.user_id = bridge AND b.kind <> of_kind) THEN
+    IF EXISTS (
+        SELECT FROM recado.bridges AS b WHERE b.user_id = bridge AND (b.kind <> of_kind OR b.direction <> 'out')
+    ) THEN
         RETURN NULL;
     END IF;
     INSERT INTO recado.bridges AS b (user_id, name, kind, topics) VALUES (bridge, called, of_kind, pattern)
@@ -63,6 +65,23 @@ BEGIN
     UPDATE recado.users SET version = version + 1 WHERE id = bridge;
     PERFORM recado.see_device(bridge, '', 16, interval '30 days');
     RETURN bridge;
+END $$;
+
+-- An inlet as it is configured now: known as a user, which belongs to nothing. Returns the id of its user; NULL where a
+-- bridge of another kind or direction has the name.
+CREATE OR REPLACE FUNCTION recado.register_inlet(username text, called text, of_kind text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+DECLARE
+    inlet bigint;
+BEGIN
+    PERFORM recado.know(ARRAY[username]);
+    SELECT id INTO inlet FROM recado.users WHERE name = username;
+    INSERT INTO recado.bridges AS b (user_id, name, kind, direction) VALUES (inlet, called, of_kind, 'in')
+    ON CONFLICT (user_id) DO UPDATE SET
+        state = CASE WHEN b.attempts = 0 THEN 'up' ELSE b.state END,
+        reason = CASE WHEN b.attempts = 0 AND NOT b.paused THEN NULL ELSE b.reason END
+    WHERE b.kind = of_kind AND b.direction = 'in' RETURNING b.user_id INTO inlet;
+    RETURN inlet;
 END $$;
 
 -- A bridge leaves every topic but its inbox, of which it gets nothing more. Returns the id of its user, NULL where there is no such bridge.

@@ -320,14 +320,18 @@ WHERE m.topic_id = gone.topic_id AND m.seq = gone.seq;
 -- A bridge as it is configured now; the id of its user.
 SELECT recado.register_bridge($1, $2, $3, $4);
 
+-- name: inlet_register
+-- An inlet as it is configured now; the id of its user.
+SELECT recado.register_inlet($1, $2, $3);
+
 -- name: bridge_forget
 -- A bridge leaves everything but its inbox.
 SELECT recado.forget_bridge($1);
 
 -- name: bridges_all
--- Every bridge, how it fares, and what lies before it. Its own inbox is one of its topics.
-SELECT b.user_id, b.name, b.kind, b.topics, b.paused, b.state, b.reason, b.attempts, b.since,
-       coalesce(behind.lag, 0)::bigint AS lag, behind.oldest,
+-- Every bridge, how it fares, and what lies before it: its own inbox is one of its topics; of an inlet it lies elsewhere.
+SELECT b.user_id, b.name, b.kind, b.direction, b.topics, b.paused, b.state, b.reason, b.attempts, b.since,
+       CASE b.direction WHEN 'out' THEN coalesce(behind.lag, 0)::bigint END AS lag, behind.oldest,
        (SELECT count(*) FROM recado.dead_letters AS d WHERE d.bridge = b.name) AS dead
 FROM recado.bridges AS b
 LEFT JOIN LATERAL (
@@ -365,7 +369,7 @@ UPDATE recado.bridges SET state = $2, reason = $3, attempts = $4,
 WHERE user_id = $1 AND (SELECT recado.in_term('bridges', $5));
 
 -- name: bridge_pause
--- Stop a lane (in the term $4), or let it go on; what comes is kept meanwhile.
+-- Stop a lane or an inlet (in the term $4), or let it go on.
 WITH changed AS (
     UPDATE recado.bridges SET paused = $2, reason = $3
     WHERE name = $1 AND (SELECT recado.in_term('bridges', $4)) RETURNING user_id
@@ -373,22 +377,26 @@ WITH changed AS (
 UPDATE recado.users AS u SET version = version + 1 FROM changed WHERE u.id = changed.user_id RETURNING u.id;
 
 -- name: dead_letter_bury
--- A message that was given up on, in the term $9; once more changes nothing.
-INSERT INTO recado.dead_letters (bridge, topic, topic_id, seq, sender, content, sent_at, reason)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE recado.in_term('bridges', $9) ON CONFLICT DO NOTHING;
+-- A message that was given up on, in the term $11; once more changes nothing.
+INSERT INTO recado.dead_letters (bridge, topic, topic_id, seq, sender, content, sent_at, reason, came_by, ttl)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 WHERE recado.in_term('bridges', $11) ON CONFLICT DO NOTHING;
 
 -- name: dead_letters_page
 -- The dead letters of a bridge (NULL: of all), oldest first.
-SELECT id, bridge, topic, topic_id, seq, sender, content, sent_at, reason, died_at FROM recado.dead_letters
-WHERE ($1::text IS NULL OR bridge = $1) AND id > $2 ORDER BY id LIMIT $3;
+SELECT id, bridge, topic, topic_id, seq, sender, content, sent_at, reason, came_by, ttl, replayable, died_at
+FROM recado.dead_letters WHERE ($1::text IS NULL OR bridge = $1) AND id > $2 ORDER BY id LIMIT $3;
 
 -- name: dead_letters_chosen
--- Those of a bridge by their ids (NULL: all) and times of death, that still have their content. What came in by a bridge
--- of this name has no sent_at: it was never to go out.
-SELECT id, topic, topic_id, seq, sender, content, sent_at, reason, died_at FROM recado.dead_letters
-WHERE bridge = $1 AND content IS NOT NULL AND sent_at IS NOT NULL AND ($2::bigint[] IS NULL OR id = ANY ($2))
+-- Those of a bridge by their ids (NULL: all that can be replayed) and times of death.
+SELECT id, bridge, topic, topic_id, seq, sender, content, sent_at, reason, came_by, ttl, replayable, died_at
+FROM recado.dead_letters
+WHERE bridge = $1 AND CASE WHEN $2::bigint[] IS NULL THEN replayable ELSE id = ANY ($2) END
   AND died_at >= coalesce($3::timestamptz, '-infinity') AND died_at < coalesce($4::timestamptz, 'infinity')
 ORDER BY id LIMIT $5;
+
+-- name: dead_letters_kept
+-- Whether there is a bridge of this name, or anything that it gave up on.
+SELECT EXISTS (SELECT FROM recado.bridges WHERE name = $1) OR EXISTS (SELECT FROM recado.dead_letters WHERE bridge = $1);
 
 -- name: dead_letters_drop
 -- They are in the log again.
@@ -403,11 +411,11 @@ SELECT * FROM recado.intake_waiting($1, $2, $3, $4);
 SELECT recado.intake_take($1, $2);
 
 -- name: intake_bury
--- Rows of the intake that can't be appended: parallel arrays, the reason last.
-INSERT INTO recado.dead_letters (bridge, topic, topic_id, seq, sender, content, sent_at, reason)
-SELECT $1, v.topic, 0, v.id, v.sender, v.content, v.published_at, v.reason
-FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
-     AS v (topic, id, sender, content, published_at, reason) ON CONFLICT DO NOTHING;
+-- Rows of the intake that can't be appended: parallel arrays.
+INSERT INTO recado.dead_letters (bridge, topic, topic_id, seq, sender, content, sent_at, reason, ttl)
+SELECT $1, v.topic, 0, v.id, v.sender, v.content, v.published_at, v.reason, v.ttl
+FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::integer[])
+     AS v (topic, id, sender, content, published_at, reason, ttl) ON CONFLICT DO NOTHING;
 
 -- name: overview_totals
 -- How much there is, without counting messages: what the heads say, and what PostgreSQL knows of the table.

@@ -11,23 +11,25 @@ import msgspec
 from api.route import Answer, Asked, Route
 from api.shapes import BridgeName, Limit, Moment, Position, Seq
 from messaging.errors import Conflict, Unavailable
-from messaging.replay import MOST, UnknownBridge
-from messaging.store_bridges import Buried, Report
+from messaging.replay import MOST, Replayed, UnknownBridge
+from messaging.store_bridges import Buried, Direction, Report
 
 PAGE_MOST = 500
 
 
 class Bridge(msgspec.Struct, frozen=True):
-    """`lag`: messages before it. `oldest`: when the first of them came. `dead_letters`: what it gave up on."""
+    """`direction`: "out" of here, or "in". `lag`: messages before it, null where nobody knows, as before a bridge in.
+    `oldest`: when the first of them came. `dead_letters`: what it gave up on."""
 
     name: str
     kind: str
+    direction: Direction
     state: str
     paused: bool
     reason: str | None
     failed_attempts: int
     since: datetime
-    lag: int
+    lag: int | None
     oldest: datetime | None
     dead_letters: int
 
@@ -41,7 +43,10 @@ class DeadLettersQuery(msgspec.Struct, frozen=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """`content` is null where the message had expired before it could be sent."""
+    """`content` is null where the message had expired before it could be sent.
+
+    Of what came in, `came_by` is the subject or queue, and `user_source` "" where it could not be read: `content` then
+    only shows what it was. `replayable`: there is all that a second try needs."""
 
     id: int
     bridge: str
@@ -51,6 +56,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
     content: msgspec.Raw
     sent_at: datetime | None
     reason: str
+    came_by: str | None
+    replayable: bool
     died_at: datetime
 
 
@@ -75,6 +82,20 @@ class Count(msgspec.Struct, frozen=True):
     count: int
 
 
+class Refused(msgspec.Struct, frozen=True):
+    """A dead letter that stays, and why."""
+
+    id: int
+    reason: str
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """`count`: how many are on their way again; `refused`: which are not."""
+
+    count: int
+    refused: list[Refused]
+
+
 def routes() -> list[Route]:
     group, one = "Bridges", "/api/v1/bridges/{bridge}"
     return [
@@ -83,23 +104,26 @@ def routes() -> list[Route]:
         Route(method="GET", path=one, handler=get_one, group=group, access="backend", summary="One bridge.",
               answers={200: Bridge}, errors=(UnknownBridge,)),
         Route(method="POST", path=one + "/pause", handler=pausing(True), group=group, access="backend",
-              summary="Stop sending to a bridge; what comes for it is kept.",
+              summary="Stop a bridge: what comes for it is kept; of a bridge in, by the other system.",
               answers={200: Bridge}, errors=(UnknownBridge,)),
         Route(method="POST", path=one + "/resume", handler=pausing(False), group=group, access="backend",
-              summary="Go on sending; a bridge that waits tries at once.",
+              summary="Go on; a bridge that waits tries at once.",
               answers={200: Bridge}, errors=(UnknownBridge,)),
         Route(method="DELETE", path=one, handler=forget, group=group, access="backend", answers={204: None},
               summary="Forget a bridge that is configured no more: it leaves its topics, what was pending is dropped.",
               errors=(UnknownBridge, Conflict)),
         Route(method="GET", path="/api/v1/dead-letters", handler=get_dead, group=group, access="backend",
-              query=DeadLettersQuery, summary="Messages that a bridge gave up on, oldest first.",
-              answers={200: list[DeadLetter]}),
+              query=DeadLettersQuery,
+              summary="What a bridge, or the intake of recado.publish (`intake`), gave up on, oldest first.",
+              answers={200: list[DeadLetter]}, errors=(UnknownBridge,)),
         Route(method="POST", path="/api/v1/dead-letters/replay", handler=replay, group=group, access="backend",
-              body=ReplayWish, summary="Send dead letters again, at most 1000 at a time; the count of them.",
-              answers={202: Count}, errors=(UnknownBridge, Unavailable), example={"bridge": "shops", "dry_run": True}),
+              body=ReplayWish,
+              summary="Give dead letters another try, at most 1000 at a time; what came in goes to its topic.",
+              answers={202: Outcome}, errors=(UnknownBridge, Unavailable),
+              example={"bridge": "shops", "dry_run": True}),
         Route(method="POST", path="/api/v1/dead-letters/drop", handler=drop, group=group, access="backend",
               body=DropWish, summary="Drop dead letters for good; how many there were.",
-              answers={200: Count}, errors=(Unavailable,), example={"bridge": "shops", "ids": [1]}),
+              answers={200: Count}, errors=(UnknownBridge, Unavailable), example={"bridge": "shops", "ids": [1]}),
     ]  # fmt: skip
 
 
@@ -129,24 +153,27 @@ async def forget(asked: Asked[None, None]) -> Answer:
 
 async def get_dead(asked: Asked[DeadLettersQuery, None]) -> Answer:
     query = asked.query
+    if query.bridge is not None:
+        await asked.domain.node.bridges.known(query.bridge)
     found = await asked.domain.node.book.buried(query.bridge, query.after, min(query.limit, PAGE_MOST))
     return Answer(200, [shown_dead(buried) for buried in found])
 
 
 async def replay(asked: Asked[None, ReplayWish]) -> Answer:
     wish = asked.body
-    count = await asked.domain.node.bridges.replay(wish.bridge, wish.ids, wish.since, wish.until, dry_run=wish.dry_run)
-    return Answer(202, Count(count))
+    done = await asked.domain.node.bridges.replay(wish.bridge, wish.ids, wish.since, wish.until, dry_run=wish.dry_run)
+    return Answer(202, shown_replayed(done))
 
 
 async def drop(asked: Asked[None, DropWish]) -> Answer:
+    await asked.domain.node.bridges.known(asked.body.bridge)
     return Answer(200, Count(await asked.domain.node.book.drop(asked.body.bridge, asked.body.ids)))
 
 
 def shown(report: Report) -> Bridge:
     return Bridge(
-        report.name, report.kind, report.state, report.paused, report.reason, report.attempts, report.since,
-        report.lag, report.oldest, report.dead,
+        report.name, report.kind, report.direction, report.state, report.paused, report.reason, report.attempts,
+        report.since, report.lag, report.oldest, report.dead,
     )  # fmt: skip
 
 
@@ -155,5 +182,9 @@ def shown_dead(buried: Buried) -> DeadLetter:
     return DeadLetter(
         buried.id, letter.bridge, letter.topic, letter.seq, letter.sender,
         msgspec.Raw(b"null" if letter.content is None else letter.content.encode()),
-        letter.sent_at, letter.reason, buried.died_at,
+        letter.sent_at, letter.reason, letter.came_by, buried.replayable, buried.died_at,
     )  # fmt: skip
+
+
+def shown_replayed(done: Replayed) -> Outcome:
+    return Outcome(done.count, [Refused(id_, reason) for id_, reason in done.refused.items()])

@@ -86,7 +86,7 @@ async def get_platforms(asked: Asked[None, None]) -> Answer:
         users = lists[platform.name] = await users_of(asked.domain, platform, "")
         found.append(ListedPlatform(
             platform.name, users, as_text(platform.audio), as_text(platform.image), state_of(report),
-            platform.users_as_of, report.lag if report and platform.style != "own" else 0,
+            platform.users_as_of, (report.lag or 0) if report and platform.style != "own" else 0,
         ))  # fmt: skip
     return Answer(200, Platforms(found), links(lists))
 

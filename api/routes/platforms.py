@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from api.route import Answer, Asked, Route
-from api.routes.bridges import PAGE_MOST, Count, DeadLetter, DeadLettersQuery, shown_dead
-from api.shapes import Moment, Seq
+from api.routes.bridges import PAGE_MOST, DeadLetter, Outcome, shown_dead, shown_replayed
+from api.shapes import Limit, Moment, Position, Seq
 from messaging.errors import Conflict, Unavailable
 from messaging.integrator.news import Platform
 from messaging.integrator.registry import IMPORT_LEAST, MAX_NAME, ONE_DAY
@@ -89,8 +89,12 @@ class Replay(msgspec.Struct, frozen=True):
     dry_run: bool = False
 
 
-class StateQuery(DeadLettersQuery, frozen=True):
+class StateQuery(msgspec.Struct, frozen=True):
+    """`after`: an `id`."""
+
     state: Literal["dead"] = "dead"
+    after: Position = 0
+    limit: Limit = 100
 
 
 def routes() -> list[Route]:
@@ -117,7 +121,7 @@ def routes() -> list[Route]:
               query=StateQuery, summary="News that were given up, oldest first.", answers={200: list[DeadLetter]},
               errors=unknown),
         Route(method="POST", path=one + "/replay", handler=replay, group=group, access="backend", body=Replay,
-              summary="Tell it again what was given up; the count of it.", answers={202: Count},
+              summary="Tell it again what was given up; the count of it.", answers={202: Outcome},
               errors=(*unknown, UnknownBridge, Unavailable), example={"dry_run": True}),
     ]  # fmt: skip
 
@@ -172,10 +176,10 @@ async def deliveries(asked: Asked[StateQuery, None]) -> Answer:
 
 async def replay(asked: Asked[None, Replay]) -> Answer:
     platform, wish = await asked.domain.node.registry.find(asked.path.platform), asked.body
-    count = await asked.domain.node.bridges.replay(
+    done = await asked.domain.node.bridges.replay(
         platform.bridge, wish.ids, wish.since, wish.until, dry_run=wish.dry_run
     )
-    return Answer(202, Count(count))
+    return Answer(202, shown_replayed(done))
 
 
 def shown(platform: Platform) -> ShownPlatform:

@@ -1,4 +1,4 @@
-// What a bridge gave up on: read it, and send it again.
+// What a bridge gave up on: read it, and give it another try.
 
 import { ageText, fill } from "./admin-tables.js";
 import { say } from "./admin-say.js";
@@ -37,9 +37,9 @@ export class Letters {
   }
 
   #cells(letter) {
-    const label = say("chooseOf", { seq: letter.seq, topic: letter.topic_name });
+    const label = say("chooseOf", { seq: letter.came_by === null ? letter.seq : letter.id, topic: letter.topic_name });
     return [
-      el("input", { type: "checkbox", value: letter.id, disabled: letter.content === null, "aria-label": label }), letter.topic_name, number(letter.seq), letter.user_source,
+      el("input", { type: "checkbox", value: letter.id, disabled: !letter.replayable, "aria-label": label }), letter.topic_name, seqOf(letter), letter.user_source || letter.came_by,
       ageText(letter.died_at, this.#at()), letter.reason, letter.content === null ? say("expired") : textOf(letter.content),
     ];
   }
@@ -57,8 +57,9 @@ export class Letters {
     if (ids.length === 0) return;
     $("replay").disabled = true;
     try {
-      const { count } = await this.#ask("POST", "api/v1/dead-letters/replay", { bridge: this.#bridge, ids });
-      $("letters-said").textContent = say("replayed", { n: number(count), count });
+      const { count, refused } = await this.#ask("POST", "api/v1/dead-letters/replay", { bridge: this.#bridge, ids });
+      const stays = refused.map(({ reason }) => say("stays", { reason }));
+      $("letters-said").textContent = [say("replayed", { n: number(count), count }), ...new Set(stays)].join(" ");
       await this.show(this.#bridge);
     } catch (error) {
       $("letters-said").textContent = error.message;
@@ -70,4 +71,9 @@ export class Letters {
     $("letters").hidden = true;
     $("letters-said").textContent = "";
   }
+}
+
+// What came in has no number in a topic: it never came that far.
+function seqOf(letter) {
+  return letter.came_by === null ? number(letter.seq) : say("none");
 }

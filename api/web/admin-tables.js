@@ -54,10 +54,11 @@ function memberName(name) {
 /** `actions`: pause(bridge), resume(bridge), show(bridge), by name. */
 export function drawBridges(bridges, at, actions) {
   const heads = [
-    ["bridge"], ["state"], ["lag", "number"], ["oldest", "number"], ["dead", "number"], ["reason", "reason"], ["since"], ["kind"], ["pause"],
+    ["bridge"], ["direction"], ["state"], ["lag", "number"], ["oldest", "number"], ["dead", "number"], ["reason", "reason"], ["since"], ["kind"],
+    ["pause"],
   ];
   fill("bridges", heads, bridges.map((bridge) => [
-    bridge.name, state(bridge), number(bridge.lag), ageText(bridge.oldest, at), deadButton(bridge, actions), reason(bridge),
+    bridge.name, say(bridge.direction), state(bridge), bridge.lag === null ? say("none") : number(bridge.lag), ageText(bridge.oldest, at), deadButton(bridge, actions), reason(bridge),
     ageText(bridge.since, at), bridge.kind, pauseButton(bridge, actions),
   ]), "bridgesNone");
 }

@@ -4,6 +4,8 @@
 // say its place. `live`: the server sent it on a connection and waits to hear that it was shown; what came from the
 // history or from this device's archive is not.
 
+import { instant } from "./recado-rules.js";
+
 /** Entries in order, each once. */
 export class Log {
   entries = [];
@@ -87,8 +89,15 @@ export function topicEntry(given, me) {
 
 /** Where a direct message stands: by time, for those sent and received are in different logs. */
 export function directEntry(given) {
-  const key = `${given.sentAt}#${String(given.seq ?? given.to).padStart(16, "0")}${given.mine ? ">" : ""}`;
-  return { ...given, key, at: Date.parse(given.sentAt), tie: given.seq ?? given.to };
+  const at = instant(given.sentAt);
+  const key = `${inOrder(at)}#${String(given.seq ?? given.to).padStart(16, "0")}${given.mine ? ">" : ""}`;
+  return { ...given, key, at, tie: given.seq ?? given.to };
+}
+
+// The archive has its keys in the order of their texts.
+function inOrder(at) {
+  const milliseconds = Math.floor(at / 1000);
+  return `${new Date(milliseconds).toISOString().slice(0, -1)}${String(at - milliseconds * 1000).padStart(3, "0")}Z`;
 }
 
 /** A conversation: `id` is "" for the inbox, "@name" for a person, a topic's name for a topic. */
@@ -243,7 +252,7 @@ function made(map, key, make) {
 // A topic that was deleted and made again begins anew under its name.
 function isOfAnotherLog(conversation, entry) {
   const old = conversation.log.get(entry.key);
-  return old?.sentAt !== undefined && entry.sentAt !== undefined && old.sentAt < entry.sentAt && !old.mine;
+  return old?.sentAt !== undefined && entry.sentAt !== undefined && instant(old.sentAt) < instant(entry.sentAt) && !old.mine;
 }
 
 function forget(conversation) {

@@ -74,6 +74,15 @@ export function gapOf(frame) {
   return { topic: frame.topic_name, from: frame.from, to: frame.to, reason: frame.reason };
 }
 
+/**
+ * The instant that a time of the server's stands for, in microseconds since 1970 (exact until 2255). As texts, times do not
+ * compare: one without a fraction ("…:56Z") would come after all of its second.
+ */
+export function instant(text) {
+  const fraction = /\.(\d{1,6})/.exec(text)?.[1] ?? "";
+  return Date.parse(text.replace(/\.\d+/, "")) * 1000 + Number(fraction.padEnd(6, "0"));
+}
+
 /** The last seq that a reader of a message or a gap has reached. */
 export const lastOf = (entry) => entry.seq ?? entry.to;
 
@@ -84,21 +93,22 @@ export const lastOf = (entry) => entry.seq ?? entry.to;
  * at 1 with the same name: there a seq that is not above the position carries a later time than the position.
  */
 export class Positions {
-  #received = new Map(); // topic -> {seq, sentAt}
+  #received = new Map(); // topic -> {seq, at}, an instant
   #acked = new Map(); // topic -> seq
   #unsent = new Set(); // topics with an acknowledgement that the server may not have
 
   /** Note an entry. What of it is new: all, the rest of a gap, or null. */
   receive(entry) {
-    const at = this.#received.get(entry.topic) ?? { seq: 0, sentAt: "" };
-    const isAnotherLog = entry.sentAt !== undefined && at.sentAt !== "" && entry.sentAt > at.sentAt;
-    if (lastOf(entry) <= at.seq && !isAnotherLog) {
+    const known = this.#received.get(entry.topic) ?? { seq: 0, at: null };
+    const at = entry.sentAt === undefined ? known.at : instant(entry.sentAt);
+    const isAnotherLog = known.at !== null && at > known.at;
+    if (lastOf(entry) <= known.seq && !isAnotherLog) {
       if (lastOf(entry) <= (this.#acked.get(entry.topic) ?? 0)) this.#unsent.add(entry.topic);
       return null;
     }
-    if (lastOf(entry) <= at.seq) this.forget(entry.topic);
-    this.#received.set(entry.topic, { seq: lastOf(entry), sentAt: entry.sentAt ?? at.sentAt });
-    return entry.seq === undefined ? { ...entry, from: Math.max(entry.from, at.seq + 1) } : entry;
+    if (lastOf(entry) <= known.seq) this.forget(entry.topic);
+    this.#received.set(entry.topic, { seq: lastOf(entry), at });
+    return entry.seq === undefined ? { ...entry, from: Math.max(entry.from, known.seq + 1) } : entry;
   }
 
   /** Note that the application has taken everything up to `seq`; whether that is news. */

@@ -48,7 +48,7 @@ def dial(url: str, device: str, token: str) -> connect:
 
 def retry_after(headers: Headers) -> float:
     """Seconds that an HTTP answer asks to wait (RFC 9110, 10.2.3), at most a minute; 0 where it does not say."""
-    text = headers.get("Retry-After", "")
+    text = next(iter(headers.get_all("Retry-After")), "")
     return min(60.0, float(text)) if text.isascii() and text.isdigit() else 0.0
 
 

@@ -50,7 +50,7 @@ class Kind:
         return f"{self.path}/{quote(name, safe='')}{action}"
 
 
-Doing = Callable[[Kind, Server, argparse.Namespace], Coroutine[Any, Any, None]]
+Doing = Callable[[Kind, Server, argparse.Namespace], Coroutine[Any, Any, int | None]]  # an exit code; None: 0
 
 
 def platform_kind() -> Kind:
@@ -93,11 +93,11 @@ def _add_actions(parser: argparse.ArgumentParser, kind: Kind) -> Any:
     add_server(parser)
     parser.set_defaults(kind=kind, act=run_list)
     actions = parser.add_subparsers(metavar="ACTION", title="actions (none: list them)")
-    _action(actions, "pause", run_pause, f"tell a {kind.word} nothing; what comes for it is kept")
+    _action(actions, "pause", run_pause, f"stop a {kind.word}; what comes for it is kept")
     _action(actions, "resume", run_resume, "go on, at once")
     _action(actions, "forget", run_forget, f"a {kind.word} is no more; what waits for it is dropped")
     _action(actions, "dead", run_dead, "what was given up, oldest first")
-    replay = _action(actions, "replay", run_replay, "send again what was given up")
+    replay = _action(actions, "replay", run_replay, "give another try to what was given up")
     replay.add_argument("ids", nargs="*", type=int, default=[], metavar="ID", help="dead letters (default: all)")
     replay.add_argument("--since", type=moment, default=None, metavar="TIME", help="that were given up from then on")
     replay.add_argument("--until", type=moment, default=None, metavar="TIME", help="that were given up before")
@@ -124,17 +124,16 @@ async def run(options: argparse.Namespace) -> int:
     access = Access.from_options(options, os.environ)
     async with Rest(access.api_url, lambda text: print(f"recado: {text}", file=sys.stderr)) as rest:
         try:
-            await options.act(options.kind, Server(rest, access.headers(None)), options)
+            return await options.act(options.kind, Server(rest, access.headers(None)), options) or 0
         except Refused as exc:
             raise Refused(exc.code, advised(exc, options)) from None
-    return 0
 
 
 def advised(exc: Refused, options: argparse.Namespace) -> str:
     word = options.kind.word
     if exc.code in ("unauthorized", "forbidden"):
         return f"This is for who has the API key: --key KEY, or API_KEY. ({exc})"
-    if exc.code == "not_found":
+    if exc.code in ("not_found", "unknown_bridge"):
         return f"There is no {word} {options.name!r}. `recado {word}s` lists them."
     return str(exc)
 
@@ -167,6 +166,8 @@ def table(found: list[Json], paint: Paint, now: datetime) -> list[str]:
 
 
 def _waiting(each: Json, now: datetime) -> str:
+    if _comes_in(each):
+        return "comes in"
     if not each["lag"]:
         return "0 to come"
     since = f" since {age(now - datetime.fromisoformat(each['oldest']))}" if each["oldest"] else ""
@@ -181,13 +182,18 @@ def age(span: timedelta) -> str:
 
 
 async def run_pause(kind: Kind, server: Server, options: argparse.Namespace) -> None:
-    await server.ask("POST", kind.one(options.name, "/pause"))
-    print(f"{safe(options.name)} is paused; what comes for it is kept. `recado {kind.word}s resume` goes on.")
+    found = await server.ask("POST", kind.one(options.name, "/pause"))
+    kept = "nothing is taken from there" if _comes_in(found) else "what comes for it is kept"
+    print(f"{safe(options.name)} is paused; {kept}. `recado {kind.word}s resume` goes on.")
 
 
 async def run_resume(kind: Kind, server: Server, options: argparse.Namespace) -> None:
-    await server.ask("POST", kind.one(options.name, "/resume"))
-    print(f"{safe(options.name)} gets what waits for it, from now on.")
+    found = await server.ask("POST", kind.one(options.name, "/resume"))
+    print(f"{safe(options.name)} {'is read' if _comes_in(found) else 'gets what waits for it'}, from now on.")
+
+
+def _comes_in(bridge: Json | None) -> bool:
+    return bridge is not None and bridge.get("direction") == "in"
 
 
 async def run_forget(kind: Kind, server: Server, options: argparse.Namespace) -> None:
@@ -218,17 +224,25 @@ def dead_line(each: Json) -> str:
     return f"{each['id']}  {each['died_at']}  {safe(each['reason'])}\n    {safe(shown)}"
 
 
-async def run_replay(kind: Kind, server: Server, options: argparse.Namespace) -> None:
+async def run_replay(kind: Kind, server: Server, options: argparse.Namespace) -> int:
     """Those that there are now: what dies once more meanwhile is not sent for ever."""
-    ids = options.ids or [each["id"] for each in await dead_letters(kind, server, options.name)]
+    ids = options.ids
+    if not ids:
+        found = await dead_letters(kind, server, options.name)
+        ids = [each["id"] for each in found if each["replayable"]]
     times = {"since": options.since, "until": options.until}
     wish: Json = {name: time.isoformat() for name, time in times.items() if time is not None}
-    count = 0
+    count, refused = 0, []
     for start in range(0, len(ids), BATCH):
         portion = {"ids": ids[start : start + BATCH], "dry_run": options.dry_run}
         path, body = kind.replay(options.name, wish | portion)
-        count += (await server.ask("POST", path, body))["count"]
+        done = await server.ask("POST", path, body)
+        count += done["count"]
+        refused += done["refused"]
     print(f"{count} would be sent again." if options.dry_run else f"{count} on the way again.")
+    for each in refused:
+        print(f"recado: {each['id']} stays: {safe(each['reason'])}", file=sys.stderr)
+    return 1 if refused else 0
 
 
 async def run_add(kind: Kind, server: Server, options: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 """Bridges by REST: what an operator sees, stops, resumes, replays and forgets."""
 
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -35,8 +36,35 @@ async def test_paused_and_resumed(door: Door) -> None:
 async def test_what_is_not_there_says_so(door: Door) -> None:
     for method, path in [("GET", ""), ("POST", "/pause"), ("POST", "/resume"), ("DELETE", "")]:
         answer = await door.ask(method, f"/api/v1/bridges/nobody{path}", 404)
-        assert answer["code"] == "not_found"
-    await door.ask("POST", "/api/v1/dead-letters/replay", 404, json={"bridge": "nobody"})
+        assert answer["code"] == "unknown_bridge"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "?bridge=nobody", None),
+        ("POST", "/replay", {"bridge": "nobody"}),
+        ("POST", "/replay", {"bridge": "nobody", "ids": [1], "dry_run": True}),
+        ("POST", "/drop", {"bridge": "nobody", "ids": [1]}),
+    ],
+)
+async def test_the_dead_letters_of_nobody_are_an_error(door: Door, method: str, path: str, body: Any) -> None:
+    await known(door)
+    answer = await door.ask(method, f"/api/v1/dead-letters{path}", 404, json=body)
+    assert answer["code"] == "unknown_bridge"
+    empty = path.replace("nobody", "shops")
+    await door.ask(method, f"/api/v1/dead-letters{empty}", 202 if "replay" in path else 200,
+                   json=body and {**body, "bridge": "shops"})  # fmt: skip
+
+
+async def test_dead_letters_of_a_forgotten_bridge_are_still_there_to_be_dropped(door: Door) -> None:
+    await known(door)
+    await door.node.book.bury(DeadLetter("shops", "updates.a", 7, 1, "ana", "1", None, "422"))
+    await door.ask("DELETE", "/api/v1/bridges/shops", 204)
+    [letter] = await door.ask("GET", "/api/v1/dead-letters?bridge=shops")
+    wish = {"bridge": "shops", "ids": [letter["id"]]}
+    assert await door.ask("POST", "/api/v1/dead-letters/drop", json=wish) == {"count": 1}
+    await door.ask("GET", "/api/v1/dead-letters?bridge=shops", 404)
 
 
 async def test_dead_letters_are_listed_counted_and_sent_again(door: Door) -> None:
@@ -50,9 +78,14 @@ async def test_dead_letters_are_listed_counted_and_sent_again(door: Door) -> Non
         (1, {"n": 1}, "422"), (2, {"n": 2}, "422"), (3, None, "422"),
     ]  # fmt: skip
     wish = {"bridge": "shops", "dry_run": True}
-    assert await door.ask("POST", "/api/v1/dead-letters/replay", 202, json=wish) == {"count": 2}
-    one = {"bridge": "shops", "ids": [letters[0]["id"]]}
-    assert await door.ask("POST", "/api/v1/dead-letters/replay", 202, json=one) == {"count": 1}
+    assert await door.ask("POST", "/api/v1/dead-letters/replay", 202, json=wish) == {"count": 2, "refused": []}
+    one = {"bridge": "shops", "ids": [letters[0]["id"], letters[2]["id"], 999]}
+    assert await door.ask("POST", "/api/v1/dead-letters/replay", 202, json=one) == {
+        "count": 1, "refused": [
+            {"id": 999, "reason": "There is no dead letter of this id."},
+            {"id": letters[2]["id"], "reason": "It had expired before it could be sent."},
+        ],
+    }  # fmt: skip
     assert [each["seq"] for each in await door.ask("GET", "/api/v1/dead-letters")] == [2, 3]
     [bridge] = await door.ask("GET", "/api/v1/bridges")
     assert (bridge["lag"], bridge["dead_letters"]) == (1, 2)
@@ -62,6 +95,7 @@ async def test_dead_letters_that_nobody_wants_are_dropped(door: Door) -> None:
     await known(door)
     await door.node.book.bury(DeadLetter("shops", "updates.a", 7, 1, "ana", "1", None, "422"))
     [letter] = await door.ask("GET", "/api/v1/dead-letters")
+    await door.node.book.register("other", "test", None)
     wish = {"bridge": "other", "ids": [letter["id"]]}
     assert await door.ask("POST", "/api/v1/dead-letters/drop", json=wish) == {"count": 0}
     assert await door.ask("POST", "/api/v1/dead-letters/drop", json={**wish, "bridge": "shops"}) == {"count": 1}
@@ -96,7 +130,7 @@ async def test_what_nobody_would_read_is_not_replayed(door: Door) -> None:
     sent_at = await door.node.store.pool.value("clock")
     await door.node.book.bury(DeadLetter("shops", "updates.a", 0, 1, "nats", '"in"', None, "no JSON"))
     wish = {"bridge": "shops"}
-    assert await door.ask("POST", "/api/v1/dead-letters/replay", 202, json=wish) == {"count": 0}
+    assert (await door.ask("POST", "/api/v1/dead-letters/replay", 202, json=wish))["count"] == 0
     await door.node.book.bury(DeadLetter("shops", "updates.a", 7, 1, "ana", '"out"', sent_at, "422"))
     await door.ask("DELETE", "/api/v1/bridges/shops", 204)
     await door.ask("POST", "/api/v1/dead-letters/replay", 404, json=wish)

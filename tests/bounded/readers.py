@@ -26,6 +26,7 @@ from inputs import TEXTS, Make, colliding, documents
 from api.endpoint import read
 from bridges.answers import Answer, check_success, judge
 from bridges.config import checked, decode
+from bridges.guarded import START_BYTES, final_status
 from bridges.nats_line import Names
 from bridges.nats_out import Ack
 from bridges.nats_subjects import check_filter, subject_of
@@ -213,6 +214,7 @@ READERS = [
         "a platform's status", lambda data: check_success(Answer(200, {}, data)), {"status": "ok"},
         most=20_000, refusals=(Undeliverable,),
     ),
+    Reader("a platform's status line", final_status, most=START_BYTES),
     Reader("webhook ids", lambda data: _as_header(data.decode(errors="replace")[:128])),
     Reader(
         "AMQP, any JSON", lambda data: read_content(Delivery("q", data, repr(data[:255])), "rabbitmq", 64 * KIB),
@@ -259,6 +261,7 @@ SITES = {
     ("bridges.answers", "check_success"): "a platform's status",
     ("bridges.answers", "retry_after"): "a platform's answer",
     ("bridges.config", "decode"): "BRIDGES_FILE",
+    ("bridges.guarded", ""): "a platform's status line",
     ("bridges.nats_line", "streams_of"): "JetStream's answers",
     ("bridges.nats_out", "NatsOutlet"): "JetStream's answers",
     ("bridges.nats_subjects", ""): "subjects",

@@ -194,6 +194,6 @@ class OutConformance:
             await node.book.bury(
                 DeadLetter("out", TOPIC, found.topic.id, 1, "api", '"again"', message.sent_at, "no confirmation")
             )
-            assert await node.bridges.replay("out", None) == 1
+            assert (await node.bridges.replay("out", None)).count == 1
             assert await broker.got(TOPIC, 2) == [b'"again"', b'"again"']
             assert not await node.book.buried("out", 0, 10)

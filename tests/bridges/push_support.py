@@ -60,6 +60,16 @@ def reply(status: int = 200, body: bytes = b"success", **headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+def saying(said: bytes) -> Answer:
+    """An answer of these bytes, and then the end of the connection."""
+
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        await writer.drain()
+
+    return answer
+
+
 class Receiver:
     """An HTTP server of few words. ``answer`` says what becomes of a request; an awaitable may write by itself."""
 

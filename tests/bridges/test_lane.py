@@ -120,7 +120,7 @@ async def test_a_bad_message_is_buried_and_stops_nobody(database: str) -> None:
             letter = buried.letter
             assert (letter.content, letter.reason, letter.topic) == ("2", "422: no number", "news.today")
             system.answer = lambda parcel: None
-            assert await node.bridges.replay("paper", None) == 1
+            assert (await node.bridges.replay("paper", None)).count == 1
             await system.has(3)
         again = system.got[2]
         assert (again.message.content, again.topic, again.message.seq) == ("2", "news.today", 2)

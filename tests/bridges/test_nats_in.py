@@ -281,7 +281,7 @@ async def test_without_a_stream_a_plain_subscription_will_do(database: str) -> N
             await client.flush()
             assert replies.pending_msgs == 0, "it is for somebody else"
         [letter] = [each.letter for each in await node.book.buried("in", 0, 10)]
-        assert letter.content == '"2"', "the same id, other bytes"
+        assert letter.content == "2", "the same id, other bytes"
 
 
 async def test_core_waits_for_the_database_and_keeps_the_order(database: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 // The parts of the inbox page that need no page: conversations, what may be acknowledged, rows, links, languages.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { Book, Log } from "../../api/web/book.js";
@@ -104,6 +105,36 @@ test("history goes before, and does not replace what waits to be acknowledged", 
   book.prepend("news", [message("news", 2, "eva"), message("news", 3, "eva")], true);
   assert.deepEqual([seqs(book.topic("news")), book.topic("news").isWhole], [[2, 3], false]);
   assert.equal(book.topic("news").log.entries[1], live);
+});
+
+const { instants } = JSON.parse(readFileSync(new URL("../vectors/sent_at.json", import.meta.url)));
+
+test("direct messages stand in the order of their instants, in a page and in its archive", () => {
+  const times = instants.map((same) => same.at(-1));
+  const book = new Book("ana");
+  for (const [place, sentAt] of [...times.entries()].reverse()) book.receive({ topic: "@ana", seq: 900 - place, sender: "eva", content: 1, sentAt });
+  const { entries } = book.inbox.log;
+  assert.deepEqual(entries.map((entry) => entry.sentAt), times);
+  assert.deepEqual(entries.map((entry) => entry.key).sort(), entries.map((entry) => entry.key));
+});
+
+test("one message is one entry, however its time is written", () => {
+  for (const same of instants) {
+    const book = new Book("ana");
+    for (const sentAt of same) book.receive({ topic: "@ana", seq: 1, sender: "eva", content: 1, sentAt });
+    assert.equal(book.inbox.log.entries.length, 1, same);
+  }
+});
+
+test("a seq that comes again with a later instant is of another log, and nothing else is", () => {
+  for (const [place, same] of instants.entries()) {
+    for (const [other, [sentAt]] of instants.entries()) {
+      const book = new Book("ana");
+      for (const seq of [1, 2]) book.receive({ topic: "news", seq, sender: "eva", content: 1, sentAt: same.at(-1) });
+      book.receive({ topic: "news", seq: 1, sender: "eva", content: 1, sentAt });
+      assert.equal(seqs(book.topic("news")).length, other > place ? 1 : 2, `${same.at(-1)} then ${sentAt}`);
+    }
+  }
 });
 
 test("one belongs to the topics that the server names, and to no others", () => {

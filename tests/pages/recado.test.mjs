@@ -1,9 +1,10 @@
 // The client without a browser: its rules, and the whole of it against a server made of plain objects.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { Calls, Positions, RecadoError, afterClose, afterStatus, delay, read } from "../../api/web/recado-rules.js";
+import { Calls, Positions, RecadoError, afterClose, afterStatus, delay, instant, read } from "../../api/web/recado-rules.js";
 
 test("pauses: full jitter up to 0.5 s, 1 s, 2 s … 30 s", () => {
   assert.deepEqual([0, 1, 2, 3, 4, 5, 6, 7, 1000].map((attempt) => delay(attempt, 1)), [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
@@ -49,6 +50,26 @@ test("of a gap, only what is new", () => {
   assert.equal(positions.receive({ topic: "t", from: 1, to: 3, reason: "seen" }), null);
   assert.deepEqual(positions.receive({ topic: "t", from: 2, to: 5, reason: "seen" }), { topic: "t", from: 4, to: 5, reason: "seen" });
   assert.equal(positions.receive(message(5)), null);
+});
+
+const { instants } = JSON.parse(readFileSync(new URL("../vectors/sent_at.json", import.meta.url)));
+
+test("times are instants, however they are written", () => {
+  for (const [place, same] of instants.entries()) {
+    assert.equal(new Set(same.map(instant)).size, 1, same);
+    if (place > 0) assert.ok(instant(instants[place - 1][0]) < instant(same[0]), same[0]);
+  }
+});
+
+test("a seq of an earlier time, or of the same, comes again; one of a later time is of another log", () => {
+  const texts = instants.flatMap((same, place) => same.map((text) => [place, text]));
+  for (const [one, first] of texts) {
+    for (const [other, second] of texts) {
+      const positions = new Positions();
+      positions.receive(message(7, first));
+      assert.equal(positions.receive(message(7, second)) !== null, other > one, `${first} then ${second}`);
+    }
+  }
 });
 
 test("a topic that was made again begins anew", () => {

@@ -95,7 +95,7 @@ async def test_bridges_with_their_lag_and_what_they_gave_up_on(backend: Backend,
     page = await open_page(backend, "/admin")
     bridge = line(page, "bridges", name)
     await expect(bridge).to_contain_text("connection refused (3 attempts)")
-    assert (await bridge.locator("td").all_inner_texts())[:3] == [name, "failing", "1"]
+    assert (await bridge.locator("td").all_inner_texts())[:4] == [name, "out", "failing", "1"]
     await bridge.get_by_role("button", name=f"Pause {name}").click()
     await expect(bridge).to_contain_text("paused by the operator")
     await bridge.get_by_role("button", name=f"Resume {name}").click()
@@ -113,8 +113,35 @@ async def test_bridges_with_their_lag_and_what_they_gave_up_on(backend: Backend,
     await page.get_by_label("Choose all").check()
     await page.get_by_role("button", name="Send again").click()
     await expect(letters).to_have_count(1)  # what expired stays
-    await expect(bridge.locator("td").nth(2)).to_have_text("3")  # they lie before the bridge again
+    await expect(bridge.locator("td").nth(3)).to_have_text("3")  # they lie before the bridge again
     assert await page.locator("#letters img").count() == 0
+
+
+async def test_bridges_in_stand_beside_them_with_their_second_tries(backend: Backend, open_page: Opener) -> None:
+    name, topic = f"orders{uuid.uuid4().hex}", f"shop{uuid.uuid4().hex}"
+    async with book_of(backend) as book:
+        await book.report(await book.register_inlet(name, "test"), "waiting", "no route", 2)
+        for number, sender, content in [(1, "nats", '"a"'), (2, "nats", f'"{"x" * 70_000}"'), (3, "", '"shown"')]:
+            await book.bury(DeadLetter(name, topic, 0, number, sender, content, None, "no", f"orders.{number}"))
+    page = await open_page(backend, "/admin")
+    bridge = line(page, "bridges", name)
+    await expect(bridge).to_contain_text("no route (2 attempts)")
+    assert (await bridge.locator("td").all_inner_texts())[:5] == [name, "in", "waiting", "–", "–"]
+    await bridge.get_by_role("button", name=f"Pause {name}").click()
+    await expect(bridge).to_contain_text("paused by the operator")
+    await bridge.get_by_role("button", name=f"Resume {name}").click()
+    await bridge.get_by_role("button", name="dead letters").click()
+    letters = page.locator("#letters tbody tr")
+    await expect(letters).to_have_count(3)
+    await expect(letters.last).to_contain_text("orders.3")  # it could not be read, so nobody sent it
+    await expect(letters.last.get_by_role("checkbox")).to_be_disabled()
+    await page.get_by_label("Choose all").check()
+    await page.get_by_role("button", name="Send again").click()
+    await expect(letters).to_have_count(2)
+    said = page.locator("#letters-said")
+    await expect(said).to_contain_text("1 message is sent again. One stays: The content has 70002 bytes; the most is")
+    page_of = await backend.ask("GET", f"topics/{topic}/messages")
+    assert [each["content"] for each in page_of["messages"]] == ["a"]
 
 
 async def test_a_server_that_is_away_is_said(open_page: Opener) -> None:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -17,8 +18,11 @@ import aiohttp
 import pytest
 from terminal_support import Server, eventually
 
+from messaging.store_bridges import BridgeBook, DeadLetter
+from messaging.store_pool import Pool
 from recado.client import Refused
 from recado.terminal.commands import make_parser
+from recado.terminal.facts import embedded_dsn
 from recado.terminal.paint import Paint
 from recado.terminal.platforms import advised, age, table
 
@@ -135,6 +139,35 @@ async def test_what_was_given_up_is_shown_counted_and_sent_again(server: Server,
     assert (await server.run("platforms", "dead", "picky"))[1] == "picky has no dead letters.\n"
 
 
+async def test_a_bridge_in_is_paused_resumed_and_its_dead_letters_are_tried_again(server: Server) -> None:
+    async with book_of(server) as book:
+        await book.register_inlet("orders", "test")
+        for number, sender in [(1, "nats"), (2, "")]:
+            fate = DeadLetter("orders", "shop", 0, number, sender, "1", None, "It is not JSON.", "orders.new")
+            await book.bury(fate)
+    _, out, _ = await server.run("bridges")
+    assert "orders" in out and "comes in, 2 dead" in next(line for line in out.splitlines() if "orders" in line)
+    _, out, _ = await server.run("bridges", "pause", "orders")
+    assert out.startswith("orders is paused; nothing is taken from there")
+    assert (await server.run("bridges", "resume", "orders"))[1] == "orders is read, from now on.\n"
+    letters = json.loads((await server.run("bridges", "dead", "orders", "--json"))[1])
+    assert await server.run("bridges", "replay", "orders") == (0, "1 on the way again.\n", "")
+    code, out, error = await server.run("bridges", "replay", "orders", *(str(each["id"]) for each in letters))
+    assert (code, out) == (1, "0 on the way again.\n")
+    assert "stays: There is no dead letter of this id." in error and "It is not JSON." in error
+
+
+@asynccontextmanager
+async def book_of(server: Server) -> AsyncIterator[BridgeBook]:
+    """What an inlet writes into the server's database."""
+    pool = Pool(embedded_dsn(server.data_dir), 1)
+    await pool.open()
+    try:
+        yield BridgeBook(pool)
+    finally:
+        await pool.close()
+
+
 async def told(server: Server, token: str, name: str) -> None:
     """A user of this name is told to the other platforms."""
     url = f"http://127.0.0.1:{server.ports['API_PORT']}/user"
@@ -148,11 +181,17 @@ async def told(server: Server, token: str, name: str) -> None:
     [
         (["platforms", "pause", "no\x1bbody"], "There is no platform 'no\\x1bbody'. `recado platforms` lists them."),
         (["bridges", "replay", "nobody", "7"], "There is no bridge 'nobody'. `recado bridges` lists them."),
+        (["bridges", "replay", "nobody"], "There is no bridge 'nobody'. `recado bridges` lists them."),
+        (["bridges", "dead", "nobody"], "There is no bridge 'nobody'. `recado bridges` lists them."),
+        (["bridges", "dead", "nobody", "--json"], "There is no bridge 'nobody'. `recado bridges` lists them."),
+        (["bridges", "resume", "nobody"], "There is no bridge 'nobody'. `recado bridges` lists them."),
+        (["bridges", "forget", "nobody"], "There is no bridge 'nobody'. `recado bridges` lists them."),
+        (["platforms", "dead", "nobody"], "There is no platform 'nobody'. `recado platforms` lists them."),
         (["platforms", "add", "recado"], "There is a platform 'recado' already."),
         (["platforms", "add", "x", "--url", "nowhere"], "needs an http or https address"),
         (["platforms", "--api", "nowhere"], "--api: 'nowhere' is no address"),
     ],
-    ids=lambda value: "-".join(value[:2]) if isinstance(value, list) else "",
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
 async def test_what_can_not_be_done_is_told_in_one_line(server: Server, arguments: list[str], words: str) -> None:
     code, out, error = await server.run(*arguments)

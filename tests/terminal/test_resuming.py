@@ -1,12 +1,16 @@
 """The client's decisions: pure, so told by their rules alone."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.datastructures import Headers
 
-from recado.client.received import Gap, Invited, Message, Removed, history_of, thing_of, topics_of
+from conftest import ROOT
+from recado.client.line import retry_after
+from recado.client.received import Gap, Invited, Message, Removed, history_of, message_of, thing_of, topics_of
 from recado.client.resuming import (
     Next,
     Positions,
@@ -136,6 +140,21 @@ def test_a_topic_made_again_under_its_name_is_another_log() -> None:
     assert receive(positions, again, again, message(2, later=60)) == [again, message(2, later=60)]
 
 
+def test_times_are_compared_as_instants_however_they_are_written() -> None:
+    """The vectors are those of the browsers' client."""
+    instants = json.loads((ROOT / "tests/vectors/sent_at.json").read_text())["instants"]
+    texts = [(place, text) for place, same in enumerate(instants) for text in same]
+    for one, first in texts:
+        for other, second in texts:
+            positions = Positions()
+            receive(positions, pushed(first))
+            assert bool(receive(positions, pushed(second))) is (other > one), f"{first} then {second}"
+
+
+def pushed(sent_at: str) -> Message:
+    return message_of("t", {"seq": 7, "user_source": "ana", "content": 1, "sent_at": sent_at})
+
+
 def test_another_log_is_not_acknowledged_because_the_old_one_was() -> None:
     positions = Positions()
     receive(positions, message(1), message(2))
@@ -200,3 +219,11 @@ def test_answers_become_histories_and_topics() -> None:
 
     assert (history.messages[0].content, history.messages[0].topic, history.more) == (None, "t", True)
     assert topics_of({"topics": [state]})[0].pending == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [([], 0), (["7"], 7), (["7", "9"], 7), (["9" * 400], 60), (["²"], 0), (["soon"], 0), (["-1"], 0)],
+)
+def test_no_retry_after_is_too_odd_to_come_back(values: list[str], seconds: float) -> None:
+    assert retry_after(Headers([("Retry-After", each) for each in values])) == seconds

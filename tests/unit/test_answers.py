@@ -8,6 +8,7 @@ import pytest
 
 from bridges.answers import SHOWN, SUSPECT_FOR, Answer, Suspicion, check_success, excerpt, judge, retry_after
 from bridges.outlet import Gone, Undeliverable, Unreachable
+from messaging.schedule import Schedule
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -52,7 +53,8 @@ def test_a_rejection_tells_the_operator_what_to_look_at() -> None:
         ("soon", None),
         ("", None),
         ("²", None),
-        ("9" * 400, None),
+        ("9999999999", 9999999999.0),
+        ("0" * 400 + "7", 7.0),
         (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
         (format_datetime(NOW - timedelta(seconds=90), usegmt=True), None),
         ("Sun, 01 Mar 2026 12:01:00", 60.0),
@@ -64,6 +66,12 @@ def test_a_rejection_tells_the_operator_what_to_look_at() -> None:
 def test_how_long_the_other_side_asks_to_wait(header: str, seconds: float | None) -> None:
     """For no time at all is for no wish: else a platform that says 0 to everything would be asked without a pause."""
     assert seconds == retry_after(Answer(429, {"Retry-After": header}), NOW)
+
+
+@pytest.mark.parametrize("header", ["601", "9999999999", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_whoever_asks_to_wait_for_ever_is_asked_again_in_ten_minutes(header: str) -> None:
+    asked = retry_after(Answer(503, {"Retry-After": header}), NOW)
+    assert 600 == Schedule().pause(1, 0.5, asked)
 
 
 @pytest.mark.parametrize("status", [401, 429, 503])
