@@ -2,16 +2,65 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 
+from api.problems import of_aiohttp
 from messaging.listening import named
 
 DRAIN = 15.0  # seconds that requests under way have when the server stops: more than a publish waits
 _LINGER = 2.0  # seconds that the rest of a refused body is read for
 
 log = logging.getLogger(__name__)
+
+
+Answering = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class _Connection(web.RequestHandler):
+    """One connection. What aiohttp answers by itself, before or around the application, is answered as all else is."""
+
+    __slots__ = ()
+
+    def handle_error(self, request: web.BaseRequest, status: int = 500, *more: Any, **named: Any) -> web.StreamResponse:
+        super().handle_error(request, status, *more, **named)  # which logs, and stops where an answer has begun
+        answer = of_aiohttp(status)
+        answer.force_close()
+        return answer
+
+
+def _in_our_words(handle: Answering) -> Answering:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except web.HTTPException as exc:  # of an Expect, which is looked at outside of all middlewares
+            return of_aiohttp(exc.status, exc.headers)
+
+    return answer
+
+
+class _Runner(web.AppRunner):
+    """Whose sites make connections of our kind."""
+
+    @property
+    def server(self) -> Any:
+        """What makes a connection; None before `setup`."""
+        server = super().server
+        if server is None:
+            return None
+        loop = asyncio.get_running_loop()
+        terms: dict[str, Any] = {"access_log": None, "logger": log, "lingering_time": _LINGER}
+        return lambda: _Connection(server, loop=loop, **terms)
+
+    async def setup(self) -> None:
+        await super().setup()
+        server = super().server
+        assert server is not None
+        server.request_handler = _in_our_words(server.request_handler)
 
 
 async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
@@ -21,7 +70,7 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
         SettingsError: the address is not to be had.
     """
     log.addFilter(discreet)
-    runner = web.AppRunner(app, access_log=None, logger=log, shutdown_timeout=DRAIN, lingering_time=_LINGER)
+    runner = _Runner(app, shutdown_timeout=DRAIN)
     await runner.setup()
     try:
         with named("API", host, port):
