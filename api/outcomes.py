@@ -10,6 +10,7 @@ from messaging.permissions import Aim
 from messaging.store_append import Verdict
 
 Outcome = Verdict | RecadoError
+REPLAYED = {"Idempotent-Replayed": "true"}
 
 
 class Outcomes:
@@ -32,6 +33,11 @@ class Outcomes:
         """What became of each. The appender answers in bounded time."""
         await self._all.wait()
         return [outcome for outcome in self._outcomes if outcome is not None]
+
+
+def told(verdict: Verdict) -> dict[str, str]:
+    """The headers of an answer: whether this very message had been stored before."""
+    return REPLAYED if verdict.outcome == "repeated" else {}
 
 
 async def publish(

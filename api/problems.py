@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType
 
 import msgspec
 from aiohttp import ClientPayloadError, web
@@ -15,10 +17,14 @@ from messaging.errors import BadRequest, RecadoError
 
 log = logging.getLogger(__name__)
 
-_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 417: "expectation_failed", 500: "internal"}
 _TEXTS = {
+    400: "This is no request that can be understood.",
     404: "There is nothing at this path. What there is stands at /docs.",
     405: "This path does not take this method.",
+    413: "The body is too large.",
+    417: "The only expectation that is met is 100-continue.",
+    500: "Something is wrong with the server. It has been noted in its log.",
 }
 
 
@@ -81,17 +87,18 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     except RecadoError as exc:
         return refusal(exc)
     except web.HTTPException as exc:
-        return _of_aiohttp(exc)
+        return of_aiohttp(exc.status, exc.headers)
     except (ConnectionError, ClientPayloadError, web.RequestPayloadError):
         return refusal(BadRequest("The body did not arrive."))
     except Exception as exc:
         # Without the exception's text, which may have what the request had.
         frames = "".join(traceback.format_tb(exc.__traceback__))
         log.error("%s %s: %s\n%s", request.method, template(request), type(exc).__name__, frames)
-        return problem(500, "internal", "Something is wrong with the server. It has been noted in its log.")
+        return of_aiohttp(500)
 
 
-def _of_aiohttp(exc: web.HTTPException) -> web.Response:
-    code = _CODES.get(exc.status, "bad_request")
-    headers = {"Allow": exc.headers["Allow"]} if "Allow" in exc.headers else None
-    return problem(exc.status, code, _TEXTS.get(exc.status, exc.reason), headers)
+def of_aiohttp(status: int, headers: Mapping[str, str] = MappingProxyType({})) -> web.Response:
+    """In place of aiohttp's own answer, which may show pieces of the request."""
+    code = _CODES.get(status, "bad_request" if status < 500 else "unavailable")
+    kept = {"Allow": headers["Allow"]} if "Allow" in headers else None
+    return problem(status, code, _TEXTS.get(status, f"{HTTPStatus(status).phrase}."), kept)

@@ -6,9 +6,12 @@ import asyncio
 import logging
 import socket
 import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 
+from api.problems import of_aiohttp
 from messaging.listening import named
 
 DRAIN = 15.0  # seconds that requests under way have when the server stops: more than a publish waits
@@ -20,7 +23,61 @@ _CUT = 1.0  # seconds that a request may still take whose connection was cut
 log = logging.getLogger(__name__)
 
 
-async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
+Answering = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class _Connection(web.RequestHandler):
+    """One connection. What aiohttp answers by itself, before or around the application, is answered as all else is."""
+
+    __slots__ = ()
+
+    def handle_error(self, request: web.BaseRequest, status: int = 500, *more: Any, **named: Any) -> web.StreamResponse:
+        super().handle_error(request, status, *more, **named)  # which logs, and stops where an answer has begun
+        answer = of_aiohttp(status)
+        answer.force_close()
+        return answer
+
+
+def _in_our_words(handle: Answering) -> Answering:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except web.HTTPException as exc:  # of an Expect, which is looked at outside of all middlewares
+            return of_aiohttp(exc.status, exc.headers)
+
+    return answer
+
+
+class Runner(web.AppRunner):
+    """Whose sites make connections of our kind."""
+
+    @property
+    def server(self) -> Any:
+        """What makes a connection; None before `setup`."""
+        server = super().server
+        if server is None:
+            return None
+        loop = asyncio.get_running_loop()
+        terms: dict[str, Any] = {
+            "access_log": None, "logger": log, "lingering_time": _LINGER, "keepalive_timeout": _IDLE,
+        }  # fmt: skip
+        return lambda: _Connection(server, loop=loop, **terms)
+
+    async def setup(self) -> None:
+        await super().setup()
+        server = super().server
+        assert server is not None
+        server.request_handler = _in_our_words(server.request_handler)
+
+    def cut_off(self) -> None:
+        """End every connection, whatever state it is in."""
+        server = super().server
+        for connection in () if server is None else server.connections:
+            if isinstance(connection.transport, asyncio.WriteTransport):
+                connection.transport.abort()
+
+
+async def serve(app: web.Application, host: str, port: int) -> Runner:
     """Listen; `leave` ends it.
 
     Raises:
@@ -28,9 +85,7 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
     """
     log.addFilter(discreet)
     app.on_response_prepare.append(impatient)
-    runner = web.AppRunner(
-        app, access_log=None, logger=log, shutdown_timeout=DRAIN, lingering_time=_LINGER, keepalive_timeout=_IDLE
-    )
+    runner = Runner(app, shutdown_timeout=DRAIN)
     await runner.setup()
     try:
         with named("API", host, port):
@@ -41,13 +96,11 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
     return runner
 
 
-async def leave(runner: web.AppRunner, seconds: float) -> None:
+async def leave(runner: Runner, seconds: float) -> None:
     """Stop: no new requests; those under way are finished, and what is not within ``seconds`` is cut off."""
     ending = asyncio.ensure_future(runner.cleanup())
-    if not (await asyncio.wait([ending], timeout=seconds))[0] and runner.server is not None:
-        for connection in runner.server.connections:
-            if isinstance(connection.transport, asyncio.WriteTransport):
-                connection.transport.abort()
+    if not (await asyncio.wait([ending], timeout=seconds))[0]:
+        runner.cut_off()
         await asyncio.wait([ending], timeout=_CUT)
         ending.cancel()
 

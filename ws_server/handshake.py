@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import msgspec
 from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
-from websockets.http11 import Response
+from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from messaging.errors import BadRequest, RecadoError, Unauthorized
@@ -87,6 +87,27 @@ def refused(error: RecadoError) -> Response:
 def answer(status: int, body: bytes, content_type: str = "application/json") -> Response:
     headers = Headers({"Content-Type": content_type, "Content-Length": str(len(body)), "Connection": "close"})
     return Response(status, http.HTTPStatus(status).phrase, headers, body)
+
+
+_WORDS = {
+    400: ("bad_request", "This is no handshake of a WebSocket."),
+    405: ("method_not_allowed", "A WebSocket is opened with GET."),
+    426: ("upgrade_required", "This is the address of a WebSocket: ask for an upgrade."),
+}
+
+
+def in_our_words(_: ServerConnection, request: Request, response: Response) -> Response | None:
+    """What the library answers by itself, as all else is answered; to HEAD without a body (RFC 9110, 9.3.2)."""
+    shown = response
+    if response.headers.get("Content-Type") == "text/plain; charset=utf-8":  # with no version, as metrics have
+        code, message = _WORDS.get(response.status_code, ("internal", "The handshake failed."))
+        shown = answer(response.status_code, msgspec.json.encode({"code": code, "message": message}))
+        for name in ("Allow", "Upgrade"):
+            if name in response.headers:
+                shown.headers[name] = response.headers[name]
+    if request.method == "HEAD":
+        shown.body = b""
+    return None if shown is response else shown
 
 
 def quiet_logger() -> logging.Logger:

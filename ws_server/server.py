@@ -27,7 +27,7 @@ from messaging.store import Store
 from messaging.tokens import Tokens
 from ws_server.catchup import CatchUp
 from ws_server.gate import Gate, Guest
-from ws_server.handshake import choose_subprotocol, client_address, quiet_logger
+from ws_server.handshake import choose_subprotocol, client_address, in_our_words, quiet_logger
 from ws_server.hub import Hub, SessionFeed
 from ws_server.link import Link
 from ws_server.requests import Requests
@@ -138,10 +138,10 @@ class Door:
         made: Any = partial(Link, self._links)  # the library asks for a type, and calls it
         return serve(
             self._handle, self._settings.ws_host, self._settings.ws_port,
-            create_connection=made, process_request=self._admit, select_subprotocol=choose_subprotocol,
-            compression=None, ping_interval=None, max_size=self._settings.max_frame, max_queue=4,
-            open_timeout=OPEN_TIMEOUT, close_timeout=CLOSE_TIMEOUT, server_header=None, backlog=BACKLOG,
-            reuse_port=self._reuse_port or None, logger=quiet_logger(),
+            create_connection=made, process_request=self._admit, process_response=in_our_words,
+            select_subprotocol=choose_subprotocol, compression=None, ping_interval=None,
+            max_size=self._settings.max_frame, max_queue=4, open_timeout=OPEN_TIMEOUT, close_timeout=CLOSE_TIMEOUT,
+            server_header=None, backlog=BACKLOG, reuse_port=self._reuse_port or None, logger=quiet_logger(),
         )  # fmt: skip
 
     # Coming in

@@ -24,12 +24,13 @@ from api.lax import (
     read_uuid4,
     read_whole,
 )
-from api.outcomes import publish
+from api.outcomes import publish, told
 from api.route import Answer, Asked, Route
 from messaging.content import check_content
 from messaging.errors import Conflict, NotAMember, UnknownTopic, UnknownUser
 from messaging.news import MAKER, NEWS
 from messaging.permissions import Caller
+from messaging.store_append import Verdict
 
 # In the order in which the content has them.
 FIELDS = {
@@ -117,8 +118,8 @@ async def post_news(asked: Asked[None, bytes]) -> Answer:
         shop, news = read_news(asked.path.shop_id, asked.body)
     except Invalid as exc:
         return Answer(422, exc.body())
-    await deliver(asked, NEWS + shop, content_of(news))
-    return Answer(200, Status(f"Message sent to shop ID {shop}"))
+    verdict = await deliver(asked, NEWS + shop, content_of(news))
+    return Answer(200, Status(f"Message sent to shop ID {shop}"), told(verdict))
 
 
 async def post_letter(asked: Asked[None, bytes]) -> Answer:
@@ -126,18 +127,18 @@ async def post_letter(asked: Asked[None, bytes]) -> Answer:
         letter = read_letter(asked.body)
     except Invalid as exc:
         return Answer(422, exc.body())
-    await deliver(asked, letter.to, bytes(letter.content))
-    return Answer(200, Status(f"Message sent to {letter.to}"))
+    verdict = await deliver(asked, letter.to, bytes(letter.content))
+    return Answer(200, Status(f"Message sent to {letter.to}"), told(verdict))
 
 
-async def deliver(asked: Asked[None, bytes], target: str, content: bytes) -> None:
+async def deliver(asked: Asked[None, bytes], target: str, content: bytes) -> Verdict:
     """Store it. In open mode a token narrows what it may and names the sender, but nobody needs one."""
     text, key, caller = check_content(content, asked.domain.settings.max_frame), asked.key, asked.caller
     sender = MAKER if caller.user is None else caller.user.name
     if asked.domain.settings.auth_mode == "open":
         caller = Caller(None, caller.grants)
     aim = await asked.actions.aim(caller, target)
-    await publish(asked.actions, aim, sender, text, key=key)
+    return await publish(asked.actions, aim, sender, text, key=key)
 
 
 def read_news(shop_id: str, body: bytes) -> tuple[str, dict[str, Any]]:

@@ -29,6 +29,7 @@ from api.chat_shapes import (
     UsersByPlatform,
     UsersQuery,
 )
+from api.outcomes import REPLAYED
 from api.route import Answer, Asked, Domain, Route
 from messaging.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized, Unavailable
 from messaging.integrator.news import OWN, News, Person, Platform, json_of, key_of, room_type
@@ -120,10 +121,11 @@ async def post_message(asked: Asked[None, MessageSaid]) -> Answer:
         raise BadRequest(f"text: it may have {asked.domain.settings.max_frame} bytes.")
     said = Said(body.room_platform, body.room, body.sender, body.text, body.id or asked.key, body.sender_name)
     accepted = await asked.domain.node.integrator.take_message(platform, said)
+    headers = REPLAYED if accepted.repeated else {}
     if "application/json" not in asked.headers.get("Accept", ""):
-        return Answer(200, SUCCESS)
+        return Answer(200, SUCCESS, headers)
     queued = msgspec.json.encode(Queued(accepted.id, "queued", accepted.deliveries))
-    return Answer(200, queued, {"Content-Type": "application/json"})
+    return Answer(200, queued, {"Content-Type": "application/json", **headers})
 
 
 async def get_message(asked: Asked[None, None]) -> Answer:

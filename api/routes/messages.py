@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any
 
 import msgspec
 
-from api.outcomes import Outcome, Outcomes, publish
+from api.outcomes import REPLAYED, Outcome, Outcomes, publish, told
 from api.route import Answer, Asked, Route
 from api.shapes import Lifetime, Limit, Name, Position, SentMessage, Seq, sent_message
 from messaging.actions import Actions
@@ -33,7 +34,7 @@ class Published(msgspec.Struct, frozen=True):
 
 
 class BatchItem(msgspec.Struct, frozen=True):
-    """As for one message; `id` makes a retry of this item harmless."""
+    """As for one message; `id` makes a retry of this item harmless, as an Idempotency-Key does of the whole."""
 
     topic_name: Name
     content: msgspec.Raw
@@ -79,6 +80,7 @@ def routes() -> list[Route]:
               summary="The history of a topic.", errors=(UnknownTopic, NotAMember)),
         Route(method="POST", path="/api/v1/messages/batch", handler=post_batch, group=group,
               body=Annotated[list[BatchItem], msgspec.Meta(max_length=BATCH_MOST)], body_limit=BATCH_BODY,
+              headers=("Idempotency-Key",),
               summary="Publish up to 1000 messages at once; each has a result of its own, in the same order.",
               answers={200: list[BatchResult]},
               example=[{"topic_name": "general", "content": "hello", "id": "order-17"}]),
@@ -91,8 +93,7 @@ async def post(asked: Asked[None, Publish]) -> Answer:
     content = check_content(body.content, asked.domain.settings.max_frame)
     aim = await asked.actions.aim(asked.caller, asked.path.topic)
     verdict = await publish(asked.actions, aim, sender, content, key=key, ttl=body.ttl)
-    headers = {"Idempotent-Replayed": "true"} if verdict.outcome == "repeated" else {}
-    return Answer(201, Published(aim.topic.name, verdict.seq or 0), headers)
+    return Answer(201, Published(aim.topic.name, verdict.seq or 0), told(verdict))
 
 
 async def get(asked: Asked[HistoryQuery, None]) -> Answer:
@@ -102,7 +103,7 @@ async def get(asked: Asked[HistoryQuery, None]) -> Answer:
 
 
 async def post_batch(asked: Asked[None, list[BatchItem]]) -> Answer:
-    items = asked.body
+    items = keyed(asked.body, asked.key)
     drafts = await prepared(asked, items)
     outcomes = Outcomes(len(items))
     # Without an await in between, so that they leave in one batch.
@@ -110,7 +111,21 @@ async def post_batch(asked: Asked[None, list[BatchItem]]) -> Answer:
         hand_over(asked.actions, item, draft, outcomes, place)
     outcomes.settle_end()
     settled = await outcomes.wait()
-    return Answer(200, [result_of(draft, outcome) for draft, outcome in zip(drafts, settled, strict=True)])
+    results = [result_of(draft, outcome) for draft, outcome in zip(drafts, settled, strict=True)]
+    verdicts = [outcome for outcome in settled if not isinstance(outcome, RecadoError)]
+    replayed = bool(verdicts) and all(verdict.outcome == "repeated" for verdict in verdicts)
+    return Answer(200, results, REPLAYED if replayed else {})
+
+
+def keyed(items: list[BatchItem], key: str | None) -> list[BatchItem]:
+    """The items, each with an id: its own, or what the key of the whole and its place make."""
+    if key is None:
+        return items
+    digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()  # the longest key leaves no room for a place
+    return [
+        item if item.id is not None else msgspec.structs.replace(item, id=f"{digest}.{place}")
+        for place, item in enumerate(items)
+    ]
 
 
 Draft = tuple[Aim, str, str]  # where to, from whom, what

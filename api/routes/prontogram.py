@@ -6,10 +6,11 @@ from typing import Annotated
 
 import msgspec
 
-from api.outcomes import publish
+from api.outcomes import publish, told
 from api.route import Answer, Asked, Route
 from api.shapes import Lifetime, Name
 from messaging.content import check_content
+from messaging.errors import Conflict
 from messaging.model import inbox_of
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -27,6 +28,7 @@ class Offer(msgspec.Struct, frozen=True):
 def routes() -> list[Route]:
     return [
         Route(method="POST", path="/messages", handler=post, group="ProntoGram", body=Offer, answers={200: None},
+              headers=("Idempotency-Key",), errors=(Conflict,),
               summary="Leave a text in a user's inbox, who is known from then on. Answered once it is stored.",
               example={"sender": "ACMESky", "receiver": "ana", "body": "Rome, 39 €"}),
     ]  # fmt: skip
@@ -38,5 +40,5 @@ async def post(asked: Asked[None, Offer]) -> Answer:
     content = check_content(msgspec.json.encode(offer.body), asked.domain.settings.max_frame)
     receiver = await asked.actions.know(offer.receiver)
     aim = await asked.actions.aim(asked.caller, inbox_of(receiver.name))
-    await publish(asked.actions, aim, offer.sender, content, ttl=offer.ttl)
-    return Answer(200)
+    verdict = await publish(asked.actions, aim, offer.sender, content, key=asked.key, ttl=offer.ttl)
+    return Answer(200, headers=told(verdict))

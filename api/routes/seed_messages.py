@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from api.outcomes import publish
+from api.outcomes import publish, told
 from api.route import Answer, Asked, Route
 from api.shapes import Name, Said, raw_content
 from messaging.content import check_content
@@ -97,8 +97,8 @@ async def post(asked: Asked[None, DirectMessage]) -> Answer:
     if asked.caller.is_backend:
         await asked.actions.know(body.user)
     aim = await asked.actions.aim(asked.caller, inbox_of(body.user))
-    await publish(asked.actions, aim, body.topic_name, content, key=asked.key)
-    return Answer(201, Said("Message created"))
+    verdict = await publish(asked.actions, aim, body.topic_name, content, key=asked.key)
+    return Answer(201, Said("Message created"), told(verdict))
 
 
 async def put(asked: Asked[None, Confirmation]) -> Answer:

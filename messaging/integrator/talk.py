@@ -53,10 +53,11 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A message that will be delivered; ``deliveries``: to so many platforms."""
+    """A message that will be delivered; ``deliveries``: to so many platforms. ``repeated``: it was accepted before."""
 
     id: str
     deliveries: int
+    repeated: bool = False
 
 
 def new_id() -> str:
@@ -76,7 +77,7 @@ async def accept(desk: Desk, platform: Platform, said: Said) -> Accepted:
     if kept is not None and kept.digest != said.digest:
         raise Conflict(f"The id {identity!r} was used for another message.")
     if kept is not None:
-        return Accepted(identity, len(kept.topic_ids))
+        return Accepted(identity, len(kept.topic_ids), repeated=True)
     origin = desk.named(said.room_platform or platform.name)
     if origin is None:
         raise UnknownPlatform
