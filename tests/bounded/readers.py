@@ -1,7 +1,4 @@
-"""Every reader of outside bytes, but for routes and frames, which are asked at their doors (test_doors.py).
-
-SITES says of every place in the house where bytes become values, or a pattern runs, by which of them it is proved.
-"""
+"""Every reader of outside bytes, but for routes and frames, which are asked at their doors (test_doors.py)."""
 
 from __future__ import annotations
 
@@ -22,8 +19,11 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
 from cryptography.hazmat.primitives.asymmetric import ec
 from inputs import TEXTS, Make, colliding, documents
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHeaderValue
 
 from api.endpoint import read
+from bridges.amqp_frames import HEADER, METHOD, frame_head, harmless
 from bridges.answers import Answer, check_success, judge
 from bridges.config import checked, decode
 from bridges.guarded import START_BYTES, final_status
@@ -33,14 +33,17 @@ from bridges.nats_subjects import check_filter, subject_of
 from bridges.outlet import Gone, Undeliverable, Unreachable
 from bridges.rabbitmq_form import Delivery, is_queue_name, read_content, read_offer
 from bridges.webhook import _as_header
-from messaging.buses.wire import Inbox
+from messaging.buses.nats_connection import ProtocolError
+from messaging.buses.nats_connection import _Reader as _nats_reader
+from messaging.buses.seal import Seal
+from messaging.buses.wire import fitting, packed, unpacked
 from messaging.content import check_content
 from messaging.errors import RecadoError
 from messaging.integrator.importing import Implausible, compare, read_list
 from messaging.integrator.registry import read_file
 from messaging.issuers.keys import read_keys
 from messaging.issuers.setting import parse_issuers
-from messaging.model import is_name, may_be_topic
+from messaging.model import Changed, Voided, is_name, may_be_topic
 from messaging.news import is_news
 from messaging.patterns import is_pattern, matches
 from messaging.pending import Named, names_of
@@ -58,6 +61,7 @@ SECRET = "a-secret-that-is-only-for-these-tests-32+"
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 WHEN = "2030-01-01T00:00:00Z"
 KEY = jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key(), True) | {"kid": "1"}
+SEAL = Seal("00" * 16, bytes(32))
 ISSUERS = [{"issuer": "i", "audience": "a", "jwks_url": "https://x.example/"}]
 
 
@@ -155,6 +159,52 @@ def _toml() -> Iterator[tuple[str, Make]]:
     yield "deep", lambda size: b"a = " + b"[" * size + b"\n"
 
 
+def _parcel(given: bytes) -> object:
+    """As it comes, from anybody; and what is in it, where a node of ours has sealed it."""
+    SEAL.open(given)
+    return unpacked(given)
+
+
+def _parcels() -> Iterator[tuple[str, Make]]:
+    yield "many notices", lambda size: packed([fitting(Changed(1), 100)] * min(65_535, size // 8))
+    yield "deep", lambda size: b"\x91" * size
+    yield "a long list", lambda size: b"\xdd" + size.to_bytes(4, "big") + b"\x90" * size
+    yield "forged", lambda size: b"\x01" + b"x" * size
+    yield "a long text", lambda size: packed([fitting(Voided("j" * size), 2 * size)])
+
+
+def _amqp(given: bytes) -> object:
+    frame_head(bytes(7))
+    return [harmless(kind, bytes(7), given) for kind in (METHOD, HEADER)]
+
+
+def _runs() -> Iterator[tuple[str, Make]]:
+    for run in (b"\0", b"\xff", b"\0\x3c\0\x3c", b"\x7f\xfe", b"\x20\0\0\0\xff"):
+        yield repr(run), lambda size, run=run: bytes(12) + run * (size // len(run))
+
+
+class _Sink:
+    """Takes what a reader of NATS gives out."""
+
+    async def taken(self, *_: object, **__: object) -> None:
+        return
+
+    _process_msg = _process_ping = _process_pong = _process_err = _process_info = taken
+
+
+def _nats(given: bytes) -> object:
+    return asyncio.run(_nats_reader(_Sink()).parse(given))
+
+
+def _nats_lines() -> Iterator[tuple[str, Make]]:
+    yield "one long line", lambda size: b"MSG " + b"a" * size
+    yield "words", lambda size: b"MSG " + b"a " * (size // 2) + b"\r\n"
+    yield "digits", lambda size: b"MSG a 1 " + b"1" * size + b"\r\n"
+    yield "small messages", lambda size: b"MSG a 1 1\r\nx\r\n" * (size // 14)
+    yield "pings", lambda size: b"PING\r\n" * (size // 6)
+    yield "a deep INFO", lambda size: b"INFO " + b"[" * (size // 2) + b"]" * (size // 2) + b"\r\n"
+
+
 def _colliding(size: int) -> bytes:
     return " ".join(map(str, colliding(size // 22))).encode()
 
@@ -230,10 +280,9 @@ READERS = [
     ),
     Reader("filters", lambda data: _refusing(check_filter, _text(data))),
     Reader("subjects", lambda data: _refusing(lambda text: subject_of(text, "t"), _text(data))),
-    Reader(
-        "bus parcels", lambda data: Inbox("me").open(data),
-        ["you", 1, [["a", 1, 1, 1, [[1, "ana", "1", WHEN]]]]], most=1024 * KIB,
-    ),
+    Reader("bus parcels", _parcel, most=1024 * KIB, refusals=(msgspec.MsgspecError, RecursionError), inputs=_parcels),
+    Reader("AMQP frames", _amqp, most=128 * KIB, inputs=_runs),
+    Reader("NATS lines", _nats, refusals=(ProtocolError, RecursionError), inputs=_nats_lines),
     Reader("frames, of a client", _frames, _MESSAGE, refusals=_BROKEN),
     Reader(
         "histories and topics, of a client",
@@ -241,72 +290,13 @@ READERS = [
         {"topic_name": "t", "messages": [_MESSAGE], "more": True, "topics": [{"topic_name": "t"}]}, refusals=_BROKEN,
     ),
     Reader("refusals, of a client", lambda data: [_message(data), _decoded(data)], {"message": "m"}, refusals=_BROKEN),
-    Reader("Retry-After, of a client", lambda data: retry_after({"Retry-After": _text(data)}), most=_HTTP),
+    Reader(
+        "Retry-After, of a client", lambda data: retry_after(Headers({"Retry-After": _text(data)})),
+        most=_HTTP, refusals=(InvalidHeaderValue,),
+    ),
     Reader("texts, of a terminal", lambda data: safe(data.decode(errors="replace"))),
     Reader("tokens, of a terminal", lambda data: user_of(_text(data)), most=4096, refusals=_REFUSED, inputs=_tokens),
 ]  # fmt: skip
-
-OURS = "what Recado itself wrote, or an operator types"
-# (module, what stands at its top): where a door reads it, a reader above, or OURS.
-SITES = {
-    ("api.endpoint", "Endpoint"): "routes",
-    ("api.endpoint", "convert"): "routes",
-    ("api.lax", ""): "routes",
-    ("api.lax", "_loaded"): "routes",
-    ("api.openapi", "_Operation"): OURS,
-    ("api.routes.about", ""): "routes",
-    ("api.routes.ezout", "read_letter"): "routes",
-    ("api.routes.integrator", "event_of"): OURS,
-    ("api.routes.tokens", "issue"): "routes",
-    ("bridges.answers", "check_success"): "a platform's status",
-    ("bridges.answers", "retry_after"): "a platform's answer",
-    ("bridges.config", "decode"): "BRIDGES_FILE",
-    ("bridges.guarded", ""): "a platform's status line",
-    ("bridges.nats_line", "streams_of"): "JetStream's answers",
-    ("bridges.nats_out", "NatsOutlet"): "JetStream's answers",
-    ("bridges.nats_subjects", ""): "subjects",
-    ("bridges.rabbitmq_form", ""): "names",
-    ("bridges.rabbitmq_form", "offer"): OURS,
-    ("bridges.rabbitmq_form", "read_offer"): "AMQP, offers",
-    ("bridges.rabbitmq_line", "connect"): OURS,
-    ("bridges.webhook", "_as_header"): "webhook ids",
-    ("bridges.webhook", "read_news"): OURS,
-    ("messaging.buses.wire", ""): "bus parcels",
-    ("messaging.content", ""): "content",
-    ("messaging.integrator.accepting", "Integrator"): OURS,
-    ("messaging.integrator.accepting", "_text"): OURS,
-    ("messaging.integrator.importing", "read_list"): "a platform's list",
-    ("messaging.integrator.registry", "read_file"): "PLATFORMS_FILE",
-    ("messaging.integrator.rooms", ""): OURS,
-    ("messaging.issuers.keys", "_key"): "key sets",
-    ("messaging.issuers.keys", "read_keys"): "key sets",
-    ("messaging.issuers.setting", "parse_issuers"): "JWT_ISSUERS",
-    ("messaging.issuers.verifying", "_peek"): "others' tokens",
-    ("messaging.model", ""): "names",
-    ("messaging.news", ""): "names",
-    ("messaging.patterns", ""): "names",
-    ("messaging.pending", ""): "contents that are confirmed",
-    ("messaging.queries", ""): OURS,
-    ("messaging.replay", "read_replay"): OURS,
-    ("messaging.settings", "_bus"): "settings",
-    ("messaging.settings", "_rate"): "settings",
-    ("messaging.settings", "_seconds"): "settings",
-    ("messaging.store", "Store"): OURS,
-    ("messaging.tickets", "Tickets"): OURS,
-    ("messaging.tokens", "Tokens"): "own tokens",
-    ("recado.client.keeping", "Keeper"): "frames, of a client",
-    ("recado.client.keeping", "_message"): "refusals, of a client",
-    ("recado.terminal.access", "user_of"): "tokens, of a terminal",
-    ("recado.terminal.export", "History"): OURS,
-    ("recado.terminal.export", "last_seq_of"): OURS,
-    ("recado.terminal.facts", "enter"): OURS,
-    ("recado.terminal.paint", ""): "texts, of a terminal",
-    ("recado.terminal.publish", "content_of"): OURS,
-    ("recado.terminal.rest", "_decoded"): "refusals, of a client",
-    ("ws_server.handshake", "wishes"): "handshakes",
-    ("ws_server.protocol", ""): "frames",
-}
-
 
 def _typed(data: bytes, kind: type) -> object:
     try:

@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from readers import OURS, READERS, SITES
+from readers import READERS
+from sites import OURS, SITES
 
 import house
 from api.routes import all_routes
@@ -22,10 +23,12 @@ from messaging.issuers.setting import Several as Issuers
 from ws_server.vocabulary import AnyCommand
 
 READS = {
-    "msgspec.json.decode", "msgspec.json.Decoder", "msgspec.msgpack.decode", "msgspec.convert", "msgspec.toml.decode",
-    "json.loads", "json.load", "tomllib.loads", "tomllib.load", "parse_qs", "parse_qsl", "parsedate_to_datetime",
-    "jwt.decode", "self._jwt.decode", "jwt.PyJWK", "pickle.loads", "yaml.safe_load",
+    "msgspec.json.decode", "msgspec.json.Decoder", "msgspec.msgpack.decode", "msgspec.msgpack.Decoder",
+    "msgspec.convert", "msgspec.toml.decode", "json.loads", "json.load", "tomllib.loads", "tomllib.load", "parse_qs",
+    "parse_qsl", "parsedate_to_datetime", "jwt.decode", "self._jwt.decode", "jwt.PyJWK", "pickle.loads",
+    "yaml.safe_load",
 }  # fmt: skip
+RAW = (".unpack", ".unpack_from", ".iter_unpack")
 
 
 def sites(module: str, source: str) -> Iterator[tuple[str, str]]:
@@ -34,7 +37,7 @@ def sites(module: str, source: str) -> Iterator[tuple[str, str]]:
         for node in ast.walk(top):
             if isinstance(node, ast.Call):
                 name = house.dotted(node.func)
-                if name in READS or (name.startswith("re.") and name != "re.escape"):
+                if name in READS or name.endswith(RAW) or (name.startswith("re.") and name != "re.escape"):
                     yield module, getattr(top, "name", "")
 
 
