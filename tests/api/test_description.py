@@ -41,6 +41,7 @@ def test_the_description_is_valid_and_portable() -> None:
     assert all(route.summary for route in all_routes() if route.group)
 
 
+@pytest.mark.limit(400)
 @pytest.mark.no_cover  # thousands of requests; what they run through is counted by other tests
 async def test_a_fuzzer_finds_nothing(door: Door) -> None:
     await door.ask("PUT", "/api/v1/topics/news", 201, json={"owner": "ana"})

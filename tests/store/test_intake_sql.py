@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from conftest import ROOT
-from intake_support import PUBLISH, contents, dead, taking_in, until_empty
+from intake_support import PUBLISH, contents, taking_in, until_empty
 from log_support import connected, desk, rows, run, value
 from messaging.content import check_content
 from messaging.errors import BadRequest
@@ -141,19 +141,3 @@ async def test_the_example_does_what_it_says(database: str) -> None:
         await until_empty(database)
         assert out.decode().splitlines() == ["stored and announced: order 1", "neither: chair"]
         assert await contents(database, topic_id) == [{"item": "lamp", "order": 1}]
-
-
-async def test_a_dead_letter_is_sent_once_more_as_documented(database: str) -> None:
-    text = (ROOT / "docs" / "transactional-publish.md").read_text()
-    again = next(part for part in text.split("```sql\n") if part.startswith("WITH letter")).partition("```")[0]
-    async with desk(database) as node:
-        first = await node.topic("orders")
-        number = await value(database, PUBLISH, "orders", "shop", "1")
-        await node.store.delete_topic(first)
-        async with taking_in(node):
-            await until_empty(database)
-            second = await node.topic("orders")
-            await run(database, again.replace("17", str(number)))
-            await until_empty(database)
-        assert await contents(database, second) == [1]
-    assert await dead(database) == []
