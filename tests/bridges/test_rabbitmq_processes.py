@@ -113,7 +113,7 @@ async def test_it_starts_and_serves_while_rabbitmq_is_away(rabbit: Rabbit, datab
     try:
         async with working(database) as node, bridges(database, rabbit) as program:
             await program.line("^ready$")
-            await program.line("prontogram waits: RabbitMQ: .*refused")
+            await program.line("prontogram is waiting: RabbitMQ: .*refused")
             await node.actions.know(ana)
             await rabbit.start()
             await rabbit.put(ana, *offers(["Rome"]))

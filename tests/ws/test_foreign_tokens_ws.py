@@ -6,7 +6,7 @@ import time
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from issuer_support import AUTH0, FIREBASE, SomeIssuer, issuing
 from ws_support import Running, receive, running, send
@@ -130,5 +130,5 @@ async def test_nobody_shut_out_by_a_slow_issuer_keeps_the_server_from_ending(dat
     async with issuing() as issuer:
         async with running(database, jwt_issuers=(issuer.setting(),)) as recado:
             slow = await slow_login(recado, issuer)
-        with pytest.raises((OSError, InvalidStatus, EOFError)):
+        with pytest.raises((OSError, InvalidStatus, InvalidMessage, EOFError)):
             await slow
