@@ -107,15 +107,14 @@ class Appender:
         except Unavailable:
             return
         for topic_id in free:
-            queue = self._held[topic_id]
-            left: list[Waiting] = []
-            while queue and not left:
-                self._taken[self._side_writer] = batch = take_batch(queue, {})
-                left = await self._append(self._side_writer, batch)
-                del self._taken[self._side_writer]
-            queue.extendleft(reversed(left))
-            if not queue:
-                del self._held[topic_id]
+            self._taken[self._side_writer] = batch = take_batch(self._held[topic_id], {})
+            left = await self._append(self._side_writer, batch)
+            del self._taken[self._side_writer]
+            if left:
+                self._held[topic_id].extendleft(reversed(left))
+            else:  # back into the queue: others wait here, and its messages may never end
+                self._queue.extendleft(reversed(self._held.pop(topic_id)))
+                self._more.set()
 
     async def _set_aside(self, batch: list[Waiting]) -> list[Waiting]:
         """Some head is held by somebody else: its topic waits alone, in order. Returns the others."""
@@ -225,5 +224,5 @@ async def _drop_heard(writer: LogWriter) -> None:
 
 
 def _oldest(line: Iterable[Waiting]) -> float:
-    """Since when the first that has not been told waits."""
-    return next((waiting.since for waiting in line if not waiting.told), float("inf"))
+    """Since when the oldest that has not been told waits; the first is older only than others of its topic."""
+    return min((waiting.since for waiting in line if not waiting.told), default=float("inf"))

@@ -111,6 +111,8 @@ async def connect(dsn: str) -> Connection:
         )
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
         raise Unavailable(f"PostgreSQL can't be reached ({_words(exc)}). Check DATABASE_URL.") from exc
+    except asyncpg.InternalClientError as exc:  # as in a failover
+        raise Unavailable(f"None of the hosts in DATABASE_URL is what target_session_attrs asks for ({exc}).") from exc
     assert isinstance(connection, Connection)
     return connection
 

@@ -73,8 +73,6 @@ async def reach(dsn: str) -> Connection:
         raise
     except ValueError as exc:  # a port that is no number
         raise SettingsError(f"DATABASE_URL: it is no address that can be used: {exc}") from exc
-    except asyncpg.InternalClientError as exc:
-        raise Unavailable(f"None of the hosts in DATABASE_URL is what target_session_attrs asks for ({exc}).") from exc
 
 
 @asynccontextmanager

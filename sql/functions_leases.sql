@@ -7,6 +7,9 @@ AS $$
 DECLARE
     its_term bigint;
 BEGIN
+    -- Nobody was given so much by this clock: it was set back. The holder renews it in time, or is gone.
+    UPDATE recado.leases SET until = clock_timestamp() + lasting
+    WHERE slot = 0 AND name = turn AND holder <> by_whom AND until > clock_timestamp() + lasting;
     -- Who can't have it has only looked: the statement below locks the row, which is a write.
     PERFORM FROM recado.leases WHERE slot = 0 AND name = turn AND holder <> by_whom AND until > clock_timestamp();
     IF FOUND THEN

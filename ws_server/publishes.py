@@ -19,7 +19,7 @@ from ws_server.vocabulary import Done, Publish
 FLIGHT_COUNT = 256  # publishes of a session not yet committed
 FLIGHT_BYTES = 1024 * 1024
 
-Target = int | str  # a topic's id; a name, where what it stands for could not be asked
+Target = int | str  # a topic's id, and the name that it was called by: what that stands for may not be known, or change
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,13 @@ class Order:
     def __init__(self) -> None:
         self._broken: dict[Target, int] = {}  # with the number of pings written before
 
-    def check(self, target: Target) -> None:
-        if target in self._broken:
+    def check(self, *targets: Target) -> None:
+        if not self._broken.keys().isdisjoint(targets):
             raise Unavailable
 
-    def broke(self, target: Target, pings: int) -> None:
-        self._broken.setdefault(target, pings)
+    def broke(self, pings: int, *targets: Target) -> None:
+        for target in targets:
+            self._broken.setdefault(target, pings)
 
     def wants_ping(self, pings: int) -> bool:
         """Whether some refusal has no ping behind it yet."""
@@ -77,11 +78,11 @@ class Publishes:
     async def send(self, command: Publish) -> None:
         """Publish to whatever the name stands for. Raises RecadoError."""
         target = command.topic_name
-        self.order.check(target)
+        self.order.check(_called(target))
         try:
             aim = self._session.aims.get(target) or await self._actions.aim(self._session.caller, target)
         except Unavailable:
-            self.order.broke(target, self._session.pings)
+            self.order.broke(self._session.pings, _called(target))
             raise
         self.send_to(command, aim)
 
@@ -89,11 +90,11 @@ class Publishes:
         """Hand it to the appender, in this very step. Raises RecadoError."""
         content = check_content(command.content, self._settings.max_frame)
         topic_id, sender = aim.topic.id, self._session.user.name
-        self.order.check(topic_id)
+        self.order.check(topic_id, _called(command.topic_name))
         try:
             self._actions.publish(aim, sender, content, command.id, command.ttl, self, (command, topic_id))
         except Unavailable:
-            self.order.broke(topic_id, self._session.pings)
+            self.order.broke(self._session.pings, topic_id, _called(command.topic_name))
             raise
         self._count += 1
         self._bytes += len(command.content)
@@ -107,7 +108,7 @@ class Publishes:
         if isinstance(outcome, RecadoError):
             self._receipts.append(error_frame(outcome, command.topic_name, command.id, command.ref))
             if isinstance(outcome, Unavailable):
-                self.order.broke(topic_id, self._session.pings)
+                self.order.broke(self._session.pings, topic_id, _called(command.topic_name))
         elif command.id is not None:
             self._receipts.append(
                 encode(
@@ -138,3 +139,8 @@ class Publishes:
         if self._count:
             self._landed = asyncio.get_running_loop().create_future()
             await self._landed
+
+
+def _called(name: str) -> str:
+    """What a name and its @name have in common: they may be one inbox."""
+    return name.removeprefix("@")

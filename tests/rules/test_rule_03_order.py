@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from log_support import Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
+from log_support import Answer, Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
 from messaging.model import Message, Topic
 
 # Every COMMIT takes a moment of its own, while its heads are held.
@@ -22,6 +22,11 @@ CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON recado.messages DEFERRABLE INIT
 FOR EACH ROW WHEN (NEW.seq % 8 = 0) EXECUTE FUNCTION dawdle();
 """
 
+# An append takes so long that others come meanwhile, as where a standby must have it.
+SLOW_STORE = """
+CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN NULL; END $$;
+CREATE TRIGGER dawdle AFTER INSERT ON recado.messages FOR EACH STATEMENT EXECUTE FUNCTION dawdle();
+"""
 
 LOCK_TIMEOUT = 2  # seconds, in sql/functions.sql
 
@@ -184,6 +189,37 @@ async def test_a_head_that_is_taken_again_just_then(database: str, monkeypatch: 
             await until(lambda: tried(3))
         assert [told(answer) for answer in await asyncio.gather(*answers)] == list(range(1, 11))
         assert await stored(database, held) == [(n + 1, n) for n in range(10)]
+
+
+async def test_a_topic_that_is_free_again_stops_no_other_that_was_held(database: str) -> None:
+    """However fast its messages come: whenever some are stored, others have come meanwhile."""
+    async with desk(database, patience=4.0) as ana, connected(database) as holder:
+        topics = [await ana.topic(name) for name in ("one", "other", "third")]
+        await holder.execute(SLOW_STORE)
+        answers: list[tuple[int, asyncio.Future[Answer]]] = []
+        busy = True
+
+        async def keep_publishing(topic_id: int) -> None:
+            while busy:
+                answers.append((topic_id, ana.submit(draft(topic_id, len(answers)))))
+                await asyncio.sleep(0.005)
+
+        async def all_aside() -> bool:
+            return set(topics) == set(ana.appender._held)
+
+        async def all_back() -> bool:
+            return not ana.appender._held
+
+        async with holder.transaction():
+            await holder.execute("SELECT FROM recado.heads WHERE topic_id = ANY ($1) FOR UPDATE", topics)
+            senders = [asyncio.create_task(keep_publishing(topic_id)) for topic_id in topics]
+            await until(all_aside)
+        await until(all_back)
+        busy = False
+        await asyncio.gather(*senders)
+        for topic_id in topics:
+            seqs = [told(await answer) for of, answer in answers if of == topic_id]
+            assert seqs == [*range(1, len(seqs) + 1)]
 
 
 async def test_a_topic_deleted_while_its_head_was_held(database: str) -> None:

@@ -371,3 +371,22 @@ async def test_the_writers_of_a_process_that_has_been_gone_for_a_week_go(databas
         left = "SELECT DISTINCT node FROM recado.writers JOIN recado.answers USING (slot, writer) ORDER BY node"
         assert [node for (node,) in await rows(database, left)] == ["alive", "gone", "test"]
         assert await value(database, "SELECT count(*) FROM recado.writers") == 3
+
+
+async def test_while_no_host_is_the_primary_it_is_waited_for(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a failover: each host answers, and none is what target_session_attrs asks for."""
+    async with desk(database) as ana:
+        topic_id = await ana.topic("a")
+        ana.writer._dsn = database.replace("target_session_attrs=any", "target_session_attrs=standby")
+        assert ana.writer._dsn != database
+        answer = ana.submit(draft(topic_id, "a"))
+
+        async def failed() -> bool:
+            return "append failed, trying again" in caplog.text or ana.work.done()
+
+        await until(failed)
+        assert not ana.work.done()
+        ana.writer._dsn = database
+        assert told(await answer) == 1

@@ -381,3 +381,24 @@ def test_no_advisory_lock_is_left() -> None:
     texts = {path.name: path.read_text() for path in sources if path.suffix in (".sql", ".py")}
     assert [name for name, text in texts.items() if re.search(r"pg_\w*advisory", text)] == []
     assert "leader.py" in texts and "queries.sql" in texts
+
+
+async def test_a_lease_from_before_the_clock_was_set_back_ends_in_time(database: str) -> None:
+    """By the clock that there is now, its holder was given more than there is to be had."""
+    async with leases(database) as book:
+        mine, other = Lease(book, "test"), Lease(book, "test")
+        await mine.take()
+        await run(database, "UPDATE recado.leases SET until = until + interval '1 hour' WHERE name = 'test'")
+        async with asyncio.timeout(QUICK.length + 10):
+            await other.take()
+        assert other.term == mine.term + 1
+
+
+async def test_whose_lease_is_from_before_the_clock_was_set_back_keeps_it(database: str) -> None:
+    async with leases(database) as book:
+        mine, other = Lease(book, "test"), Lease(book, "test")
+        await mine.take()
+        await run(database, "UPDATE recado.leases SET until = until + interval '1 hour' WHERE name = 'test'")
+        assert await book.take("test", other._holder) is None
+        assert await book.take("test", mine._holder) == mine.term
+        assert await book.take("test", other._holder) is None

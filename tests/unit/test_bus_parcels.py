@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 import msgspec
 import pytest
 
+from messaging.buses.exchange import Exchange
 from messaging.buses.postgres import PAYLOAD_MOST
 from messaging.buses.seal import SEAL_BYTES, Seal
 from messaging.buses.wire import Inbox, Outbox, unpacked
@@ -121,3 +123,22 @@ def test_fifteen_hundred_senders_are_followed_without_a_loss() -> None:
         inbox.know(frozenset(names))
     inbox.know(frozenset(names[:10]))
     assert [inbox.take(name, 6) for name in names] == [0] * 10 + [None] * 1490
+
+
+async def test_what_a_broken_line_has_not_sent_counts_as_missing() -> None:
+    """Though the parcel in whose sending it broke has arrived: from its number alone nobody would know."""
+    exchange, inbox = Exchange(), Inbox()
+    exchange.open(Seal(A, SECRET), lambda: None, lambda: None)
+    inbox.know(frozenset({A}))
+    for user in range(1, 100):
+        exchange.tell(Changed(user))
+    missing = []
+    for _ in range(2):
+        async with aclosing(exchange.departures(0.0, lambda: 200)) as departures:
+            opened = Seal(B, SECRET).open(await anext(departures))
+        assert opened is not None
+        missing.append(inbox.take(*opened[:2]))
+        exchange.tell(Changed(100))
+    first, second = missing
+    assert first == 0
+    assert second

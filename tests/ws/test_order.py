@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 
-from log_support import connected, stored, value
+from log_support import connected, stored, until, value
 from messaging.errors import Unavailable
+from messaging.permissions import Caller
 from raw_ws import RawClient, raw_client, text
 from ws_server.publishes import Known, Order
+from ws_server.session import Session
 from ws_support import running
 
 
@@ -55,9 +59,58 @@ async def test_behind_an_unavailable_all_is_unavailable_until_the_client_can_kno
         assert [content for content in contents if content != 3] == [1, 2, 4]
 
 
+async def at_hand(session: Session, name: str, other_than: int = 0) -> bool:
+    aim = session.aims.get(name)
+    return aim is not None and aim.topic.id != other_than
+
+
+async def test_a_name_that_could_not_be_asked_for_is_refused_however_it_stands_later(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the client can know: though it is at hand by now, written otherwise, or another topic's."""
+    async with running(database) as recado:
+        await recado.topic("noticias", "eva")
+        async with raw_client(recado.url, f"/{recado.token('omar')}") as omar:
+            await omar.until(lambda: omar.texts)
+            [session] = recado.door.hub.sessions()
+            actions = recado.node.actions
+            with monkeypatch.context() as away:
+
+                async def standing(*_: object) -> NoReturn:
+                    raise Unavailable
+
+                away.setattr(actions._store, "standing", standing)
+                omar.write(publish(1), publish(2, "@eva"))
+                assert [await outcome(omar, n) for n in (1, 2)] == ["unavailable"] * 2
+            await actions.subscribe(Caller(session.user, session.caller.grants), session.user, "noticias")
+            await until(lambda: at_hand(session, "noticias"))
+            omar.write(publish(3), publish(4, "eva"), publish(5, "@eva"))
+            assert [await outcome(omar, n) for n in (3, 4, 5)] == ["unavailable"] * 3
+
+
+async def test_a_topic_made_again_is_refused_like_the_one_before(database: str) -> None:
+    async with running(database) as recado, connected(database) as holder:
+        await recado.topic("noticias", "omar")
+        recado.node.appender._patience = 0.5
+        async with raw_client(recado.url, f"/{recado.token('omar')}") as omar:
+            await omar.until(lambda: omar.texts)
+            [session] = recado.door.hub.sessions()
+            first = session.aims["noticias"].topic.id
+            async with holder.transaction():
+                await holder.execute("SELECT FROM recado.heads WHERE topic_id = $1 FOR UPDATE", first)
+                omar.write(publish(1))
+                assert await outcome(omar, 1) == "unavailable"
+            recado.node.appender._patience = 10.0
+            await recado.node.actions.delete_topic(session.caller, "noticias")
+            await recado.topic("noticias", "omar")
+            await until(lambda: at_hand(session, "noticias", other_than=first))
+            omar.write(publish(2))
+            assert await outcome(omar, 2) == "unavailable"
+
+
 def test_a_pong_to_an_older_ping_tells_nothing() -> None:
     order = Order()
-    order.broke(7, 3)
+    order.broke(3, 7)
     assert order.wants_ping(3)
     assert order.known(3) is None
     assert not order.wants_ping(4)
@@ -67,8 +120,8 @@ def test_a_pong_to_an_older_ping_tells_nothing() -> None:
 def test_a_second_refusal_waits_for_no_second_pong() -> None:
     """What is refused before the pong came was sent before it."""
     order = Order()
-    order.broke("omar", 3)
-    order.broke("omar", 4)
+    order.broke(3, "omar")
+    order.broke(4, "omar")
     known = order.known(4)
     assert known is not None
     with pytest.raises(Unavailable):
