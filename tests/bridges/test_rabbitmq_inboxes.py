@@ -250,7 +250,7 @@ async def test_hundreds_of_users_are_read_in_time(rabbit: Rabbit, database: str)
 async def test_a_user_who_becomes_known_while_the_line_is_closed_opens_no_other(
     rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A frozen server takes its time to close: whoever declares a queue meanwhile would make a line that nobody ends."""
+    """A frozen server takes its time to close: whoever declares a queue meanwhile makes a line that nobody ends."""
     known, closing, made = [fresh("ana")], asyncio.Event(), asyncio.Event()
     let_go, connect = _Connection.let_go, _Connection.connect
 
