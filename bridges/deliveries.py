@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 ROOM = 256
+ROOM_BYTES = 8 * 1024 * 1024
 
 
 class Deliveries(Generic[T]):
@@ -17,6 +18,7 @@ class Deliveries(Generic[T]):
 
     def __init__(self) -> None:
         self._waiting: deque[T] = deque()
+        self._weight = 0  # bytes of what waits, where they were told
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._end: Exception | None = None
@@ -26,11 +28,12 @@ class Deliveries(Generic[T]):
         self._waiting.append(delivery)
         self._news.set()
 
-    async def put_in_time(self, delivery: T) -> None:
-        """While there is no room the library keeps what comes, as far as it has any."""
-        while len(self._waiting) >= ROOM:
+    async def put_in_time(self, delivery: T, weight: int) -> None:
+        """While there is no room the library keeps what comes, as far as it has any. ``weight``: bytes."""
+        while len(self._waiting) >= ROOM or self._weight >= ROOM_BYTES:
             self._room.clear()
             await self._room.wait()
+        self._weight += weight
         self.put(delivery)
 
     def end(self, why: Exception) -> None:
@@ -49,5 +52,6 @@ class Deliveries(Generic[T]):
             raise self._end
         some = list(self._waiting)
         self._waiting.clear()
+        self._weight = 0
         self._room.set()
         return some

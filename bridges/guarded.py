@@ -29,7 +29,7 @@ from messaging.settings import Network
 USER_AGENT = "Recado/1"
 
 LINE_BYTES = 64 * 1024  # of one header of an answer, and of its status line
-START_BYTES = 4096  # kept of an answer's beginning
+START_BYTES = 16 * 1024  # kept of an answer's beginning, in which its status line is to come
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1\d\d[ \r\n]")
 _FINAL = re.compile(rb"HTTP/1\.[01] ([2-9]\d\d)[ \r\n]")
 
@@ -73,7 +73,13 @@ class Listening(ResponseHandler):
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
-        self._start += data[: START_BYTES - len(self._start)]
+        """Of interim answers aiohttp would take in any number, all of a turn at once."""
+        if (room := START_BYTES - len(self._start)) > 0:
+            self._start += data[:room]
+            if len(self._start) == START_BYTES and self.status is None and self.transport is not None:
+                self.set_exception(aiohttp.ClientError(f"no status line in {START_BYTES} bytes"))
+                self.transport.abort()
+                return
         super().data_received(data)
 
     @property

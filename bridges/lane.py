@@ -223,6 +223,8 @@ class Lane:
         log.error("bridge %s gives up a message of %s: %s", self._name, topic.name, reason)
         self._metrics.bridge_buried.labels(self._name).inc()
         await self._book.bury(_letter(self._name, berth.membership, entry, reason), self._health.term)
+        if self._lease is not None:
+            self._lease.check()  # late, it was not buried
 
     async def _settle(self, berth: Berth, entry: Entry) -> None:
         """The cursor moves, after the other system has confirmed, or after the burial."""

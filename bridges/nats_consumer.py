@@ -63,11 +63,16 @@ def context(client: Client) -> JetStreamContext:
     return client.jetstream(timeout=PATIENCE)
 
 
-async def stand_ready(client: Client, stream: Stream, bridge: NatsIn, durable: str, last: int | None) -> str:
-    """See that the consumer is there, and begins with what is not acknowledged. The subject that it delivers to.
+async def stand_ready(
+    client: Client, stream: Stream, bridge: NatsIn, durable: str, last: int | None
+) -> tuple[str, int]:
+    """See that the consumer is there, and begins with what is not acknowledged.
 
     Args:
         last: the seq that was acknowledged last, where it is known: a consumer that was deleted begins behind it.
+
+    Returns:
+        The subject that it delivers to, and up to which seq nothing is left to be delivered.
 
     Raises:
         Error, OSError: it can't be had now.
@@ -77,16 +82,16 @@ async def stand_ready(client: Client, stream: Stream, bridge: NatsIn, durable: s
     try:
         found = await api.consumer_info(stream.name, durable)
     except NotFoundError:
-        await api.add_consumer(stream.name, config)
+        found = await api.add_consumer(stream.name, config)
         first = config.opt_start_seq or bridge.start
         log.info("bridge %s: has a new consumer in stream %s, which begins with: %s", bridge.name, stream.name, first)
-        return str(config.deliver_subject)
     if (found.config.filter_subject, found.config.max_ack_pending) != (bridge.subject, MOST_UNSETTLED):
         found.config.filter_subject, found.config.max_ack_pending = bridge.subject, MOST_UNSETTLED
         await api.add_consumer(stream.name, found.config)
     if found.num_ack_pending:
         await _set_back(api, stream, durable)
-    return str(found.config.deliver_subject)
+    floor = found.ack_floor.stream_seq if found.ack_floor is not None else 0
+    return str(found.config.deliver_subject), floor
 
 
 async def _set_back(api: JetStreamContext, stream: Stream, durable: str) -> None:

@@ -107,16 +107,22 @@ class NatsSource:
 
     async def _read(self, client: Client, stream: Stream) -> None:
         if self._stream is None or self._stream.identity != stream.identity:
-            self._stream, self._last = stream, None
-        self._unsettled.clear()
+            self._last = None if self._stream is None else 0  # of one that was made again, nothing was read
+            self._stream = stream
+            self._unsettled.clear()
         durable = f"recado-{self._ours}-{self._bridge.name.replace('.', '_')}"
-        subject = await stand_ready(client, stream, self._bridge, durable, self._last)
-        await client.subscribe(subject, cb=self._deliveries.put_in_time)
+        subject, floor = await stand_ready(client, stream, self._bridge, durable, self._last)
+        self._unsettled = {number for number in self._unsettled if number > floor}  # it may come late: see `_set_back`
+        self._last = max(self._last or 0, floor)
+        await client.subscribe(subject, cb=self._take)
         log.info("bridge %s: reads %s from stream %s", self._bridge.name, self._bridge.subject, stream.name)
 
     async def _read_core(self, client: Client) -> None:
-        await client.subscribe(self._bridge.subject, cb=self._deliveries.put_in_time, pending_bytes_limit=ROOM)
+        await client.subscribe(self._bridge.subject, cb=self._take, pending_bytes_limit=ROOM)
         log.info("bridge %s: reads %s from core NATS", self._bridge.name, self._bridge.subject)
+
+    async def _take(self, message: Msg) -> None:
+        await self._deliveries.put_in_time(message, len(message.data))
 
     async def receive(self) -> list[Arrival]:
         if not self._is_core:
@@ -135,7 +141,7 @@ class NatsSource:
         except TROUBLE as exc:
             raise SourceLost(f"NATS: {words(exc)}") from None
         if stream is not None:
-            raise SourceLost(f"stream {stream.name} holds it now, and is read instead")
+            self._deliveries.end(SourceLost(f"stream {stream.name} holds it now, and is read instead"))
 
     async def acknowledge(self, settled: Sequence[Arrival]) -> None:
         try:

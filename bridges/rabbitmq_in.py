@@ -95,6 +95,8 @@ class RabbitSource:
         if watching is not None:
             watching.cancel()
             await asyncio.wait([watching])
+        if line is not None:
+            await line.close()  # who declared a queue meanwhile has made it anew
 
     def take(self, delivery: Delivery) -> None:
         weight = len(delivery.body) + OVERHEAD

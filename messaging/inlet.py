@@ -53,7 +53,11 @@ class Source(Protocol):
     async def open(self) -> None:
         """Connect, and ask for all that is not acknowledged, in order. Takes bounded time.
 
-        Cancelling is safe, if `close` follows. Raises SourceLost.
+        Cancelling is safe, if `close` follows.
+
+        Raises:
+            SourceLost.
+            Unavailable: our own database is away, and nothing has been opened.
         """
 
     async def receive(self) -> Sequence[Arrival]:
@@ -149,7 +153,7 @@ class Inlet:
         self.held = 0
         lost: list[BaseException] = []
         try:
-            await self._source.open()
+            await retrying(self._source.open, self)
             self.is_open = True
             log.info("%s: open", self)
             await retrying(health.succeeded, self)

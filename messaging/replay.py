@@ -132,15 +132,18 @@ class Bridges:
             UnknownBridge, Unavailable.
             BadRequest: a time that there is not in UTC, at the ends of what a time can be.
         """
-        inbox = await self._inbox(name)
+        reports = await self._book.reports(name)
+        inbox = await self._inbox(name) if any(report.direction == "out" for report in reports) else None
         letters = await self._book.chosen(name, ids, _in_utc(since), _in_utc(until), MOST)
-        if inbox is None and (any(each.letter.topic_id for each in letters) or not await self._book.knows(name)):
+        if not reports and (any(each.letter.topic_id for each in letters) or not await self._book.knows(name)):
             raise UnknownBridge
         named = ids if since is None and until is None else None
         refused = dict.fromkeys(named or (), "There is no dead letter of this id.")
         again: list[int] = []
         for buried in letters:
-            why = None if dry_run and buried.replayable else await self._try(inbox, buried)
+            why = _hindrance(buried, inbox)
+            if why is None and not dry_run:
+                why = await self._try(inbox, buried)
             refused.pop(buried.id, None)
             if why is None:
                 again.append(buried.id)
@@ -151,14 +154,12 @@ class Bridges:
         return Replayed(len(again), refused)
 
     async def _inbox(self, name: str) -> int | None:
-        """The inbox of a bridge; None where there is no such bridge: a forgotten one has its inbox still."""
+        """The inbox of a bridge out; one that was forgotten has it still, an inlet too, and nobody reads it."""
         standing = await self._store.standing("@" + PREFIX + name)
-        return standing.topic.id if standing is not None and await self._book.reports(name) else None
+        return None if standing is None else standing.topic.id
 
     async def _try(self, inbox: int | None, buried: Buried) -> str | None:
         """Why it is not on its way again; None: it is. Raises Unavailable."""
-        if not buried.replayable:
-            return _hindrance(buried)
         try:
             if inbox is not None and buried.letter.topic_id:
                 settled = self._to_inbox(inbox, buried)
@@ -201,9 +202,11 @@ class Bridges:
         return origin
 
 
-def _hindrance(buried: Buried) -> str:
-    """Why a dead letter can have no second try."""
+def _hindrance(buried: Buried, inbox: int | None) -> str | None:
+    """Why a dead letter can have no second try. ``inbox``: of the bridge out, if there is one."""
     letter = buried.letter
+    if buried.replayable:
+        return "It was to go out, and no bridge out has this name any more." if letter.topic_id and not inbox else None
     if letter.topic_id:
         return "It had expired before it could be sent."
     if letter.came_by is None:

@@ -134,6 +134,10 @@ async def test_what_nobody_would_read_is_not_replayed(door: Door) -> None:
     await door.node.book.bury(DeadLetter("shops", "updates.a", 7, 1, "ana", '"out"', sent_at, "422"))
     await door.ask("DELETE", "/api/v1/bridges/shops", 204)
     await door.ask("POST", "/api/v1/dead-letters/replay", 404, json=wish)
+    await door.node.book.register_inlet("shops", "test")  # has an inbox, too
+    for dry_run in (True, False):
+        done = await door.ask("POST", "/api/v1/dead-letters/replay", 202, json={**wish, "dry_run": dry_run})
+        assert done["count"] == 0 and "no bridge out" in done["refused"][0]["reason"]
     assert len(await door.ask("GET", "/api/v1/dead-letters")) == 2
 
 

@@ -316,6 +316,26 @@ class InConformance:
                 await asyncio.wait_for(inlet.run(), TIME)
             assert failure.group_contains(RuntimeError, match="ours")
 
+    async def test_a_database_that_is_away_while_the_line_is_opened_is_waited_for(
+        self, feed: Feed, database: str
+    ) -> None:
+        away = [2]
+        async with at_work(database, feed) as node:
+            source = feed.source(feed.port)
+            opened = source.open
+
+            async def asking_first() -> None:
+                if away[0]:
+                    away[0] -= 1
+                    raise Unavailable
+                await opened()
+
+            source.open = asking_first  # type: ignore[method-assign]
+            async with reading(node, source):
+                await feed.until_read()
+                await feed.put("1")
+                assert await have(node, feed.topic, 1) == ["1"]
+
     async def test_paused_it_reads_nothing_and_resumed_it_goes_on(self, feed: Feed, database: str) -> None:
         async with at_work(database, feed) as node, reading(node, feed.source(feed.port)) as inlet:
             await feed.until_read()

@@ -18,12 +18,13 @@ from nats_support import Nats, nats_server
 from bridges import nats_consumer, nats_in
 from bridges.config import Nats as NatsConfig
 from bridges.config import NatsIn, NatsOut
+from bridges.deliveries import ROOM_BYTES
 from bridges.nats import nats_bridges
 from bridges.nats_in import NatsSource
 from bridges.running import Bridging
 from messaging.actions import Actions
 from messaging.errors import Unavailable
-from messaging.inlet import Inlet
+from messaging.inlet import Inlet, SourceLost
 from messaging.node import Node
 from messaging.settings import Settings, SettingsError
 
@@ -260,6 +261,66 @@ async def test_the_server_killed_and_frozen(database: str, tmp_path: Path) -> No
             assert await have(node, "orders.rome", 70) == [str(number) for number in range(70)]
 
 
+async def test_of_a_consumer_that_is_deleted_nothing_new_is_lost_where_only_that_is_wanted(
+    database: str, tmp_path: Path
+) -> None:
+    """Nothing was acknowledged yet: a consumer that begins with what is new would leave out what came meanwhile."""
+    async with nats_server(tmp_path) as server, working(database) as node:
+        await server.make_stream("ORDERS", "orders.>")
+        await put(server, "old")
+        async with reading(node, server, NatsIn("in", "orders.>", start="new")), server.client() as client:
+            for remade in (False, True):
+                async with asyncio.timeout(TIME):
+                    while not (consumers := await client.jetstream().consumers_info("ORDERS")):  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
+                if remade:
+                    await client.jetstream().delete_stream("ORDERS")
+                    await server.make_stream("ORDERS", "orders.>")
+                else:
+                    await client.jetstream().delete_consumer("ORDERS", consumers[0].name)
+                await put(server, f"remade: {remade}")
+                assert (await have(node, "orders.rome", 1 + remade))[-1] == f'"remade: {remade}"'
+
+
+async def test_what_comes_late_is_not_left_out_where_its_consumer_is_deleted(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers before 2.14 deliver what was left unacknowledged behind newer messages."""
+
+    async def cannot(*_: Any) -> None:
+        return
+
+    monkeypatch.setattr(nats_consumer, "_set_back", cannot)
+    async with nats_server(tmp_path) as server, working(database) as node, server.client() as client:
+        await server.make_stream("ORDERS", "orders.>")
+        away, publish_, asked = [True], Actions.publish, asyncio.Event()
+
+        def refused(actions: Actions, *args: Any) -> None:
+            asked.set()
+            if away[0]:
+                raise Unavailable
+            publish_(actions, *args)
+
+        monkeypatch.setattr(Actions, "publish", refused)
+        source = NatsSource(IN, [server.url], origin, OPEN.max_frame, lambda: None)
+        task = asyncio.create_task(Inlet("in", "nats", source, node, OPEN, schedule=QUICK).run())
+        try:
+            await put(server, 1)
+            await asyncio.wait_for(asked.wait(), TIME)
+            assert source._client is not None
+            await source._client.close()
+            away[0] = False
+            await put(server, 2)
+            assert await have(node, "orders.rome", 1) == ["2"]
+            [consumer] = await client.jetstream().consumers_info("ORDERS")
+            assert consumer.num_ack_pending == 1
+            await client.jetstream().delete_consumer("ORDERS", consumer.name)
+            assert await have(node, "orders.rome", 2) == ["2", "1"]
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
 # --- from core NATS --------------------------------------------------------------------------------
 
 
@@ -317,6 +378,47 @@ async def test_a_stream_that_is_made_later_is_read_from_then_on(database: str, t
                 await asyncio.sleep(0.02)
         await put(server, 1)
         assert (await have(node, "orders.rome", 1))[-1] == "1"
+
+
+async def test_what_came_before_a_stream_was_found_is_given_out_first(tmp_path: Path) -> None:
+    async with nats_server(tmp_path) as server, server.client() as client:
+        source = NatsSource(IN, [server.url], origin, OPEN.max_frame, lambda: None)
+        await source.open()
+        try:
+            await have_listener(client, "orders.probe")
+            for number in range(3):
+                await client.publish("orders.rome", str(number).encode())
+            await client.flush()
+            assert source._client is not None
+            await source._client.flush()
+            await server.make_stream("ORDERS", "orders.>")
+            await asyncio.sleep(nats_in.ASK_AGAIN)
+            given = []
+            with pytest.raises(SourceLost, match="holds it now"):
+                while True:
+                    given += [arrival.raw for arrival in await source.receive()]
+            assert given[-3:] == [b"0", b"1", b"2"]
+        finally:
+            await source.close()
+
+
+async def test_what_core_gives_ahead_of_us_is_bounded_in_bytes() -> None:
+    async with nats_server() as server, server.client() as client:
+        source = NatsSource(IN, [server.url], origin, OPEN.max_frame, lambda: None)
+        await source.open()
+        try:
+            await have_listener(client, "orders.probe")
+            for number in range(20):
+                await client.publish("orders.rome", b"%d" % number * 500_000)
+            await client.flush()
+            assert source._client is not None
+            await source._client.flush()
+            sizes: list[int] = []
+            while sum(sizes) < 15_000_000:
+                sizes.append(sum(len(arrival.raw) for arrival in await source.receive()))
+            assert max(sizes) < ROOM_BYTES + 1_000_001
+        finally:
+            await source.close()
 
 
 async def test_several_streams_are_not_taken_for_one(

@@ -13,9 +13,10 @@ from lane_support import working
 from rabbit_readers import LIMIT, inboxes_of, offers, office, reading
 from rabbit_server import Rabbit, fresh
 
-from bridges.amqp_connection import Reader
+from bridges.amqp_connection import Reader, _Connection
 from bridges.config import Rabbit as RabbitConfig
 from bridges.config import RabbitIn, RabbitOut
+from bridges.rabbitmq_in import Inboxes
 from log_support import until
 from messaging.store_append import LogWriter
 from ws_support import receive, running
@@ -244,3 +245,38 @@ async def test_hundreds_of_users_are_read_in_time(rabbit: Rabbit, database: str)
     async with rabbit.channel() as channel:
         for name in names:
             await channel.queue_delete(name)
+
+
+async def test_a_user_who_becomes_known_while_the_line_is_closed_opens_no_other(
+    rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen server takes its time to close: whoever declares a queue meanwhile makes a line that nobody ends."""
+    known, closing, made = [fresh("ana")], asyncio.Event(), asyncio.Event()
+    let_go, connect = _Connection.let_go, _Connection.connect
+
+    class Users:
+        async def users_page(self, after: str, limit: int) -> list[tuple[int, str]]:
+            return [(1, name) for name in sorted(known) if name > after]
+
+    async def slowly(connection: _Connection) -> None:
+        if not closing.is_set():
+            closing.set()
+            await asyncio.wait_for(made.wait(), 20)
+        await let_go(connection)
+
+    async def connecting(connection: _Connection, *args: Any, **options: Any) -> None:
+        await connect(connection, *args, **options)
+        opened.append(connection)
+        if closing.is_set():
+            made.set()
+
+    opened: list[_Connection] = []
+    monkeypatch.setattr(_Connection, "let_go", slowly)
+    monkeypatch.setattr(_Connection, "connect", connecting)
+    source = Inboxes(rabbit.url, Users(), LIMIT, lambda name: True)  # type: ignore[arg-type]
+    await source.open()
+    closed = asyncio.ensure_future(source.close())
+    await closing.wait()
+    known.append(fresh("bob"))
+    await closed
+    assert all(connection.is_closed for connection in opened)

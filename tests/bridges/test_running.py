@@ -9,6 +9,7 @@ import pytest
 from lane_support import System, publish, working
 
 from bridges.lane import Lane
+from bridges.outlet import Parcel, Undeliverable
 from bridges.running import Bridging, Out
 from messaging.leader import LeadershipLost, Lease
 from messaging.node import Node
@@ -114,6 +115,38 @@ async def test_a_lane_sends_nothing_when_its_lease_is_over(database: str) -> Non
         with pytest.raises(LeadershipLost):
             await asyncio.wait_for(lane, 10)
         assert system.contents == ["1"]
+        await book.close()
+
+
+async def test_a_lane_leaves_nothing_behind_that_it_could_not_bury(database: str) -> None:
+    """Its process slept while a message was under way: another leads, and the dead letter is refused."""
+    async with working(database) as node:
+        book = LeaseBook(database, LeaseTimes(length=3600))
+        await book.open()
+        lease = Lease(book, "bridges")
+        await lease.take()
+        await node.actions.know("ana")
+        await node.store.create_topic("news", "public", await node.store.user("ana"))
+        system = System()
+        user_id = await node.book.register("paper", "test", "news")
+        lane = asyncio.ensure_future(Lane(user_id, system, node, lease=lease).run())
+        await publish(node, "news", "1")
+        await system.has(1)
+
+        def late(_: Parcel) -> None:
+            book.times = LeaseTimes(length=3600, margin=3600)
+            raise Undeliverable("422")
+
+        system.answer = late
+        async with node.store.pool.connection() as connection:
+            await connection.execute("UPDATE recado.leases SET term = term + 1 WHERE name = 'bridges'")
+        await publish(node, "news", "2")
+        with pytest.raises(LeadershipLost):
+            await asyncio.wait_for(lane, 10)
+        await node.cursors.flush()
+        positions = await node.store.positions(user_id, "")  # of its inbox, too
+        assert max(cursor for _, cursor in positions.values()) == 1
+        assert await node.book.buried("paper", 0, 10) == []
         await book.close()
 
 

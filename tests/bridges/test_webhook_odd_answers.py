@@ -58,6 +58,16 @@ async def test_a_reason_phrase_without_end_is_a_status_line() -> None:
         await send_to(receiver.url)
 
 
+async def test_interim_answers_have_an_end() -> None:
+    """Each is parsed and kept by aiohttp in one turn: a flood of them stood the loop still for seconds."""
+    flood = b"HTTP/1.1 100 Continue\r\n\r\n" * 2000
+    async with receiving(saying(flood + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as receiver:
+        with pytest.raises(Unreachable, match="no status line"):
+            await send_to(receiver.url)
+        receiver.answer = lambda *_: reply(204, b"")
+        await send_to(receiver.url)
+
+
 async def test_what_was_heard_of_one_answer_is_not_the_next_ones() -> None:
     async with receiving() as receiver, outlet(platform(receiver.url)) as (to, _):
         await to.send(parcel())
