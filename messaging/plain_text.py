@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import sys
 
 _PLAIN = {"…": "...", "→": "->", "–": "-", "·": "-", "×": "x", "≤": "<=", "≥": ">="}
@@ -14,6 +15,14 @@ def speak_plainly() -> None:
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):  # a test may have put something else there
             reconfigure(errors="recado.plain")
+
+
+def say(text: str) -> None:
+    """Print for whoever reads it. Who has closed the terminal, or the pipe, is told nothing more, and stops nothing."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered would fail once more
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:

@@ -16,7 +16,7 @@ import uvloop
 from messaging.errors import RecadoError
 from messaging.loop_watch import watching_loop
 from messaging.migrations import MigrationError
-from messaging.plain_text import speak_plainly
+from messaging.plain_text import say, speak_plainly
 from messaging.settings import Settings, SettingsError
 from messaging.stopping import StopLimit
 from messaging.store_start import NotDurable
@@ -66,7 +66,7 @@ class Stop:
         """The start is over. It is said on standard output, for whoever waits for it."""
         self._starting = None
         self.limit.settled = False
-        print("ready", flush=True)
+        say("ready")
 
     async def wait(self) -> None:
         """Until somebody asks. Cancelling is safe, and means that the program ends by itself."""

@@ -13,6 +13,7 @@ from api.serving import leave, serve
 from bridges.choose import make_bridging
 from messaging.buses.choose import make_bus
 from messaging.node import Node
+from messaging.plain_text import say
 from messaging.process import Stop
 from messaging.settings import Settings
 from messaging.tokens import Tokens
@@ -46,7 +47,7 @@ async def _database(settings: Settings) -> AsyncIterator[tuple[str, asyncio.Futu
     if settings.database_url:
         yield settings.database_url, asyncio.get_running_loop().create_future()
         return
-    print(f"Starting PostgreSQL in {settings.data_dir} …", flush=True)
+    say(f"Starting PostgreSQL in {settings.data_dir} …")
     postgres = EmbeddedPostgres(settings.data_dir)
     dsn = await postgres.start()
     lost = asyncio.ensure_future(postgres.wait())
@@ -86,10 +87,10 @@ async def _serve(settings: Settings, node: Node, stop: Stop, lost: asyncio.Futur
         works = [tasks.create_task(run) for run in (node.run(keeps_house=True), bridging.run(), door.run())]
         runner = await serve(app, settings.api_host, settings.api_port)
         ports = replace(settings, ws_port=await door.listening(), api_port=runner.addresses[0][1])
-        print(await welcome(ports, node.actions, tokens), flush=True)
+        say(await welcome(ports, node.actions, tokens))
         stop.ready()
         died = await _until(stop, lost)
-        print("Stopping: no new connections, finishing what is in flight …", flush=True)
+        say("Stopping: no new connections, finishing what is in flight …")
         drained, _ = await asyncio.gather(door.drain(), leave(runner, settings.stop_seconds / 2))
         if not died:
             stop.settle(await node.settle() and drained)

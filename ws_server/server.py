@@ -117,6 +117,8 @@ class Door:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.stop_seconds / 2):
                 await self._show_out(list(self.hub.sessions()))
+                if self._server is not None:
+                    await self._server.wait_closed()  # who is being opened is shown out at the end of that
         for link in self._links:
             link.transport.abort()
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import pytest
+import websockets
 from programs import data_dir, free_port
 
 from conftest import ROOT
@@ -164,6 +166,25 @@ async def test_every_signal_to_stop_drains_and_more_of_them_change_nothing(
             await asyncio.sleep(0.001)
         assert await node.end() == 0
         assert b"Traceback" not in node.errors
+
+
+async def test_a_stop_drains_though_nobody_reads_any_more_what_is_printed(tmp_path: Path) -> None:
+    """As where a terminal is closed, or where Ctrl-C ends the `tee` behind a pipe first."""
+    async with data_dir() as data:
+        fifo = tmp_path / "printed"
+        os.mkfifo(fifo)
+        to_fifo = ("sh", "-c", f'exec "$@" > {fifo}', "sh")
+        async with started("recado", under=to_fifo, DATA_DIR=str(data)) as node:
+            with await asyncio.to_thread(fifo.open) as printed:
+                text = await asyncio.to_thread(lambda: "".join(iter(printed.readline, "ready\n")))
+            line = re.search(r"wscat -c (\S+)", text)
+            assert line is not None
+            async with websockets.connect(line[1]) as client:
+                await client.recv()
+                assert await node.end(signal.SIGHUP) == 0
+                await client.wait_closed()
+            assert client.close_code == 4012  # shown out, not cut off
+            assert b"Traceback" not in node.errors and b"rror" not in node.errors
 
 
 async def test_sighup_stays_ignored_where_it_was(database: str) -> None:

@@ -102,6 +102,19 @@ async def test_4012_when_the_server_drains(recado: Running) -> None:
             pass
 
 
+async def test_4012_for_a_session_that_is_being_opened_when_the_server_drains(recado: Running, database: str) -> None:
+    await recado.topic("noticias", "diego")
+    async with sql(database) as db:
+        await db.execute("BEGIN")
+        await db.execute("LOCK TABLE recado.devices")  # the opening waits
+        async with recado.client("diego") as diego:
+            drained = asyncio.create_task(recado.door.drain())
+            await until(lambda: recado.door._server is not None and not recado.door._server.is_serving())
+            await db.execute("COMMIT")
+            await ends(diego, 4012, reconnect=True, retry_after=1)
+            await drained
+
+
 async def test_4029_for_one_that_goes_on_in_spite_of_errors(database: str) -> None:
     async with running(database, rate_limit=5.0) as recado, recado.client("diego") as diego:
         await receive(diego, "connected")
