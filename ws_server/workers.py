@@ -105,20 +105,21 @@ class Workers:
         Whether they left nothing without an answer.
         """
         self._stopping = True
-        workers = [worker.process for worker in self._alive.values()]
-        for process in workers:
+        workers = list(self._alive.values())
+        for worker in workers:
             with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
+                worker.process.send_signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(self._settings.stop_seconds * 0.9):
-                codes = await asyncio.gather(*(process.wait() for process in workers))
-            return not any(codes)
+                codes = await asyncio.gather(*(worker.process.wait() for worker in workers))
+            # One that was still being loaded had taken nothing in.
+            return not any(code for worker, code in zip(workers, codes, strict=True) if worker.is_ready)
         except TimeoutError:
-            for process in workers:
-                if process.returncode is None:
-                    log.error("worker %d did not end in time", process.pid)
+            for worker in workers:
+                if worker.process.returncode is None:
+                    log.error("worker %d did not end in time", worker.process.pid)
                     with suppress(ProcessLookupError):
-                        process.kill()
+                        worker.process.kill()
             return False
 
     async def _keep(self, number: int) -> None:
@@ -150,6 +151,8 @@ class Workers:
             start_new_session=True,  # Ctrl-C goes to the parent, which stops them in order
         )  # fmt: skip
         worker = self._alive[number] = Worker(process)
+        if self._stopping:  # too late for `drain` to ask it; it has served nobody
+            process.kill()
         watch = asyncio.create_task(worker.watch())
         try:
             await worker.listen(self._count_ready)

@@ -9,14 +9,17 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from peer import CLOSE, UPGRADE, Peers, stays
 
 from log_support import waits_for_lock
+from messaging.settings import Settings
 from messaging.tokens import Tokens
 from raw_ws import text
 from rules_support import sql
+from ws_server.workers import Workers
 from ws_support import SECRET
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,6 +172,62 @@ async def test_a_stop_ends_though_the_database_holds_what_was_sent(database: str
         peer.sock.close()
     assert process.returncode == 1
     assert "its senders have had no answer" in errors or "without an answer" in errors
+
+
+# --- workers that come while their door goes -------------------------------------------------------
+
+
+@asynccontextmanager
+async def one_killed(
+    database: str, monkeypatch: pytest.MonkeyPatch, held: asyncio.Event
+) -> AsyncIterator[tuple[Workers, asyncio.Task[None]]]:
+    """Two workers of which one was killed; the process of another is there, and is told of once ``held`` is set."""
+    given = {"DATABASE_URL": database, "JWT_SECRET": SECRET, "PYTHONPATH": str(ROOT)}
+    workers = Workers(Settings(ws_port=0, workers=2, stop_seconds=STOP_SECONDS), given)
+    start, processes, third = asyncio.create_subprocess_exec, [], asyncio.Event()
+
+    async def starts(*command: Any, **options: Any) -> asyncio.subprocess.Process:
+        process = await start(*command, **options)
+        processes.append(process)
+        if len(processes) == 3:
+            third.set()
+            await held.wait()
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", starts)
+    running = asyncio.create_task(workers.run())
+    try:
+        async with asyncio.timeout(60):
+            await workers.listening()
+            processes[0].kill()
+            await third.wait()
+        yield workers, running
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def test_a_worker_that_comes_while_the_door_drains_ends_with_it(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = asyncio.Event()
+    async with one_killed(database, monkeypatch, held) as (workers, running), asyncio.timeout(LIMIT):
+        drained = asyncio.create_task(workers.drain())
+        await asyncio.sleep(0)  # it has asked those that it knows
+        held.set()
+        assert await drained
+        await running
+
+
+async def test_a_worker_that_was_still_loaded_leaves_nobody_without_an_answer(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = asyncio.Event()
+    held.set()
+    async with one_killed(database, monkeypatch, held) as (workers, running), asyncio.timeout(LIMIT):
+        await asyncio.sleep(0)  # it is known
+        assert await workers.drain()
+        await running
 
 
 # --- the limit itself ------------------------------------------------------------------------------
