@@ -230,6 +230,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.world.check()
 
 
+@pytest.mark.limit(600)
 def test_every_reader_gets_all_once_in_order_whatever_happens() -> None:
     DeliveryMachine.happened.clear()
     run_state_machine_as_test(DeliveryMachine, settings=CHECKS)
