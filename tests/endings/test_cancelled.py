@@ -54,11 +54,11 @@ async def node_with(dsn: str, bus: str) -> AsyncIterator[Node]:
 
 async def goes_whenever(run: Run, node: Node) -> None:
     chosen = random.Random(10)
-    async with AsyncExitStack() as stack:  # what is kept for the next one, lines to the database, is there
-        for _ in range(8):
-            await stack.enter_async_context(node.store.pool.connection())
     await run_for(run, LATEST)
     for turns in (*TURNS, *(chosen.randrange(LATEST) for _ in range(AT_RANDOM))):
+        async with AsyncExitStack() as stack:  # lines to the database are kept, but for those that the last one closed
+            for _ in range(8):
+                await stack.enter_async_context(node.store.pool.connection())
         async with nothing_left(lambda: held(node.metrics.registry)):
             await run_for(run, turns)
 
