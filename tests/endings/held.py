@@ -13,11 +13,18 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from aiohttp.web import RequestHandler
 from prometheus_client import CollectorRegistry
+
+from api.routes.stream import Reading
+from messaging.watch import Ear
+from ws_server.link import Link
+from ws_server.requests import Requests
+from ws_server.session import Session
 
 WITHIN = 60.0  # seconds, on a busy machine; a look costs a walk over all that is new
 # What is made for one peer, one reader, one request, and has to go with it.
-LIVING = {"Session", "Link", "Requests", "Ear", "Reading", "RequestHandler"}
+LIVING = (Session, Link, Requests, Ear, Reading, RequestHandler)
 # Timers that belong to a task, which is counted, and asyncpg's, one for each statement that a line has prepared.
 OTHERS = ("_set_result_unless_cancelled", "Timeout._on_timeout", "_StatementCache.")
 
@@ -31,7 +38,7 @@ def held(registry: CollectorRegistry | None = None, mine: Iterable[int] = ()) ->
     found.update(f"task {task.get_coro().__qualname__}" for task in asyncio.all_tasks())  # type: ignore[union-attr]
     for thing in gc.get_objects():
         kind = type(thing).__name__
-        if kind in LIVING:
+        if issubclass(type(thing), LIVING):
             found[f"object {kind}"] += 1
         elif kind == "TimerHandle" and not thing.cancelled() and not any(other in repr(thing) for other in OTHERS):
             found[f"timer {re.sub('when=[0-9.]+ ', '', repr(thing))}"] += 1

@@ -11,11 +11,10 @@ import pytest
 from held import held, nothing_left
 from prometheus_client import CollectorRegistry, Gauge
 
+from api.serving import _Connection
+from ws_server.session import Session
+
 kept: list[Any] = []
-
-
-class Session:
-    """Bears the name of what is made for one peer."""
 
 
 def a_descriptor(_: Gauge) -> Callable[[], None]:
@@ -31,8 +30,13 @@ def a_timer(_: Gauge) -> Callable[[], None]:
     return asyncio.get_running_loop().call_later(3600, print).cancel
 
 
-def a_reference(_: Gauge) -> Callable[[], None]:
-    kept.append(Session())
+def a_session(_: Gauge) -> Callable[[], None]:
+    kept.append(object.__new__(Session))
+    return kept.clear
+
+
+def a_connection_of_the_api(_: Gauge) -> Callable[[], None]:
+    kept.append(object.__new__(_Connection))
     return kept.clear
 
 
@@ -46,7 +50,7 @@ def a_count_too_few(gauge: Gauge) -> Callable[[], None]:
     return gauge.inc
 
 
-LEAKS = [a_descriptor, a_task, a_timer, a_reference, a_count, a_count_too_few]
+LEAKS = [a_descriptor, a_task, a_timer, a_session, a_connection_of_the_api, a_count, a_count_too_few]
 
 
 @pytest.mark.parametrize("leak", LEAKS)
