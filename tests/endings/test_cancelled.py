@@ -21,8 +21,6 @@ from messaging.node import Node
 from messaging.permissions import BACKEND
 from messaging.settings import Settings
 
-pytestmark = pytest.mark.faults  # on a busy machine they were seen to take minutes
-
 TURNS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144)  # of the loop, before it is cancelled
 AT_RANDOM = 12  # more, some way into the work
 LATEST = 10_000
