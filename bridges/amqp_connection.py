@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -26,6 +26,7 @@ from aiormq.connection import TCPTransportFactory, TLSTransportFactory
 from pamqp.exceptions import PAMQPException
 
 from bridges.amqp_frames import HEARTBEAT_FRAME, Delivery, delivery_of, frame_head, harmless
+from messaging.library_calls import honest
 
 log = logging.getLogger(__name__)
 
@@ -43,25 +44,6 @@ def reason(exc: BaseException) -> str:
     if isinstance(exc, TimeoutError):
         return f"RabbitMQ did not answer within {ANSWER_TIME:g} s"
     return f"RabbitMQ: {exc or type(exc).__name__}"
-
-
-@contextmanager
-def _honest() -> Iterator[None]:
-    """A call into the library raises what is in TROUBLE, and CancelledError where it was cancelled, only then."""
-    task = asyncio.current_task()
-    assert task is not None
-    before = task.cancelling()
-    try:
-        yield
-    except asyncio.CancelledError as exc:
-        if not task.cancelling():  # nobody asked for it
-            raise ConnectionError("the line was lost") from exc
-        raise
-    except (RuntimeError, StopAsyncIteration, AttributeError, AssertionError) as exc:
-        raise ConnectionError(f"the line was lost ({exc or type(exc).__name__})") from exc
-    finally:
-        if task.cancelling() > before:
-            raise asyncio.CancelledError
 
 
 class Line:
@@ -84,7 +66,7 @@ class Line:
         if self._connection is None or self._connection.is_closed:
             self.drop()
             self._connection = _Connection(self._url, self._name, self._has_room)
-        with _honest():
+        with honest(ConnectionError):
             async with asyncio.timeout(ANSWER_TIME):
                 if not self._connection.connected.is_set():
                     await self._connection.connect()
@@ -96,7 +78,7 @@ class Line:
         """A channel of its own that reads, each queue as far ahead of acknowledgements as ``prefetch``."""
         await self.channel()
         assert self._connection is not None
-        with _honest():
+        with honest(ConnectionError):
             async with asyncio.timeout(ANSWER_TIME):
                 channel = await self._connection.channel(publisher_confirms=False)
                 await channel.set_qos(prefetch_count=prefetch)
@@ -109,18 +91,18 @@ class Line:
         """
         try:
             channel = await self.channel()
-            with _honest():
+            with honest(ConnectionError):
                 await channel.declare_queue(queue, durable=True, timeout=ANSWER_TIME)
         except ChannelPreconditionFailed as exc:
             log.warning("queue %s was declared otherwise and is used as it is: %s", queue, exc)
             channel = await self.channel()
-            with _honest():
+            with honest(ConnectionError):
                 await channel.declare_queue(queue, passive=True, timeout=ANSWER_TIME)
 
     async def publish(self, queue: str, message: aio_pika.Message) -> None:
         """Return once the server has confirmed. Raises PublishError where there is no such queue, too."""
         channel = await self.channel()
-        with _honest():
+        with honest(ConnectionError):
             await channel.default_exchange.publish(message, queue, mandatory=True)
 
     def drop(self) -> None:
@@ -162,14 +144,14 @@ class Reader:
         async def take(message: DeliveredMessage) -> None:
             consumer(delivery_of(queue, message))
 
-        with _honest():
+        with honest(ConnectionError):
             await self._underlay.basic_consume(queue, take, consumer_tag=queue, timeout=ANSWER_TIME)
 
     async def acknowledge(self, tags: list[int], oldest: int | None) -> None:
         """All of these; ``oldest``: the first of the others. What is before that is acknowledged in one word."""
         below = [tag for tag in tags if oldest is None or tag < oldest]
         async with self._acknowledging:  # two words for one tag would end the channel
-            with _honest():
+            with honest(ConnectionError):
                 if below:
                     await self._underlay.basic_ack(below[-1], multiple=True)
                 for tag in tags[len(below) :]:
@@ -197,7 +179,7 @@ class _Connection(aio_pika.Connection):
     async def let_go(self) -> None:
         """Close it, but wait for no answer for long: a frozen server has none. Never raises."""
         try:
-            with _honest(), suppress(*TROUBLE):
+            with honest(ConnectionError), suppress(*TROUBLE):
                 async with asyncio.timeout(CLOSE_TIME):
                     await self.close()
         except ConnectionError:

@@ -21,6 +21,14 @@ from messaging.store_append import Draft, Verdict
 T = TypeVar("T")
 Answer = Verdict | RecadoError
 
+# Every append, once it has done everything else, waits for this lock, still uncommitted.
+HOLD_COMMIT = """
+CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON recado.messages DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION hold();
+"""
+
 
 async def until(check: Callable[[], Awaitable[T]], timeout: float = 20) -> T:
     """Wait until ``check`` finds something; what it found."""

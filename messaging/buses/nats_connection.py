@@ -13,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +25,7 @@ from nats.errors import ConnectionClosedError, Error, ProtocolError, SlowConsume
 from nats.protocol.parser import AWAITING_CONTROL_LINE, AWAITING_MSG_PAYLOAD, Parser
 
 from messaging.errors import Unavailable
+from messaging.library_calls import honest
 
 log = logging.getLogger(__name__)
 
@@ -134,29 +134,6 @@ async def ping(client: Client) -> None:
         raise ConnectionClosedError
 
 
-@contextmanager
-def _honest() -> Iterator[None]:
-    """A call into the library that raises what is in TROUBLE, and CancelledError where it was cancelled, only then.
-
-    In the turn in which its result arrives, Python 3.11's `wait_for` swallows a cancellation; the task has counted it.
-    A transport that is gone raises RuntimeError with uvloop, the library's own asserts and None the others.
-    """
-    task = asyncio.current_task()
-    assert task is not None
-    before = task.cancelling()
-    try:
-        yield
-    except asyncio.CancelledError as exc:
-        if not task.cancelling():  # nobody asked for it
-            raise ConnectionClosedError from exc
-        raise
-    except (RuntimeError, AttributeError, AssertionError) as exc:
-        raise ConnectionClosedError from exc
-    finally:
-        if task.cancelling() > before:
-            raise asyncio.CancelledError
-
-
 class _Connection(Client):
     """A client of the library whose reading is lenient, whose end is quiet, and which is cancelled where it should."""
 
@@ -166,23 +143,23 @@ class _Connection(Client):
         self._tell_end = closed
 
     async def connect(self, *args: Any, **options: Any) -> None:
-        with _honest():
+        with honest(ConnectionClosedError):
             await super().connect(*args, **options)
 
     async def publish(self, *args: Any, **options: Any) -> None:
-        with _honest():
+        with honest(ConnectionClosedError):
             await super().publish(*args, **options)
 
     async def subscribe(self, *args: Any, **options: Any) -> Subscription:
-        with _honest():
+        with honest(ConnectionClosedError):
             return await super().subscribe(*args, **options)
 
     async def request(self, *args: Any, **options: Any) -> Msg:
-        with _honest():
+        with honest(ConnectionClosedError):
             return await super().request(*args, **options)
 
     async def flush(self, *args: Any, **options: Any) -> None:
-        with _honest():
+        with honest(ConnectionClosedError):
             await super().flush(*args, **options)
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:

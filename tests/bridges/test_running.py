@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
@@ -96,8 +97,22 @@ async def test_bridges_of_a_node_whose_line_is_silent_are_taken_over(database: s
     assert (first.contents, second.contents) == (["1"], ["2", "3"])
 
 
-async def test_a_lane_sends_nothing_when_its_lease_is_over(database: str) -> None:
-    """Whether or not anybody has cancelled it: it looks at its own clock before each send."""
+@dataclass
+class LeadingLane:
+    """A lane at work under a lease of an hour, which has sent one message of the topic "news"."""
+
+    node: Node
+    book: LeaseBook
+    system: System
+    user_id: int
+    work: asyncio.Future[None]
+
+    def lose_the_lease(self) -> None:
+        self.book.times = LeaseTimes(length=3600, margin=3600)
+
+
+@contextlib.asynccontextmanager
+async def leading_lane(database: str) -> AsyncIterator[LeadingLane]:
     async with working(database) as node:
         book = LeaseBook(database, LeaseTimes(length=3600))
         await book.open()
@@ -110,44 +125,39 @@ async def test_a_lane_sends_nothing_when_its_lease_is_over(database: str) -> Non
         lane = asyncio.ensure_future(Lane(user_id, system, node, lease=lease).run())
         await publish(node, "news", "1")
         await system.has(1)
-        book.times = LeaseTimes(length=3600, margin=3600)
-        await publish(node, "news", "2")
-        with pytest.raises(LeadershipLost):
-            await asyncio.wait_for(lane, 10)
-        assert system.contents == ["1"]
+        yield LeadingLane(node, book, system, user_id, lane)
         await book.close()
+
+
+async def test_a_lane_sends_nothing_when_its_lease_is_over(database: str) -> None:
+    """Whether or not anybody has cancelled it: it looks at its own clock before each send."""
+    async with leading_lane(database) as lane:
+        lane.lose_the_lease()
+        await publish(lane.node, "news", "2")
+        with pytest.raises(LeadershipLost):
+            await asyncio.wait_for(lane.work, 10)
+        assert lane.system.contents == ["1"]
 
 
 async def test_a_lane_leaves_nothing_behind_that_it_could_not_bury(database: str) -> None:
     """Its process slept while a message was under way: another leads, and the dead letter is refused."""
-    async with working(database) as node:
-        book = LeaseBook(database, LeaseTimes(length=3600))
-        await book.open()
-        lease = Lease(book, "bridges")
-        await lease.take()
-        await node.actions.know("ana")
-        await node.store.create_topic("news", "public", await node.store.user("ana"))
-        system = System()
-        user_id = await node.book.register("paper", "test", "news")
-        lane = asyncio.ensure_future(Lane(user_id, system, node, lease=lease).run())
-        await publish(node, "news", "1")
-        await system.has(1)
+    async with leading_lane(database) as lane:
+        node = lane.node
 
         def late(_: Parcel) -> None:
-            book.times = LeaseTimes(length=3600, margin=3600)
+            lane.lose_the_lease()
             raise Undeliverable("422")
 
-        system.answer = late
+        lane.system.answer = late
         async with node.store.pool.connection() as connection:
             await connection.execute("UPDATE recado.leases SET term = term + 1 WHERE name = 'bridges'")
         await publish(node, "news", "2")
         with pytest.raises(LeadershipLost):
-            await asyncio.wait_for(lane, 10)
+            await asyncio.wait_for(lane.work, 10)
         await node.cursors.flush()
-        positions = await node.store.positions(user_id, "")  # of its inbox, too
+        positions = await node.store.positions(lane.user_id, "")  # of its inbox, too
         assert max(cursor for _, cursor in positions.values()) == 1
         assert await node.book.buried("paper", 0, 10) == []
-        await book.close()
 
 
 async def test_what_a_leader_writes_after_its_term_changes_nothing(database: str) -> None:

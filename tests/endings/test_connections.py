@@ -15,7 +15,7 @@ from town import Town, town
 
 import ws_server.server
 import ws_server.ticker
-from log_support import waits_for_lock
+from log_support import HOLD_COMMIT, waits_for_lock
 from raw_ws import TEXT, frame, text
 from rules_support import until
 
@@ -23,12 +23,6 @@ pytestmark = pytest.mark.faults  # on a busy machine they were seen to take minu
 
 FLIGHT = 300  # publishes: more than may be under way
 TURNS = 64  # requests: as many as may wait
-HOLD_COMMIT = """
-CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NULL; END $$;
-CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON recado.messages DEFERRABLE INITIALLY DEFERRED
-FOR EACH ROW EXECUTE FUNCTION hold();
-"""
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from log_support import connected, desk, rows, run, value, waits_for_lock
+from log_support import HOLD_COMMIT, connected, desk, rows, run, value, waits_for_lock
 from messaging.bus import LocalBus
 from messaging.node import Node
 from messaging.settings import Settings
@@ -24,13 +24,6 @@ CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN INSERT INTO public.noted VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;
 CREATE CONSTRAINT TRIGGER note AFTER INSERT ON recado.messages DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION note();
-"""
-# Every COMMIT of an append waits for this lock.
-HOLD_COMMIT = """
-CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NULL; END $$;
-CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON recado.messages DEFERRABLE INITIALLY DEFERRED
-FOR EACH ROW EXECUTE FUNCTION hold();
 """
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from log_support import Desk, connected, desk, draft, rows, stored, until, value, waits_for_lock
+from log_support import HOLD_COMMIT, Desk, connected, desk, draft, rows, stored, until, value, waits_for_lock
 from messaging.errors import RecadoError
 from raw_ws import close, raw_client, text
 from spare_postgres import Spare, spare_postgres
@@ -87,14 +87,6 @@ async def test_an_ack_just_before_the_close_frame_counts(database: str) -> None:
 
 async def sessions(recado: Running, count: int) -> bool:
     return len(list(recado.door.hub.sessions())) == count
-
-
-HOLD_COMMIT = """
-CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NULL; END $$;
-CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON recado.messages DEFERRABLE INITIALLY DEFERRED
-FOR EACH ROW EXECUTE FUNCTION hold();
-"""
 
 
 # --- the database dies -----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from log_support import Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
+from log_support import HOLD_COMMIT, Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
 from messaging.housekeeping import Housekeeping
 from messaging.settings import Settings
 from messaging.store_append import WriterForgotten
@@ -20,14 +20,6 @@ from postgres_proxy import Cut, proxied
 from spare_postgres import Spare, spare_postgres
 
 SOON = 0.3  # seconds after which a line without an answer is given up, where a test waits for that
-
-# Every append, once it has done everything else, waits for this lock, still uncommitted.
-HOLD_COMMIT = """
-CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NULL; END $$;
-CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON recado.messages DEFERRABLE INITIALLY DEFERRED
-FOR EACH ROW EXECUTE FUNCTION hold();
-"""
 
 
 @pytest.fixture(scope="module")
