@@ -19,8 +19,6 @@ from log_support import HOLD_COMMIT, waits_for_lock
 from raw_ws import TEXT, frame, text
 from rules_support import until
 
-pytestmark = pytest.mark.faults  # on a busy machine they were seen to take minutes
-
 FLIGHT = 300  # publishes: more than may be under way
 TURNS = 64  # requests: as many as may wait
 
