@@ -7,7 +7,7 @@ PY     := .venv/bin/python
 JOBS   ?= 4
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input -q
 
-.PHONY: help run test check bench hostile ezout faults asyncapi sql-version pins clean
+.PHONY: help run test cover check bench hostile ezout faults asyncapi sql-version pins clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -17,9 +17,12 @@ help: ## this list
 run: .venv/.run ## start Recado: database, WebSocket, REST, all in one process
 	@exec $(PY) -m recado
 
-test: .venv/.dev check wscat ## check, then every test with coverage (REQUIRE_ALL=1: a missing tool fails, not skips)
+test: .venv/.dev check wscat ## check, then every test (REQUIRE_ALL=1: a missing tool fails, not skips)
+	@$(TESTS)
+
+cover: .venv/.dev wscat ## every test with the lines and branches it runs counted (half as long again)
 	@rm -f .coverage .coverage.*
-	@$(PY) -m pytest -m "not faults" -n $(JOBS) --dist loadfile --cov --cov-report=term
+	@$(TESTS) --cov --cov-report=term
 	@$(call fully_covered,messaging/delivery.py)
 
 check: .venv/.dev ## what must hold before every commit: ruff, mypy --strict, the house (seconds)
@@ -55,6 +58,8 @@ clean: ## remove what was installed or made; ./data stays
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- what the targets stand on ---------------------------------------------------------------------
+
+TESTS = $(PY) -m pytest -m "not faults" -n $(JOBS) --dist worksteal
 
 COMPILE = pip compile --quiet --universal --no-header --no-annotate --extra nats --extra rabbitmq --extra terminal $(if $(UPGRADE),--upgrade) pyproject.toml
 

@@ -23,6 +23,8 @@ import time_limit
 ROOT = Path(__file__).resolve().parent.parent
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 TEMPLATE = "recado_template"
+MEMORY = Path("/dev/shm")
+ROOM = 8 * 2**30  # bytes
 
 _Loop = asyncio.AbstractEventLoop
 _errors: list[dict[str, Any]] = []
@@ -33,17 +35,27 @@ _numbers = itertools.count(1)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "faults: longer tests of crashes, dead buses, cut lines (make faults)")
     time_limit.install(config)
+    _keep_in_memory()
+
+
+def _keep_in_memory() -> None:
+    """What tests write needs no disk: a thousand databases take a third less where there is memory for them."""
+    if "TMPDIR" in os.environ or not MEMORY.is_dir():
+        return
+    system = os.statvfs(MEMORY)
+    if system.f_bavail * system.f_frsize >= ROOM and not system.f_flag & os.ST_NOEXEC:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
 # --- tools that may be missing ---------------------------------------------------------------------
 
 
-def needs(tool: str) -> str:
-    """The path of a command line tool. Without it the test is skipped, or fails if REQUIRE_ALL=1."""
+def needs(*tools: str) -> str:
+    """The path of the first of these that is here. Without any the test is skipped, or fails if REQUIRE_ALL=1."""
     places = (f"{ROOT}/tests/node_modules/.bin", str(Path(sys.executable).parent), os.environ.get("PATH", ""))
-    found = shutil.which(tool, path=os.pathsep.join(places))
+    found = next(filter(None, (shutil.which(tool, path=os.pathsep.join(places)) for tool in tools)), None)
     if not found:
-        lacks(f"{tool} is not installed")
+        lacks(f"{tools[-1]} is not installed")
     return found
 
 

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import made_cluster
 from conftest import ROOT, needs
 
 START_TIME = 60  # seconds; a first start makes the database
@@ -112,8 +113,9 @@ async def data_dir() -> AsyncIterator[Path]:
 
 @asynccontextmanager
 async def recado(**environ: str) -> AsyncIterator[Recado]:
-    """A running Recado; ended at the end, if the test has not done it."""
+    """A running Recado, whose database has been made already; ended at the end, if the test has not done it."""
     async with data_dir() as data:
+        await made_cluster.copy_to(data)
         ports = {"WS_PORT": str(free_port()), "API_PORT": str(free_port())}
         given = {"DATA_DIR": str(data), **ports, **environ}
         program = await Recado.start(sys.executable, "-m", "recado", **given)

@@ -65,7 +65,7 @@ async def test_every_frame_of_a_conversation_is_described(database: str) -> None
     async with running(database) as recado:
         await recado.node.actions.know("ben")
         async with recado.client("ana", "?heartbeat=1") as ana, recado.client("ben") as ben:
-            got.append(await receive(ana))
+            got += [await receive(ana), await receive(ben)]
             for frame in sent:
                 await send(ana, **frame)
             async for raw in ana:
