@@ -20,6 +20,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from conftest import ROOT, lacks
 from recado.postgres import (
     AlreadyRunning,
     DataDirUnusable,
@@ -31,8 +32,6 @@ from recado.postgres import (
     tether,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
-REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 TIMEOUT_SECONDS = 20
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
@@ -481,10 +480,7 @@ def python_for(user: account.Account) -> str:
                 == 0
             ):
                 return python
-    reason = f"no Python >= 3.11 that {user.name} can run, with {search_path()} readable"
-    if REQUIRE_ALL:
-        pytest.fail(f"{reason}, and REQUIRE_ALL=1", pytrace=False)
-    pytest.skip(reason)
+    return lacks(f"no Python >= 3.11 that {user.name} can run, with {search_path()} readable")
 
 
 @as_root

@@ -128,8 +128,7 @@ class TestPaper(InConformance):
     def feed(self) -> Feed:
         return Paper()
 
-    async def test_the_line_cut_again_and_again(self, feed: Feed, database: str) -> None:
-        pytest.skip("there is no line")
+    test_the_line_cut_again_and_again = None  # type: ignore[assignment]  # there is no line
 
 
 # --- NATS --------------------------------------------------------------------------------------------
@@ -239,8 +238,8 @@ class TestCoreNats(InConformance):
         finally:
             await server.kill()
 
-    async def test_stored_and_not_acknowledged_it_is_there_once(self, feed: Feed, database: str) -> None:
-        pytest.skip("there is nothing to acknowledge, and nothing comes again")
+    # There is nothing to acknowledge, and nothing comes again.
+    test_stored_and_not_acknowledged_it_is_there_once = None  # type: ignore[assignment]
 
 
 # --- RabbitMQ ----------------------------------------------------------------------------------------
