@@ -91,13 +91,13 @@ echo "On Debian and Ubuntu: apt install python3-venv   (as root, or with sudo); 
 endef
 
 .venv/.run: requirements.txt .venv/.made
-	@echo "Installing pinned dependencies into .venv (about 20 s) ..."
+	@echo "Installing pinned dependencies into .venv (less than a minute) ..."
 	@$(PIP) install -r requirements.txt
 	@touch $@
 
 # The pins for development include those for running: both stamps are set.
 .venv/.dev: requirements-dev.txt requirements.txt .venv/.made
-	@echo "Installing pinned dependencies and test tools into .venv (about 30 s) ..."
+	@echo "Installing pinned dependencies and test tools into .venv (about a minute) ..."
 	@$(PIP) install -r requirements-dev.txt
 	@touch .venv/.run $@
 
