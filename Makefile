@@ -1,13 +1,13 @@
 # `make` alone lists the targets. Everything is installed into ./.venv (and tests/node_modules), nothing elsewhere.
 
 PYTHON ?= python3
-UV     := uv==0.13.9
 PY     := .venv/bin/python
 # The tests wait more than they work; each process of them has a database of its own.
 JOBS   ?= 4
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input -q
+INSTALL = $(PIP) install --require-hashes -r
 
-.PHONY: help run test cover check bench hostile ezout faults asyncapi sql-version pins clean
+.PHONY: help run test cover check audit bench hostile ezout faults asyncapi sql-version pins clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -30,6 +30,10 @@ check: .venv/.dev ## what must hold before every commit: ruff, mypy --strict, th
 	@$(PY) -m mypy --strict --no-error-summary
 	@$(PY) -m pytest -q --no-header tests/test_house.py
 
+audit: .venv/.tools ## whether a pinned package has a known vulnerability (asks PyPI)
+	@for pins in requirements-dev.txt requirements-tools.txt; do \
+	  $(PY) -m pip_audit --strict --progress-spinner off --disable-pip --require-hashes -r $$pins || exit 1; done
+
 faults: .venv/.dev ## the longer tests: crashes, dead buses, cut lines
 	@$(PY) -m pytest -m faults
 
@@ -48,10 +52,10 @@ asyncapi: .venv/.dev ## make api/web/asyncapi.json anew from the types
 sql-version: .venv/.dev ## raise the number of schema and functions (sql/version.json) where they have changed
 	@$(PY) -m scripts.raise_sql_version
 
-pins: .venv/.dev ## renew requirements*.txt from pyproject.toml (UPGRADE=1: take the newest of everything)
-	@$(PIP) install $(UV)
-	@$(PY) -m uv $(COMPILE) -o requirements.txt
-	@$(PY) -m uv $(COMPILE) --extra dev -c requirements.txt -o requirements-dev.txt
+pins: .venv/.tools ## renew requirements*.txt from pyproject.toml (UPGRADE=1: take the newest of everything)
+	@$(COMPILE) $(EXTRAS) -o requirements.txt pyproject.toml
+	@$(COMPILE) $(EXTRAS) --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	@$(COMPILE) --group tools -c requirements-dev.txt -o requirements-tools.txt
 
 clean: ## remove what was installed or made; ./data stays
 	@rm -rf .venv tests/node_modules htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
@@ -61,7 +65,8 @@ clean: ## remove what was installed or made; ./data stays
 
 TESTS = $(PY) -m pytest -m "not faults" -n $(JOBS) --dist worksteal
 
-COMPILE = pip compile --quiet --universal --no-header --no-annotate --extra nats --extra rabbitmq --extra terminal $(if $(UPGRADE),--upgrade) pyproject.toml
+COMPILE = $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --no-annotate $(if $(UPGRADE),--upgrade)
+EXTRAS  = --extra nats --extra rabbitmq --extra terminal
 
 # Prints nothing unless a branch of the file was missed, so that pytest's closing line stays the last one.
 define fully_covered
@@ -92,14 +97,19 @@ endef
 
 .venv/.run: requirements.txt .venv/.made
 	@echo "Installing pinned dependencies into .venv (less than a minute) ..."
-	@$(PIP) install -r requirements.txt
+	@$(INSTALL) requirements.txt
 	@touch $@
 
 # The pins for development include those for running: both stamps are set.
 .venv/.dev: requirements-dev.txt requirements.txt .venv/.made
 	@echo "Installing pinned dependencies and test tools into .venv (about a minute) ..."
-	@$(PIP) install -r requirements-dev.txt
+	@$(INSTALL) requirements-dev.txt
 	@touch .venv/.run $@
+
+# What makes the pins and looks them up; nothing else needs it.
+.venv/.tools: requirements-tools.txt .venv/.dev
+	@$(INSTALL) requirements-tools.txt
+	@touch $@
 
 # wscat proves that a client which knows nothing of Recado works, axe-core that its pages do for everybody.
 # Without npm their tests are skipped.

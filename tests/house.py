@@ -39,6 +39,9 @@ RESERVED = [
 BAD_NAMES = {"util", "utils", "common", "base", "manager", "managers", "service", "services"}
 SQL_STATEMENT = re.compile(r"\b(SELECT\s|INSERT INTO\b|UPDATE\s|DELETE FROM\b)")
 SQL_ALLOWED = r"messaging\.store\w*(\.\w+)*|recado\.postgres(\..*)?"
+HASHED_PIN = re.compile(
+    r"^[\w.-]+(\[[\w,-]+\])?==[\w.]+( ; [^\n\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n", re.MULTILINE
+)
 MAX_LINES = 300
 CATALOGUES = {"sql/queries.sql"}  # no room to live in, but a list to look things up in
 
@@ -290,3 +293,8 @@ def check_used(text: str, sources: list[str]) -> list[str]:
     return [
         f"queries.sql: {name} is used nowhere in messaging/" for name, _ in queries(text) if name not in used
     ]
+
+
+def check_pins(text: str) -> list[str]:
+    """A requirements file: exact versions, each with the hashes of its files, and nothing of where these come from."""
+    return [f"not a pin with its hash: {line}" for line in HASHED_PIN.sub("", text).splitlines()]

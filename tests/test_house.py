@@ -1,6 +1,7 @@
 """The house as it stands, and proof that its checkers (house.py) bite."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -93,6 +94,18 @@ def test_every_room_is_type_checked_and_measured() -> None:
     complain(
         [f"{room} is missing in [tool.coverage.run] source" for room in sorted(rooms - measured - {"sql"})]
     )
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.txt")), ids=lambda path: path.name)
+def test_pins_are_exact_hashed_and_name_no_host(path: Path) -> None:
+    complain(house.check_pins(path.read_text()))
+
+
+@pytest.mark.parametrize("path", [ROOT / "Makefile", *sorted(ROOT.glob("Dockerfile.*"))], ids=lambda path: path.name)
+def test_pip_installs_nothing_that_it_has_no_hash_of(path: Path) -> None:
+    installs = [line for line in path.read_text().splitlines() if re.search(r"(pip|PIP\)) install", line)]
+    assert installs
+    complain([line for line in installs if "--require-hashes" not in line])
 
 
 # --- the checkers bite -----------------------------------------------------------------------------
@@ -320,3 +333,16 @@ def test_an_unused_query_is_found() -> None:
     assert house.check_used(GOOD, ["self._sql.head", "page = 1"]) == [
         "queries.sql: page is used nowhere in messaging/"
     ]
+
+
+PIN = f"a-b[c,d]==1.2 ; sys_platform == 'win32' \\\n    --hash=sha256:{'0' * 64} \\\n    --hash=sha256:{'f' * 64}\n"
+
+
+def test_good_pins_pass() -> None:
+    assert house.check_pins(PIN + PIN) == []
+
+
+@pytest.mark.parametrize("line", ["a==1", "a>=1", "a @ https://host/a.whl", "--index-url https://host/simple", "-e ."])
+def test_a_bad_pin_is_found(line: str) -> None:
+    assert house.check_pins(f"{PIN}{line}\n{PIN}") == [f"not a pin with its hash: {line}"]
+    assert house.check_pins(PIN.replace("==", ">=")) != []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from dataclasses import fields
@@ -21,6 +22,9 @@ from messaging.settings import Settings
 COMPOSE = ROOT / "docker-compose.yml"
 TLS = ROOT / "deploy" / "tls.yml"
 ENV = ROOT / ".env.example"
+RENOVATE = ROOT / ".github" / "renovate.json"
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+DIGEST = r"(@sha256:[0-9a-f]{64})?"
 DOORS = {
     "ws1": "Dockerfile.ws",
     "ws2": "Dockerfile.ws",
@@ -65,8 +69,9 @@ def environment(service: str, **environ: str) -> dict[str, str]:
     ("schema", "paths"),
     [
         ("vendor.compose-spec", [COMPOSE, TLS]),
-        ("vendor.github-workflows", sorted((ROOT / ".github" / "workflows").glob("*.yml"))),
-        ("custom.github-workflows-require-timeout", sorted((ROOT / ".github" / "workflows").glob("*.yml"))),
+        ("vendor.renovate", [RENOVATE]),
+        ("vendor.github-workflows", WORKFLOWS),
+        ("custom.github-workflows-require-timeout", WORKFLOWS),
     ],
 )
 def test_they_are_valid(schema: str, paths: list[Path]) -> None:
@@ -111,7 +116,7 @@ def test_the_doors_are_built_here_and_everything_else_is_pinned() -> None:
         if name in DOORS:
             assert service["build"] == {"context": ".", "dockerfile": DOORS[name]}
         else:
-            assert re.search(r":\d+(\.\d+)*(-alpine)?$", service["image"]), name
+            assert re.search(rf":\d+(\.\d+)*(-alpine)?{DIGEST}$", service["image"]), name
     version = services()["nats"]["image"].partition(":")[2].partition("-")[0]
     assert tuple(map(int, version.split("."))) >= (2, 12, 5)  # older ones can be crashed before a login
 
@@ -129,6 +134,16 @@ def test_every_service_stays_up_and_the_doors_may_hold_many_sessions() -> None:
         service = services()[name]
         assert service["init"] is True and service["read_only"] is True
         assert service["ulimits"]["nofile"]["soft"] >= 65536 and "stop_grace_period" in service
+
+
+def test_actions_have_a_version_or_a_commit_and_a_bot_pins_them_and_the_images() -> None:
+    uses = re.findall(r"uses: (.*)", "".join(path.read_text() for path in WORKFLOWS))
+    assert uses
+    for each in uses:
+        assert re.fullmatch(r"[\w/-]+@(v\d+|[0-9a-f]{40} # v[\d.]+)", each), each
+    bot = json.loads(RENOVATE.read_text())
+    assert {"docker:pinDigests", "helpers:pinGitHubActionDigests"} <= set(bot["extends"])
+    assert {"github-actions", "dockerfile", "docker-compose"} == set(bot["enabledManagers"])
 
 
 # --- settings ----------------------------------------------------------------------------------------
