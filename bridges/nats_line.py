@@ -30,9 +30,13 @@ class NoJetStream(Exception):
 
 
 def servers_of(url: str) -> list[str]:
-    """The servers of a NATS URL: one or more, with commas between. Raises ValueError."""
+    """The servers of a NATS URL: one or more, with commas between; one without a scheme has the first one's.
+
+    Raises ValueError.
+    """
     given = [each.strip() for each in url.split(",") if each.strip()]
-    servers = [each if "://" in each else f"nats://{each}" for each in given]
+    scheme = given[0].rpartition("://")[0] or "nats" if given else ""
+    servers = [each if "://" in each else f"{scheme}://{each}" for each in given]
     if not all(map(is_server, servers)):  # which of them is not shown: it may have a password
         raise ValueError("a server of NATS is written nats://HOST:PORT or tls://HOST:PORT, several with commas between")
     return servers

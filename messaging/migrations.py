@@ -51,7 +51,7 @@ async def _migrate(dsn: str, unsafe: bool) -> None:
         if exc.sqlstate == "42501":
             advice = (
                 " Its role needs CREATE on the database (GRANT CREATE ON DATABASE … TO …) for the first start, and to"
-                " own the schema recado for every later version."
+                " own the schema recado for every later version; or a role that does runs: python -m messaging"
             )
         said = in_one_line(exc)
         raise MigrationError(f"DATABASE_URL: PostgreSQL refuses to make what is missing: {said}.{advice}") from exc

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -32,11 +32,11 @@ _NEEDED = {
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def deployed_settings(environ: Mapping[str, str]) -> Settings:
+def deployed_settings(environ: Mapping[str, str], needed: Iterable[str] = tuple(_NEEDED)) -> Settings:
     """Settings of one service among several, which starts no database and makes no secret. Raises SettingsError."""
-    for name, why in _NEEDED.items():
+    for name in needed:
         if not environ.get(name, "").strip():
-            raise SettingsError(f"{name}: it is missing; {why}")
+            raise SettingsError(f"{name}: it is missing; {_NEEDED[name]}")
     return Settings.from_environ(environ)
 
 

@@ -136,9 +136,9 @@ def _auth_mode(value: str) -> str:
 
 
 def _bus(value: str) -> str:
-    if not re.match(r"local:$|postgres(ql)?:|nats://.", value):
-        raise ValueError("local:, postgres:, postgresql://… or nats://HOST:PORT[,…]")
-    return _address(value, "local", "postgres", "postgresql", "nats")
+    if not re.match(r"local:$|postgres(ql)?:|(nats|tls)://.", value):
+        raise ValueError("local:, postgres:, postgresql://…, nats://HOST:PORT[,…] or tls://HOST:PORT[,…]")
+    return _address(value, "local", "postgres", "postgresql", "nats", "tls")
 
 
 def _setting(name: str, default: Any, parse: Callable[[str], Any]) -> Any:

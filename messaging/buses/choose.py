@@ -12,15 +12,16 @@ NATS_SUBJECT = "recado.notices"
 
 
 def make_bus(url: str, dsn: str) -> Bus:
-    """``local:``, ``postgres:`` (over ``dsn``, or an address of its own) or ``nats://HOST:PORT[,…][/SUBJECT]``.
+    """``local:``, ``postgres:`` (over ``dsn``, or an address of its own) or ``nats://HOST:PORT[,…][/SUBJECT]``, or
+    ``tls://``, which is no line where the server offers no TLS.
 
     A bus over the database needs a direct connection; behind a pooler it gets an address of its own. Raises
     SettingsError where a client is not installed.
     """
-    scheme = url.partition(":")[0]
+    scheme, _, rest = url.partition(":")
     if scheme == "local":
         return LocalBus()
-    if scheme == "nats":
+    if scheme in ("nats", "tls"):
         # Only who uses NATS needs its client installed.
         try:
             from messaging.buses.nats import NatsBus
@@ -29,6 +30,6 @@ def make_bus(url: str, dsn: str) -> Bus:
                 raise
             raise SettingsError("BUS_URL: nats-py is not installed; pip install 'recado[nats]'") from None
 
-        hosts, _, subject = url.removeprefix("nats://").partition("/")
-        return NatsBus([f"nats://{host}" for host in hosts.split(",")], subject or NATS_SUBJECT)
+        hosts, _, subject = rest.removeprefix("//").partition("/")
+        return NatsBus([f"{scheme}://{host}" for host in hosts.split(",")], subject or NATS_SUBJECT)
     return PostgresBus(url if urlsplit(url).netloc else dsn)

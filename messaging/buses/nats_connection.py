@@ -197,6 +197,13 @@ class _Connection(Client):
             log.debug("nats: %s", words(exc))
         await self._process_op_err(ConnectionClosedError())  # nothing, where it is closed already
 
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """To the library ``tls://`` is a wish: it does as INFO says, which whoever stands between may have written."""
+        assert self._current_server is not None
+        if self._current_server.uri.scheme == "tls":
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
+
     async def _process_headers(self, headers: Any) -> dict[str, str] | None:
         try:
             return await super()._process_headers(headers)

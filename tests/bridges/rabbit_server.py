@@ -97,8 +97,10 @@ def _has_committed(records: bytes, queue: bytes) -> bool:
 class Rabbit:
     """The server and its epmd, both children of ours: an epmd that the server starts itself would stay behind."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: Path | None = None) -> None:
+        """``config``: its rabbitmq.conf."""
         self._folder = folder
+        self._config = config or folder / "none"
         self._ports = [free_port() for _ in range(3)]
         self._server: asyncio.subprocess.Process | None = None
         self._epmd: asyncio.subprocess.Process | None = None
@@ -122,7 +124,7 @@ class Rabbit:
             "RABBITMQ_NODE_PORT": port, "RABBITMQ_DIST_PORT": distribution,
             "RABBITMQ_MNESIA_BASE": str(self._folder / "data"), "RABBITMQ_LOG_BASE": str(self._folder / "log"),
             "RABBITMQ_PID_FILE": str(self._folder / "pid"), "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
-            "RABBITMQ_CONF_ENV_FILE": os.devnull, "RABBITMQ_CONFIG_FILE": str(self._folder / "none"),
+            "RABBITMQ_CONF_ENV_FILE": os.devnull, "RABBITMQ_CONFIG_FILE": str(self._config),
         }  # fmt: skip
 
     async def start(self) -> None:

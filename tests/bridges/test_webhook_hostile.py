@@ -18,9 +18,9 @@ from push_support import (
     receiving,
     reply,
     saying,
-    self_signed,
 )
 
+from authority import Authority
 from bridges.guarded import Client, Patience
 from bridges.outlet import Gone, Undeliverable, Unreachable
 
@@ -184,7 +184,7 @@ async def test_a_body_that_drips_changes_nothing_about_its_status() -> None:
 
 @pytest.mark.parametrize("style", ["paths", "webhook"])
 async def test_a_certificate_that_nobody_vouches_for(tmp_path: Path, style: str) -> None:
-    async with receiving(tls=self_signed(tmp_path, "a.example")) as receiver:
+    async with receiving(tls=Authority(tmp_path).context_for("a.example")) as receiver:
         url, names = f"https://a.example:{receiver.port}/", Names(["127.0.0.1"])
         with pytest.raises(Unreachable, match="certificate"):
             await sent(url, style=style, names=names)

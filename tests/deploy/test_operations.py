@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 import asyncpg
+from page_blocks import block
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
@@ -16,13 +17,6 @@ from messaging.metrics import Metrics
 from ws_support import receive, running, send
 
 TEXT = (ROOT / "docs" / "operations.md").read_text()
-
-
-def block(word: str) -> str:
-    """The one block of SQL with this word."""
-    blocks = re.findall(r"^ *```sql\n(.*?)^ *```$", TEXT, re.MULTILINE | re.DOTALL)
-    (found,) = (text for text in blocks if word in text)
-    return str(found)
 
 
 def names(metrics: Iterator[Metric]) -> set[str]:
@@ -43,7 +37,7 @@ async def test_a_partitioned_log_serves_as_before(database: str) -> None:
         async with door.client("ana") as ana:
             await send(ana, action="message", topic_name="t", content=1, id="one")
             assert (await receive(ana, "message"))["seq"] == 1
-    await run(database, block("PARTITION BY HASH"))
+    await run(database, block("operations.md", "PARTITION BY HASH"))
     async with running(database) as door, door.client("bob") as bob, door.client("ana") as ana:
         assert (await receive(bob, "message"))["content"] == 1
         await send(ana, action="message", topic_name="t", content=1, id="one", ref="again")
@@ -64,7 +58,7 @@ async def test_raised_heads_are_told_as_one_gap(database: str) -> None:
         async with door.client("ana") as ana:
             await send(ana, action="message", topic_name="t", content=1, id="one")
             await receive(ana, "message")
-    await run(database, block("UPDATE recado.heads"))
+    await run(database, block("operations.md", "UPDATE recado.heads"))
     async with running(database) as door, door.client("bob") as bob, door.client("ana") as ana:
         await send(ana, action="message", topic_name="t", content=2, id="two")
         frames = []
@@ -83,11 +77,11 @@ async def test_the_other_statements_are_right(database: str) -> None:
             await receive(ana, "connected")
     connection = await asyncpg.connect(database)
     try:
-        await connection.execute(block("autovacuum_vacuum_scale_factor"))
+        await connection.execute(block("operations.md", "autovacuum_vacuum_scale_factor"))
         await connection.execute(
             "UPDATE recado.heads SET last_seq = 5 FROM recado.topics WHERE id = topic_id AND name = 't'"
         )
-        rows = await connection.fetch(block("pending DESC"))
+        rows = await connection.fetch(block("operations.md", "pending DESC"))
         assert {(row["topic"], row["member"], row["pending"]) for row in rows[:2]} == {("t", "ana", 5), ("t", "bob", 5)}
     finally:
         await connection.close()
