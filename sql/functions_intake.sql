@@ -1,16 +1,19 @@
 -- Publishing from SQL, in the transaction of an application that shares this database. Applied again whenever this file
 -- changes; what was granted on these functions stays.
+--
+-- recado.publish runs in sessions of others with the rights of the owner, and so does what it calls: a path that does not
+-- name pg_temp has it in front, with types that the caller has made.
 
 -- Whether a text may name a topic, a user or a key: the rule of messaging/model.py.
 CREATE OR REPLACE FUNCTION recado.is_name(name text) RETURNS boolean
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog AS $$
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
     SELECT length(name) <= 128
        AND name COLLATE "C" ~ '^(?!\.{1,2}(?:/|$))[A-Za-z0-9._:@+|-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._:@+|-]+)*$'
 $$;
 
 -- Raise where a text is no name; what: what it should name.
 CREATE OR REPLACE FUNCTION recado.check_name(what text, name text) RETURNS void
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF recado.is_name(name) IS NOT TRUE THEN
         RAISE EXCEPTION 'recado.publish: % is %, which is no name', what, quote_nullable(name)
@@ -22,7 +25,7 @@ END $$;
 -- Raise where a text is no content of a message: of what messaging/content.py refuses, all but MAX_FRAME, which only
 -- the nodes know. 131072 is the most that MAX_FRAME may be.
 CREATE OR REPLACE FUNCTION recado.check_content(content text) RETURNS void
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     parsed jsonb;
 BEGIN

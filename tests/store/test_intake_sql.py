@@ -60,6 +60,20 @@ async def test_no_object_of_the_callers_stands_in_for_ours(database: str) -> Non
         assert await shop.fetchval(PUBLISH, "general", "shop", "1") == 1
 
 
+async def test_a_type_of_the_callers_own_session_does_not_run_as_the_owner(database: str) -> None:
+    """PostgreSQL looks for types in the session's temporary schema first, unless the path names it."""
+    async with role(database) as (name, shop):
+        await run(database, f"GRANT EXECUTE ON FUNCTION recado.publish(text, text, text, text, integer) TO {name}")
+        await shop.execute(
+            "CREATE FUNCTION pg_temp.theft(given jsonb) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN"
+            f" EXECUTE 'GRANT SELECT ON recado.shared TO {name}'; RETURN true; END $$;"
+            "CREATE DOMAIN pg_temp.jsonb AS pg_catalog.jsonb CHECK (pg_temp.theft(VALUE))"
+        )
+        await shop.execute("SELECT recado.publish('general', 'shop', '1'::pg_catalog.text)")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await shop.execute("TABLE recado.shared")
+
+
 DEEP = "[" * 64 + "]" * 64
 
 
