@@ -7,14 +7,22 @@ from typing import Annotated
 
 import msgspec
 
-from messaging.model import MAX_LIFETIME, MAX_NAME, MAX_SEQ, NAME_PATTERN, TOPIC_PATTERN, Message
+from messaging.model import ENCODED_PATTERN, MAX_LIFETIME, MAX_NAME, MAX_SEQ, NAME_PATTERN, Message
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=NAME_PATTERN)]
-TopicName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=TOPIC_PATTERN)]
+UserName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=ENCODED_PATTERN)]
+# What another system calls a person; see `person_name`.
+PersonName = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=MAX_NAME, description="What no name has is percent-encoded.")
+]
+# A topic, a user's inbox (@NAME), or a topic whoever is called so too (#NAME).
+Target = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=MAX_NAME + 1, pattern=ENCODED_PATTERN.replace("^", "^#?", 1))
+]
 BridgeName = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 # Of a user, or of a bridge, as which other systems belong to topics.
 MemberName = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=256, pattern=rf"^%bridge/[A-Za-z0-9._~%-]+\Z|{NAME_PATTERN}")
+    str, msgspec.Meta(min_length=1, max_length=256, pattern=rf"^%bridge/[A-Za-z0-9._~%-]+\Z|{ENCODED_PATTERN}")
 ]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
 Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]  # 0: before the first message
@@ -43,8 +51,8 @@ class Nothing(msgspec.Struct, frozen=True):
 class Path(msgspec.Struct, frozen=True):
     """What stands in the braces of a route's path."""
 
-    topic: TopicName = ""
-    user: Name = ""
+    topic: Target = ""
+    user: UserName = ""
     bridge: BridgeName = ""
     shop_id: str = ""
     platform: BridgeName = ""

@@ -39,7 +39,7 @@ def rabbit_bridges(config: Rabbit, settings: Settings, node: Node) -> tuple[list
 
 def _inlet(given: RabbitIn, url: str, settings: Settings, node: Node) -> Inlet:
     source = OneQueue(given, given.url or url, settings.max_frame)
-    return Inlet(given.name, "rabbitmq", source, node, settings, tries=given.dead_after)
+    return Inlet(given.name, "rabbitmq", source, node, settings, topics=given.topic, tries=given.dead_after)
 
 
 def _outlet(out: RabbitOut, url: str) -> Outlet:

@@ -20,7 +20,7 @@ from bridges.outlet import Parcel, Undeliverable
 from messaging.arrivals import Incoming
 from messaging.content import check_content
 from messaging.errors import BadRequest
-from messaging.model import MAX_LIFETIME, NAME_RULE, is_name
+from messaging.model import MAX_LIFETIME, original_name, person_name
 
 QUEUE_RULE = "1 to 255 of A–Z a–z 0–9 - _ . : @ # , / + and space, not beginning with amq."
 # The server reserves amq.*, the protocol has a byte for the length, the client library refuses other characters.
@@ -37,8 +37,11 @@ def is_queue_name(text: str) -> bool:
 
 
 def queue_of(template: str, topic: str) -> str:
-    """The queue that a topic goes to; of a pattern of topics, the pattern of their queues."""
-    return template.replace("{topic}", topic).replace("{user}", topic.removeprefix("@"))
+    """The queue that a topic goes to; of a pattern of topics, the pattern of their queues.
+
+    A user's is called as other systems call the person.
+    """
+    return template.replace("{topic}", topic).replace("{user}", original_name(topic.removeprefix("@")))
 
 
 def server_of(url: str) -> tuple[str, int, str]:
@@ -73,8 +76,8 @@ def offer(parcel: Parcel) -> bytes:
     message = parcel.message
     content = msgspec.json.decode(message.content)
     fields = {
-        "sender": message.sender,
-        "receiver": parcel.topic.removeprefix("@"),
+        "sender": original_name(message.sender),
+        "receiver": original_name(parcel.topic.removeprefix("@")),
         "body": content if isinstance(content, str) else message.content,
         "send_time": message.sent_at.astimezone(UTC).isoformat(),
     }
@@ -108,15 +111,14 @@ def read_offer(delivery: Delivery, limit: int) -> Incoming:
         found = msgspec.json.decode(delivery.body, type=Offer)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise BadRequest(f"It is not JSON with sender, receiver and body: {exc}.") from None
-    if not is_name(found.sender):
-        raise BadRequest(f"Its sender {found.sender[:100]!r} is not a name: {NAME_RULE}.")
+    sender = person_name(found.sender)
     if not found.body:
         raise BadRequest("Its body is empty.")
     content = check_content(msgspec.json.encode(found.body), limit)
     key = _key(delivery)
     if key is None and isinstance(found.send_time, str) and "." in found.send_time:
         key = _digest(delivery.body)
-    return Incoming(found.sender, content, key, _lifetime(delivery.expiration or found.ttl))
+    return Incoming(sender, content, key, _lifetime(delivery.expiration or found.ttl))
 
 
 def _key(delivery: Delivery) -> str | None:

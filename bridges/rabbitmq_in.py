@@ -17,7 +17,7 @@ from bridges.rabbitmq_form import QUEUE_RULE, is_queue_name, read_content, read_
 from messaging.arrivals import Arrival, Incoming
 from messaging.errors import BadRequest, Unavailable
 from messaging.inlet import SourceLost
-from messaging.model import inbox_of
+from messaging.model import inbox_of, original_name, person_name
 from messaging.store import Store
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,10 @@ class OneQueue(RabbitSource):
 
 
 class Inboxes(RabbitSource):
-    """The queue of every known user, as ProntoGram had one, into the user's inbox: one channel for all."""
+    """The queue of every known user, as ProntoGram had one, into the user's inbox: one channel for all.
+
+    It is called as other systems call the person.
+    """
 
     def __init__(self, url: str, store: Store, limit: int, is_ours: Callable[[str], bool]) -> None:
         """``is_ours``: whether a user's queue is to be read; not where a bridge out fills it."""
@@ -171,7 +174,7 @@ class Inboxes(RabbitSource):
         self._consumed: set[str] = set()
 
     def topic_of(self, queue: str) -> str:
-        return inbox_of(queue)
+        return inbox_of(person_name(queue))
 
     def read(self, delivery: Delivery) -> Incoming:
         return read_offer(delivery, self._limit)
@@ -183,7 +186,7 @@ class Inboxes(RabbitSource):
         while True:
             after = ""
             while names := await self._names(after):
-                for name in names:
+                for name in map(original_name, names):
                     if name not in self._consumed and self._may_read(name):
                         await self._has_room.wait()  # else the server's answer would wait, unread
                         await self._consume(line, reader, name)

@@ -20,9 +20,10 @@ from messaging.model import (
     User,
     Voided,
     inbox_of,
-    is_name,
+    is_encoded_name,
     is_topic_name,
-    may_be_topic,
+    name_of_topic,
+    person_name,
 )
 from messaging.news import MAKER, kind_of_unowned
 from messaging.permissions import (
@@ -34,6 +35,7 @@ from messaging.permissions import (
     creating,
     inviting,
     joinable,
+    leaving,
     may_make_to_read,
     may_make_to_write,
     not_for_writing,
@@ -65,18 +67,22 @@ class Actions:
     async def aim(self, caller: Caller, target: str) -> Aim:
         """Where a message to ``target`` goes: a topic visible to the caller, else the inbox of a known user.
 
+        ``@NAME`` is always the inbox, ``#NAME`` always the topic.
+
         Raises:
             UnknownTopic, UnknownUser, NotAMember, Forbidden.
+            Conflict: it is a topic and a user.
         """
         if target.startswith("@"):
             return await self._aim_at_inbox(caller, target[1:])
+        name = name_of_topic(target)
         standing = await self._standing(caller, target)
-        if standing is None and may_make_to_write(caller, target):
+        if standing is None and may_make_to_write(caller, name):
             standing = await self._unowned(caller, target)
         try:
-            return aim_at(caller, standing)
+            return aim_at(caller, standing, target)
         except UnknownTopic:
-            if caller.grants.writes(target):  # what it may write to is a topic, which is not there
+            if target.startswith("#") or caller.grants.writes(name):  # it means a topic, which is not there
                 raise
             try:
                 return await self._aim_at_inbox(caller, target)
@@ -84,8 +90,9 @@ class Actions:
                 raise UnknownTopic from None
 
     async def _aim_at_inbox(self, caller: Caller, user: str) -> Aim:
-        caller.require_write(inbox_of(user))
-        return Aim(await self._inbox(user), None)
+        name = _known_as(user)
+        caller.require_write(inbox_of(name))
+        return Aim(await self._inbox(name), None)
 
     def publish(
         self, aim: Aim, sender: str, content: str, key: str | None, ttl: int | None, origin: Origin, context: Any
@@ -116,7 +123,7 @@ class Actions:
     async def _inbox(self, user: str) -> Topic:
         topic = self._inboxes.get(user)
         if topic is None:
-            standing = await self._store.standing(inbox_of(user)) if is_name(user) else None
+            standing = await self._store.standing(inbox_of(user))
             if standing is None:
                 raise UnknownUser
             topic = standing.topic
@@ -135,7 +142,7 @@ class Actions:
     async def topic_to_join(self, caller: Caller, name: str) -> Standing:
         """A topic that the caller sees, made if need be where it is for news. Raises UnknownTopic, Forbidden."""
         found = await self._standing(caller, name)
-        if found is None and may_make_to_read(caller, name, kind_of_unowned(self._settings)):
+        if found is None and may_make_to_read(caller, name_of_topic(name), kind_of_unowned(self._settings)):
             found = await self._unowned(caller, name)
         standing = visible(caller, found)
         joinable(standing.topic)
@@ -143,10 +150,7 @@ class Actions:
 
     async def unsubscribe(self, caller: Caller, user: User, name: str) -> bool:
         """End a membership: one's own, or as a backend or owner anybody's. Whether there was one."""
-        standing = await self._standing(caller, name)
-        myself = caller.user is not None and caller.user.id == user.id
-        found = belonging(caller, standing) if myself else owning(caller, standing)
-        joinable(found.topic)
+        found = leaving(caller, await self._standing(caller, name), user)
         left = await self._store.leave(found.topic.id, user.id)
         self._bus.tell(Changed(user.id))
         return left
@@ -217,23 +221,32 @@ class Actions:
         self, caller: Caller, name: str, owner: User, kind: Kind,
         retention: int | None = None, lifetime: int | None = None,
     ) -> None:  # fmt: skip
-        """Raises BadRequest for a name outside the rule, Conflict for a taken one, Forbidden for another's topic."""
+        """Raises BadRequest for a name outside the rule, Conflict for a taken one, Forbidden where it is another's."""
+        name = name_of_topic(name)
         if not is_topic_name(name) or kind == "direct":
             raise BadRequest(f"{name!r} is not a name that a topic may have.")
-        creating(caller, name, owner)
-        if await self._store.create_topic(name, kind, owner, retention, lifetime) is None:
-            raise Conflict(f"There is a topic {name!r} already.")
+        bridged = not caller.is_backend and await self._store.is_bridged(name)
+        creating(caller, name, owner, bridged=bridged)
+        made = await self._store.create_topic(
+            name, kind, owner, retention, lifetime, by_backend=caller.is_backend
+        )
+        if made is None:
+            raise Conflict(f"There is a topic or a user {name!r} already.")
         self._bus.tell(Changed(owner.id))
 
     async def make_unowned(self, name: str, creator: str, kind: Kind | None = None) -> None:
-        """Make a topic that belongs to nobody, if there is none of this name. Raises BadRequest for what is no name."""
+        """Make a topic that belongs to nobody, if nothing has this name. Raises BadRequest for what is no name."""
         if not is_topic_name(name):
             raise BadRequest(f"{name!r} is not a name that a topic may have.")
         await self._store.create_unowned(name, kind or kind_of_unowned(self._settings), creator)
 
-    async def _unowned(self, caller: Caller, name: str) -> Standing | None:
-        await self.make_unowned(name, MAKER)
-        return await self._standing(caller, name)
+    async def _unowned(self, caller: Caller, name: str) -> Standing:
+        """Raises Conflict: it is the name of a user."""
+        await self.make_unowned(name_of_topic(name), MAKER)
+        made = await self._standing(caller, name)
+        if made is None:
+            raise Conflict(f"There is a user {name!r}, so there can be no topic.")
+        return made
 
     async def change_topic(
         self, caller: Caller, name: str, kind: Kind, retention: int | None, lifetime: int | None
@@ -251,15 +264,12 @@ class Actions:
     # Users and tokens
 
     async def user(self, name: str) -> User:
-        """A known user. Raises UnknownUser."""
-        if not is_name(name):
-            raise UnknownUser
-        return await self._store.user(name)
+        """A known user, by the name or what another system calls the person. Raises UnknownUser."""
+        return await self._store.user(_known_as(name))
 
     async def know(self, name: str) -> User:
-        """A user, made known if need be. Raises BadRequest for a name outside the rule."""
-        if not is_name(name):
-            raise BadRequest(f"{name!r} is not a name that a user may have.")
+        """The same, made known if need be. Raises BadRequest for what can be no name."""
+        name = person_name(name)
         found = await self._store.find_user(name)
         if found is None:
             await self._store.know([name])
@@ -276,6 +286,15 @@ class Actions:
         self._bus.tell(Voided(jti))
 
     async def _standing(self, caller: Caller, name: str) -> Standing | None:
-        if not may_be_topic(name):  # an inbox's name, too, is within the rule or not there
+        name = name_of_topic(name)
+        if not is_encoded_name(name.removeprefix("@")):  # an inbox's owner, too, is within the rule or not there
             return None
         return await self._store.standing(name, None if caller.user is None else caller.user.id)
+
+
+def _known_as(name: str) -> str:
+    """`person_name`; what can be none, nobody has. Raises UnknownUser."""
+    try:
+        return person_name(name)
+    except BadRequest:
+        raise UnknownUser from None

@@ -12,7 +12,10 @@ from messaging.settings import Settings
 
 
 async def aim_at_existing(actions: Actions, topic: str) -> Aim:
-    """Where a message to a topic, or an inbox (`@name`), goes. Raises UnknownTopic, UnknownUser, Unavailable."""
+    """Where a message to a topic, or an inbox (`@name`), goes.
+
+    Raises UnknownTopic, UnknownUser, Conflict, Unavailable.
+    """
     aim = await actions.aim(BACKEND, topic)
     if aim.topic.kind == "direct" and not topic.startswith("@"):
         raise UnknownTopic  # a user of this name has an inbox, which was not meant
@@ -23,7 +26,8 @@ async def aim_at_made(actions: Actions, settings: Settings, topic: str, sender: 
     """The same, made if need be; a topic then belongs to ``sender``.
 
     Raises:
-        BadRequest: a name that there can't be. Unavailable.
+        BadRequest: a name that there can't be.
+        Conflict: a user has this name. Unavailable.
     """
     if topic.startswith("@"):
         await actions.know(topic[1:])
@@ -31,6 +35,11 @@ async def aim_at_made(actions: Actions, settings: Settings, topic: str, sender: 
     with suppress(UnknownTopic):
         return await aim_at_existing(actions, topic)
     owner = await actions.know(sender)
-    with suppress(Conflict):  # somebody else was faster
+    try:
         await actions.create_topic(BACKEND, topic, owner, kind_of_unowned(settings))
+    except Conflict as taken:
+        try:
+            return await aim_at_existing(actions, topic)  # somebody else was faster
+        except UnknownTopic:
+            raise taken from None
     return await aim_at_existing(actions, topic)

@@ -23,6 +23,7 @@ from messaging.arrivals import Arrival, Storing
 from messaging.health import Health
 from messaging.leader import Lease
 from messaging.node import Node
+from messaging.patterns import like
 from messaging.retrying import backoff_delays, retrying
 from messaging.schedule import Schedule
 from messaging.settings import Settings
@@ -84,11 +85,15 @@ class Inlet:
 
     def __init__(
         self, name: str, kind: str, source: Source, node: Node, settings: Settings, *,
-        schedule: Schedule | None = None, tries: int = TRIES,
+        topics: str | None = None, schedule: Schedule | None = None, tries: int = TRIES,
     ) -> None:  # fmt: skip
-        """``tries``: after which a message is buried that can't be stored for no fault of its own that we know."""
+        """``topics``: the pattern of those that it feeds.
+
+        ``tries``: after which a message is buried that can't be stored for no fault of its own that we know.
+        """
         self.name = name
         self._kind = kind
+        self._like = None if topics is None else like(topics)
         self._source = source
         self._node = node
         self._storing = Storing(name, tries, node, settings)
@@ -108,7 +113,7 @@ class Inlet:
         """
         self._storing.lease = lease
         while True:
-            register = partial(self._node.book.register_inlet, self.name, self._kind)
+            register = partial(self._node.book.register_inlet, self.name, self._kind, self._like)
             user_id = await retrying(register, self)
             health = Health(user_id, self._node.book, self._node.metrics, lease)
             with self._node.watch.listen(user_id) as ear:

@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+from urllib.parse import quote, unquote
+
+from messaging.errors import BadRequest
 
 Kind = Literal["public", "private", "direct"]
 Role = Literal["owner", "member"]
@@ -16,14 +19,15 @@ MAX_NAME = 128
 # No empty, "." or ".." segment between slashes: a name must survive in a URL and in a file system.
 NAME_PATTERN = r"^(?!\.{1,2}(?:/|$))[A-Za-z0-9._:@+|-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._:@+|-]+)*\Z"
 NAME_RULE = "1 to 128 of A–Z a–z 0–9 . _ - : @ / + |, no empty, . or .. segment between slashes"
-# What comes from other systems is percent-encoded into the same set: no name of ours has a '%'.
-TOPIC_PATTERN = NAME_PATTERN.replace("[A-Za-z0-9._:@+|-]", "(?:[A-Za-z0-9._:@+|-]|%[0-9A-F]{2})")
+# What comes from other systems is percent-encoded (RFC 3986, 2.1) into the same set: no name of ours has a '%'.
+ENCODED_PATTERN = NAME_PATTERN.replace("[A-Za-z0-9._:@+|-]", "(?:[A-Za-z0-9._:@+|-]|%[0-9A-F]{2})")
 _NAME = re.compile(NAME_PATTERN)
-_TOPIC = re.compile(TOPIC_PATTERN)
+_ENCODED = re.compile(ENCODED_PATTERN)
+_KEPT = ":@/+|"  # of what a person is called, beside letters, digits and . _ -
 
 
 def is_name(text: str) -> bool:
-    """Whether ``text`` may name a user, a device or an idempotency key."""
+    """Whether ``text`` may name anything here: a user, a topic, a device, an idempotency key."""
     return len(text) <= MAX_NAME and _NAME.match(text) is not None
 
 
@@ -32,9 +36,47 @@ def is_topic_name(text: str) -> bool:
     return is_name(text) and not text.startswith("@")
 
 
-def may_be_topic(text: str) -> bool:
-    """Whether ``text`` may be looked up as a topic: rooms of other systems, too, are topics."""
-    return len(text) <= MAX_NAME and _TOPIC.match(text) is not None
+def is_encoded_name(text: str) -> bool:
+    """Whether ``text`` may be a name, of ours or from outside."""
+    return len(text) <= MAX_NAME and _ENCODED.match(text) is not None
+
+
+def encoded(text: str, kept: str = "") -> str:
+    """Percent-encoded as UTF-8, all but letters, digits, ``. _ -`` and what is ``kept``."""
+    return quote(text, safe="._-" + kept).replace("~", "%7E")
+
+
+def is_user_name(text: str) -> bool:
+    """Whether ``text`` may name a user: by the rule, or as `person_name` encodes what others call a person."""
+    if "%" not in text or not is_encoded_name(text):
+        return is_name(text)
+    original = unquote(text)
+    return original.isprintable() and encoded(original, _KEPT) == text
+
+
+def person_name(text: str) -> str:
+    """The name here of a person whom another system calls ``text``. One that is encoded already stays as it is.
+
+    Its separators stay, so that it is never the name of a platform's user or room: these are encoded there.
+
+    Raises:
+        BadRequest: it does not fit even so.
+    """
+    if is_user_name(text):
+        return text
+    if len(text) <= MAX_NAME and text.isprintable() and is_user_name(name := encoded(text, _KEPT)):
+        return name
+    raise BadRequest(f"{text[:MAX_NAME]!r} is not a name that a user may have, though percent-encoded: {NAME_RULE}.")
+
+
+def original_name(name: str) -> str:
+    """What another system calls who or what has this name here."""
+    return unquote(name)
+
+
+def name_of_topic(target: str) -> str:
+    """The name that a target stands for, if it is a topic's: ``#NAME`` is the topic NAME, whoever is called so too."""
+    return target[1:] if target.startswith("#") and not target.startswith("#@") else target
 
 
 def inbox_of(user: str) -> str:
@@ -52,6 +94,7 @@ class Topic:
     creator: str
     retention: int | None = None  # seconds; None: the setting RETENTION
     lifetime: int | None = None  # seconds; None: messages have none of their own
+    in_doubt: bool = False  # a user has the same name, and no backend made it: see `permissions.aim_at`
 
 
 @dataclass(frozen=True, slots=True)

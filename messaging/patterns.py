@@ -9,8 +9,8 @@ import re
 
 from messaging.model import MAX_NAME
 
-PATTERN_RULE = f"1 to {MAX_NAME} of A–Z a–z 0–9 . _ - : @ / + |, and * for any run of characters"
-_PATTERN = re.compile(rf"[A-Za-z0-9._:@+|/*-]{{1,{MAX_NAME}}}\Z")
+PATTERN_RULE = f"1 to {MAX_NAME} of A–Z a–z 0–9 . _ - : @ / + | %, and * for any run of characters"
+_PATTERN = re.compile(rf"[A-Za-z0-9._:@+|/%*-]{{1,{MAX_NAME}}}\Z")
 _ESCAPED = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_", "*": "%"})
 
 

@@ -5,16 +5,16 @@ A private topic that a caller may not see does not exist for it: the same error,
 A token's claim `topics` is the whole truth about topics, in what it speaks of; the user's own inbox is always read.
 `read`: the token sees, joins, reads and is sent the topics that match, private ones too, from their beginning; no
 others, though its user may be a member. `write`: it publishes to what matches, without being a member, and nowhere
-else; and only there it may do as a member or owner what others notice: invite, remove, create, change, delete.
+else; and only there it may do what others notice, as a member or owner: leave, invite, remove, create, change, delete.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from messaging.errors import Forbidden, NotAMember, UnknownTopic
+from messaging.errors import Conflict, Forbidden, NotAMember, UnknownTopic
 from messaging.grants import Grants
-from messaging.model import Kind, Topic, User
+from messaging.model import Kind, Topic, User, person_name
 from messaging.news import MAKER, is_news
 from messaging.store import Standing
 
@@ -31,8 +31,8 @@ class Caller:
         return self.user is None
 
     def require_self(self, username: str) -> None:
-        """Raises Forbidden where the caller is a user and another one than ``username``."""
-        if self.user is not None and self.user.name != username:
+        """Raises Forbidden where the caller is a user and another one than ``username``, BadRequest for no name."""
+        if self.user is not None and self.user.name != person_name(username):
             raise Forbidden("With a user's token you act for that user alone.")
 
     def require_write(self, name: str) -> None:
@@ -90,6 +90,18 @@ def inviting(caller: Caller, standing: Standing | None) -> Standing:
     return found
 
 
+def leaving(caller: Caller, standing: Standing | None, user: User) -> Standing:
+    """The topic, if this caller may end a membership of ``user``: its own, or as owner or backend anybody's.
+
+    Raises UnknownTopic, NotAMember, Forbidden.
+    """
+    myself = caller.user is not None and caller.user.id == user.id
+    found = belonging(caller, standing) if myself else owning(caller, standing)
+    caller.require_write(found.topic.name)
+    joinable(found.topic)
+    return found
+
+
 def owning(caller: Caller, standing: Standing | None) -> Standing:
     """The topic, if this caller may change it. Raises UnknownTopic, NotAMember, Forbidden."""
     found = belonging(caller, standing)
@@ -99,12 +111,17 @@ def owning(caller: Caller, standing: Standing | None) -> Standing:
     return found
 
 
-def creating(caller: Caller, name: str, owner: User) -> None:
-    """Raises Forbidden where the caller may not make a topic of this name for that owner."""
+def creating(caller: Caller, name: str, owner: User, *, bridged: bool) -> None:
+    """Raises Forbidden where the caller may not make a topic of this name for that owner.
+
+    ``bridged``: a bridge feeds topics of this name, or takes them out.
+    """
     caller.require_self(owner.name)
     caller.require_write(name)
     if caller.grants.reads(name) is False:
         raise Forbidden("This token could not see the topic: no pattern of its claim topics.read matches.")
+    if (bridged or is_news(name)) and not (caller.is_backend or caller.grants.writes(name)):
+        raise Forbidden("A backend makes topics of this name: they are for news, or a bridge's.")
 
 
 def may_make_to_read(caller: Caller, name: str, kind: Kind) -> bool:
@@ -124,14 +141,25 @@ def joinable(topic: Topic) -> None:
         raise Forbidden("An inbox belongs to its user alone: it can be neither joined, left nor changed.")
 
 
-def aim_at(caller: Caller, standing: Standing | None) -> Aim:
-    """What a caller may publish to, of a topic's name. Raises UnknownTopic, NotAMember, Forbidden."""
-    if standing is not None and caller.grants.writes(standing.topic.name):
-        return Aim(standing.topic, None)
+def is_clear(topic: Topic, target: str) -> bool:
+    """Whether a message to ``target``, a name of this topic, is meant for it: a bare name may be a user's too."""
+    return not topic.in_doubt or target.startswith("#")
+
+
+def aim_at(caller: Caller, standing: Standing | None, target: str) -> Aim:
+    """Where a message to ``target`` goes, of whose name this is the topic.
+
+    Raises UnknownTopic, Conflict, NotAMember, Forbidden.
+    """
+    granted = standing is not None and caller.grants.writes(standing.topic.name)
+    found = standing if standing is not None and granted else visible(caller, standing)
+    if not is_clear(found.topic, target):
+        raise Conflict(f"{target} is a topic and a user: #{target} is the topic, @{target} the user.")
+    if granted:
+        return Aim(found.topic, None)
     if caller.grants.write is not None:
-        visible(caller, standing)
         raise not_for_writing()
-    found = belonging(caller, standing)
+    belonging(caller, found)
     return Aim(found.topic, None if caller.user is None else caller.user.id)
 
 

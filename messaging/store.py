@@ -161,17 +161,22 @@ class Store:
         return Standing(topic, row["last_seq"], member)
 
     async def create_topic(
-        self, name: str, kind: Kind, owner: User, retention: int | None = None, lifetime: int | None = None
-    ) -> int | None:
-        """Its id, with its owner as first member; None where the name is taken."""
+        self, name: str, kind: Kind, owner: User, retention: int | None = None, lifetime: int | None = None,
+        *, by_backend: bool = True,
+    ) -> int | None:  # fmt: skip
+        """Its id, with its owner as first member; None where the name is another topic's, or a user's."""
         topic_id: int | None = await self.pool.value(
-            "topic_create", name, kind, owner.name, retention, lifetime, owner.id
+            "topic_create", name, kind, owner.name, retention, lifetime, owner.id, by_backend
         )
         return topic_id
 
     async def create_unowned(self, name: str, kind: Kind, creator: str) -> None:
-        """A topic without members, if there is none of this name."""
-        await self.pool.fetch("topic_create", name, kind, creator, None, None, None)
+        """A topic without members, if nothing has this name."""
+        await self.pool.fetch("topic_create", name, kind, creator, None, None, None, True)
+
+    async def is_bridged(self, name: str) -> bool:
+        """Whether a bridge feeds topics of this name, or takes them out."""
+        return bool(await self.pool.value("topic_bridged", name))
 
     async def change_topic(self, topic_id: int, kind: Kind, retention: int | None, lifetime: int | None) -> None:
         await self.pool.fetch("topic_change", topic_id, kind, retention, lifetime)
@@ -269,7 +274,9 @@ class Store:
 
 
 def _topic(row: Any, topic_id: int) -> Topic:
-    return Topic(topic_id, row["name"], row["kind"], row["creator"], row["retention"], row["lifetime"])
+    return Topic(
+        topic_id, row["name"], row["kind"], row["creator"], row["retention"], row["lifetime"], row["in_doubt"]
+    )
 
 
 def _membership(row: Any) -> Membership:

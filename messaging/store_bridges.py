@@ -101,9 +101,9 @@ class BridgeBook:
         """
         return _registered(name, await self._pool.value("bridge_register", PREFIX + name, name, kind, like))
 
-    async def register_inlet(self, name: str, kind: str) -> int:
-        """The same for an inlet, which belongs to no topic."""
-        return _registered(name, await self._pool.value("inlet_register", PREFIX + name, name, kind))
+    async def register_inlet(self, name: str, kind: str, like: str | None = None) -> int:
+        """The same for an inlet, which feeds such topics and belongs to none."""
+        return _registered(name, await self._pool.value("inlet_register", PREFIX + name, name, kind, like))
 
     async def forget(self, name: str) -> int | None:
         """The id of the user that it was; None where there is no such bridge."""

@@ -87,7 +87,7 @@ class Acceptance:
 
     async def make_topic(self, name: str, kind: Kind, creator: str) -> int:
         """The topic of a room, which may be there already."""
-        [row] = await self._fetch("topic_create", name, kind, creator, None, None, None)
+        [row] = await self._fetch("topic_create", name, kind, creator, None, None, None, True)
         if row[0] is not None:
             return int(row[0])
         [found] = await self._fetch("topic_by_name", name, None)
@@ -97,9 +97,12 @@ class Acceptance:
         """Whether a room's topic is still there."""
         return bool(await self._fetch("heads_of", [topic_id]))
 
+    async def know(self, users: Sequence[str]) -> None:
+        """Make users of Recado known: all of them, before any head is locked."""
+        await self._fetch("users_know", users)
+
     async def join(self, topic_id: int, user: str, invited_by: str) -> int:
-        """A user of Recado, known from here on, belongs to a room. Its id."""
-        await self._fetch("users_know", [user])
+        """A user of Recado, who is known, belongs to a room. Its id."""
         [row] = await self._fetch("user_by_name", user, "", 0.0)
         await self._fetch("topic_join", topic_id, row["id"], "member", invited_by)
         return int(row["id"])

@@ -15,7 +15,7 @@ from messaging.errors import BadRequest, Unauthorized
 from messaging.grants import CLAIM, Grants, grants_of
 from messaging.issuers.setting import Issuer
 from messaging.issuers.verifying import Issuers
-from messaging.model import MAX_LIFETIME, is_name
+from messaging.model import MAX_LIFETIME, is_name, person_name
 
 ONE_DAY = 86400  # seconds
 LEEWAY = 30  # seconds that clocks of two machines may differ
@@ -66,7 +66,7 @@ class Tokens:
     def issue(
         self, user: str, lifetime: float = ONE_DAY, payload: Mapping[str, Any] | None = None
     ) -> tuple[str, float]:
-        """A new token for ``user`` and when it expires (seconds since 1970).
+        """A new token for ``user``, as whatever system calls the person, and when it expires (seconds since 1970).
 
         ``iat`` has fractions (a NumericDate may): a token made right after a revocation is told from one made before.
 
@@ -74,14 +74,12 @@ class Tokens:
             BadRequest: the name, the lifetime (seconds, at most a year), the payload's claim `topics` or the size is
                 not within the rules.
         """
-        if not is_name(user):
-            raise BadRequest(f"{user!r} is not a name that a user may have.")
         if not 0 < lifetime <= MAX_LIFETIME:
             raise BadRequest(f"A token lives for 1 … {MAX_LIFETIME} seconds.")
         _granted(payload or {}, BadRequest)
         now = time.time()
         jti = secrets.token_urlsafe(12)
-        claims: dict[str, Any] = {"sub": user, "iat": now, "exp": int(now + lifetime), "jti": jti}
+        claims: dict[str, Any] = {"sub": person_name(user), "iat": now, "exp": int(now + lifetime), "jti": jti}
         if payload:
             claims["payload"] = dict(payload)
         token = self._jwt.encode(claims, self._ours.key, _ALGORITHM)
@@ -148,9 +146,10 @@ class Tokens:
 
 def _our_user(claims: Mapping[str, Any]) -> str:
     user = claims.get("sub", claims.get("username"))
-    if not isinstance(user, str) or not is_name(user):
-        raise Unauthorized("The token names no user.")
-    return user
+    try:
+        return person_name(user if isinstance(user, str) else "")
+    except BadRequest:
+        raise Unauthorized("The token names no user.") from None
 
 
 def _payload(claims: Mapping[str, Any]) -> dict[str, Any]:

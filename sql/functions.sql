@@ -126,47 +126,6 @@ BEGIN
     WHERE a.slot = in_slot AND a.writer = by_writer AND a.batch = its_batch;
 END $$;
 
--- Make users known, each with an inbox of which it is the owner. Harmless for those already known.
--- Concurrent calls with the same new names wait for each other in one order.
-CREATE OR REPLACE FUNCTION recado.know(names text[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
-DECLARE
-    fresh bigint[];
-BEGIN
-    WITH made AS (
-        INSERT INTO recado.users (name) SELECT DISTINCT unnest(names) ORDER BY 1 ON CONFLICT DO NOTHING RETURNING id, name
-    ), inbox AS (
-        INSERT INTO recado.topics (name, kind, creator) SELECT '@' || name, 'direct', name FROM made RETURNING id, creator
-    ), head AS (
-        INSERT INTO recado.heads (topic_id) SELECT id FROM inbox
-    ), owned AS (
-        INSERT INTO recado.memberships (topic_id, user_id, role, joined_seq)
-        SELECT inbox.id, made.id, 'owner', 0 FROM made JOIN inbox ON inbox.creator = made.name
-    )
-    SELECT array_agg(id) INTO fresh FROM inbox;
-    PERFORM recado.join_bridges(fresh);
-END $$;
-
--- A new topic, with the owner (the id of a user, or NULL) as its first member. NULL where the name is taken.
-CREATE OR REPLACE FUNCTION recado.create_topic(
-    topic_name text, topic_kind text, maker text, keep integer, live integer, owner bigint
-) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
-DECLARE
-    made bigint;
-BEGIN
-    INSERT INTO recado.topics (name, kind, creator, retention, lifetime)
-    VALUES (topic_name, topic_kind, maker, keep, live) ON CONFLICT DO NOTHING RETURNING id INTO made;
-    IF made IS NOT NULL THEN
-        INSERT INTO recado.heads (topic_id) VALUES (made);
-        IF owner IS NOT NULL THEN
-            PERFORM recado.join_topic(made, owner, 'owner', NULL);
-        END IF;
-        PERFORM recado.join_bridges(ARRAY[made]);
-    END IF;
-    RETURN made;
-END $$;
-
 -- Belong to a topic. Returns NULL where it has gone, else whether the membership is new.
 CREATE OR REPLACE FUNCTION recado.join_topic(topic bigint, member bigint, as_role text, inviter text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
@@ -190,19 +149,32 @@ BEGIN
     RETURN true;
 END $$;
 
--- Leave a topic, or be removed from it. Returns whether there was a membership.
+-- Leave a topic, or be removed from it. Returns whether there was a membership. A topic that no backend made is never
+-- nobody's: behind its owner, who has belonged to it for longest owns it, and with its last member it goes.
 CREATE OR REPLACE FUNCTION recado.leave_topic(topic bigint, member bigint) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
     ended bigint;
+    was_role text;
+    was_backends boolean;
 BEGIN
     PERFORM FROM recado.heads WHERE topic_id = topic FOR NO KEY UPDATE;
-    DELETE FROM recado.memberships WHERE topic_id = topic AND user_id = member RETURNING id INTO ended;
+    DELETE FROM recado.memberships WHERE topic_id = topic AND user_id = member RETURNING id, role INTO ended, was_role;
     IF ended IS NULL THEN
         RETURN false;
     END IF;
+    SELECT by_backend INTO was_backends FROM recado.topics WHERE id = topic;
+    IF was_role = 'owner' AND was_backends IS NOT TRUE THEN
+        UPDATE recado.memberships SET role = 'owner' WHERE topic_id = topic AND id = (
+            SELECT min(m.id) FROM recado.memberships AS m JOIN recado.users AS u ON u.id = m.user_id
+            WHERE m.topic_id = topic AND u.kind = 'person'
+        );
+    END IF;
     UPDATE recado.users SET version = version + 1 WHERE id = member;
     DELETE FROM recado.cursors WHERE topic_id = topic AND membership_id = ended;
+    IF NOT was_backends AND NOT EXISTS (SELECT FROM recado.memberships WHERE topic_id = topic) THEN
+        PERFORM recado.delete_topic(topic);
+    END IF;
     RETURN true;
 END $$;
 

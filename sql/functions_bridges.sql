@@ -1,20 +1,18 @@
 -- Bridges: who is a member of what by its pattern. Applied again whenever this file changes; see functions.sql.
 
 -- Bridges whose pattern fits new topics become their members, from the first message on.
--- The table's lock, shared with other makers of topics, against `register_bridge` and `forget_bridge`: either sees what
--- the other has made.
+-- Who calls it holds the slot's row, as `register_bridge` and `forget_bridge` do: either sees what the other has made.
 CREATE OR REPLACE FUNCTION recado.join_bridges(fresh bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 BEGIN
     IF fresh IS NULL THEN
         RETURN;
     END IF;
-    LOCK TABLE recado.bridges IN ROW SHARE MODE;
     WITH joined AS (
         INSERT INTO recado.memberships (topic_id, user_id, role, joined_seq)
         SELECT t.id, b.user_id, 'member', 0
-        FROM recado.topics AS t JOIN recado.bridges AS b ON t.name LIKE b.topics
-        WHERE t.id = ANY (fresh) AND t.name NOT LIKE '@\%%' ON CONFLICT DO NOTHING RETURNING topic_id, id, user_id
+        FROM recado.topics AS t JOIN recado.bridges AS b ON b.direction = 'out' AND t.name LIKE b.topics
+        WHERE t.id = ANY (fresh) ON CONFLICT DO NOTHING RETURNING topic_id, id, user_id
     ), placed AS (
         INSERT INTO recado.cursors (topic_id, membership_id, device, seq)
         SELECT j.topic_id, j.id, d.name, 0 FROM joined AS j JOIN recado.devices AS d ON d.user_id = j.user_id
@@ -24,8 +22,6 @@ BEGIN
     );
 END $$;
 
-DROP FUNCTION IF EXISTS recado.lock_of_patterns();
-
 -- A bridge as it is configured now: known as a user, and member of every topic that fits, from its head on.
 -- What no longer fits is left. Returns the id of its user; NULL where a bridge of another kind or direction has the name.
 CREATE OR REPLACE FUNCTION recado.register_bridge(username text, called text, of_kind text, pattern text) RETURNS bigint
@@ -33,9 +29,8 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
     bridge bigint;
 BEGIN
-    -- Before the user is made, which takes this lock shared: two that raise it to the whole would wait for each other.
-    LOCK TABLE recado.bridges IN EXCLUSIVE MODE;
-    PERFORM recado.know(ARRAY[username]);
+    PERFORM FROM recado.slots WHERE slot = 0 FOR NO KEY UPDATE;
+    PERFORM recado.know(ARRAY[username], CASE WHEN of_kind IN ('platform', 'rooms') THEN 'platform' ELSE 'bridge' END);
     SELECT id INTO bridge FROM recado.users WHERE name = username;
     IF EXISTS (
         SELECT FROM recado.bridges AS b WHERE b.user_id = bridge AND (b.kind <> of_kind OR b.direction <> 'out')
@@ -53,7 +48,9 @@ BEGIN
         INSERT INTO recado.memberships (topic_id, user_id, role, joined_seq)
         SELECT h.topic_id, bridge, 'member', h.last_seq
         FROM recado.heads AS h JOIN recado.topics AS t ON t.id = h.topic_id
-        WHERE t.name LIKE pattern AND t.name NOT LIKE '@\%%' ON CONFLICT DO NOTHING RETURNING topic_id, id, joined_seq
+        WHERE t.name LIKE pattern AND NOT EXISTS (  -- the inbox of a bridge or platform is for it alone
+            SELECT FROM recado.users AS u WHERE t.kind = 'direct' AND u.name = t.creator AND u.kind <> 'person'
+        ) ON CONFLICT DO NOTHING RETURNING topic_id, id, joined_seq
     )
     INSERT INTO recado.cursors (topic_id, membership_id, device, seq) SELECT topic_id, id, '', joined_seq FROM joined;
     WITH ended AS (
@@ -67,17 +64,20 @@ BEGIN
     RETURN bridge;
 END $$;
 
--- An inlet as it is configured now: known as a user, which belongs to nothing. Returns the id of its user; NULL where a
--- bridge of another kind or direction has the name.
-CREATE OR REPLACE FUNCTION recado.register_inlet(username text, called text, of_kind text) RETURNS bigint
+-- An inlet as it is configured now: known as a user, which belongs to nothing. feeds: the pattern of its topics, or NULL.
+-- Returns the id of its user; NULL where a bridge of another kind or direction has the name.
+CREATE OR REPLACE FUNCTION recado.register_inlet(
+    username text, called text, of_kind text, feeds text DEFAULT NULL
+) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
     inlet bigint;
 BEGIN
-    PERFORM recado.know(ARRAY[username]);
+    PERFORM FROM recado.slots WHERE slot = 0 FOR NO KEY UPDATE;
+    PERFORM recado.know(ARRAY[username], 'bridge');
     SELECT id INTO inlet FROM recado.users WHERE name = username;
-    INSERT INTO recado.bridges AS b (user_id, name, kind, direction) VALUES (inlet, called, of_kind, 'in')
-    ON CONFLICT (user_id) DO UPDATE SET
+    INSERT INTO recado.bridges AS b (user_id, name, kind, direction, topics) VALUES (inlet, called, of_kind, 'in', feeds)
+    ON CONFLICT (user_id) DO UPDATE SET topics = excluded.topics,
         state = CASE WHEN b.attempts = 0 THEN 'up' ELSE b.state END,
         reason = CASE WHEN b.attempts = 0 AND NOT b.paused THEN NULL ELSE b.reason END
     WHERE b.kind = of_kind AND b.direction = 'in' RETURNING b.user_id INTO inlet;
@@ -90,7 +90,8 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
     bridge bigint;
 BEGIN
-    LOCK TABLE recado.bridges IN EXCLUSIVE MODE;  -- or a topic made meanwhile would have it as a member for ever
+    -- Or a topic made meanwhile would have it as a member for ever.
+    PERFORM FROM recado.slots WHERE slot = 0 FOR NO KEY UPDATE;
     DELETE FROM recado.bridges WHERE name = called RETURNING user_id INTO bridge;
     IF bridge IS NOT NULL THEN
         PERFORM FROM recado.heads AS h JOIN recado.memberships AS m ON m.topic_id = h.topic_id

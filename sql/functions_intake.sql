@@ -11,11 +11,17 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_tem
        AND name COLLATE "C" ~ '^(?!\.{1,2}(?:/|$))[A-Za-z0-9._:@+|-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._:@+|-]+)*$'
 $$;
 
--- Raise where a text is no name; what: what it should name.
-CREATE OR REPLACE FUNCTION recado.check_name(what text, name text) RETURNS void
+-- The same for a name from outside, which is percent-encoded.
+CREATE OR REPLACE FUNCTION recado.is_encoded_name(name text) RETURNS boolean
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT length(name) <= 128 AND recado.is_name(regexp_replace(name, '%[0-9A-F]{2}', '_', 'g'))
+$$;
+
+-- Raise where a text is no name (fits: whether it is one); what: what it should name.
+CREATE OR REPLACE FUNCTION recado.check_name(what text, name text, fits boolean) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF recado.is_name(name) IS NOT TRUE THEN
+    IF fits IS NOT TRUE THEN
         RAISE EXCEPTION 'recado.publish: % is %, which is no name', what, quote_nullable(name)
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = '1 to 128 of A-Z a-z 0-9 . _ - : @ / + |, no empty, . or .. segment between slashes.';
@@ -60,20 +66,29 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     aim bigint;
+    ambiguous boolean;  -- a bare name that is a topic's and a user's
     row_id bigint;
     source text := coalesce(nullif(left(current_setting('recado.source', true), 128), ''), sender);
 BEGIN
-    PERFORM recado.check_name('sender', sender);
-    PERFORM recado.check_name('key', coalesce(key, 'none'));
+    PERFORM recado.check_name('sender', sender, recado.is_encoded_name(sender));
+    PERFORM recado.check_name('key', key, key IS NULL OR recado.is_name(key));
     IF ttl NOT BETWEEN 1 AND 31536000 THEN
         RAISE EXCEPTION 'recado.publish: ttl is % seconds; 1 to 31536000 (a year) are possible', ttl
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM recado.check_content(content);
-    SELECT t.id INTO aim FROM recado.topics AS t WHERE t.name = topic AND recado.is_name(t.name);
+    -- `name_of_topic` in messaging/model.py. The inbox of a bridge or platform is for it alone.
+    SELECT t.id, t.in_doubt AND t.name = topic INTO aim, ambiguous FROM recado.topics AS t
+    WHERE t.name = regexp_replace(topic, '^#(?!@)', '') AND NOT EXISTS (
+        SELECT FROM recado.users AS u WHERE t.kind = 'direct' AND u.name = t.creator AND u.kind <> 'person'
+    );
     IF aim IS NULL THEN
         RAISE EXCEPTION 'recado.publish: there is no topic %', quote_nullable(topic)
             USING ERRCODE = 'no_data_found', HINT = 'Make the topic first; @NAME is the inbox of a user who is known.';
+    END IF;
+    IF ambiguous THEN
+        RAISE EXCEPTION 'recado.publish: % is a topic and a user', quote_literal(topic)
+            USING ERRCODE = 'invalid_parameter_value', HINT = '#NAME is the topic, @NAME the inbox.';
     END IF;
     PERFORM set_config('recado.source', source, true);  -- of all that follows in this transaction
     INSERT INTO recado.intake (topic_id, topic, sender, content, key, ttl, source)

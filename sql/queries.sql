@@ -117,8 +117,8 @@ SELECT id, version, extract(epoch FROM revoked_before)::float8 AS revoked_before
 SELECT jti FROM recado.revocations WHERE jti = ANY ($1);
 
 -- name: users_page
--- Known users by name; not the bridges, whose names begin with '%'.
-SELECT id, name FROM recado.users WHERE name > $1 AND name NOT LIKE '\%%' ORDER BY name LIMIT $2;
+-- Known people by name.
+SELECT id, name FROM recado.users WHERE name > $1 AND kind = 'person' ORDER BY name LIMIT $2;
 
 -- name: device_see
 -- A device connects; false where its user has too many.
@@ -131,7 +131,8 @@ WHERE d.user_id = v.user_id AND d.name = v.name AND d.seen_at < now() - interval
 
 -- name: memberships_of_user
 -- What a user belongs to. (Each topic is looked up, here and below: a join may be planned as a loop over all of them.)
-SELECT t.id AS topic_id, t.name, t.kind, t.creator, t.retention, t.lifetime, m.id, m.role, m.joined_seq, m.invited_by
+SELECT t.id AS topic_id, t.name, t.kind, t.creator, t.retention, t.lifetime, t.in_doubt,
+       m.id, m.role, m.joined_seq, m.invited_by
 FROM recado.memberships AS m
 CROSS JOIN LATERAL (SELECT * FROM recado.topics WHERE id = m.topic_id OFFSET 0) AS t
 WHERE m.user_id = $1 ORDER BY m.topic_id;
@@ -148,15 +149,20 @@ WHERE m.user_id = $1;
 
 -- name: topic_by_name
 -- A topic, how far it is, and what a user ($2, or none) is in it.
-SELECT t.id, t.name, t.kind, t.creator, t.retention, t.lifetime, h.last_seq, m.id AS membership_id, m.role, m.joined_seq
+SELECT t.id, t.name, t.kind, t.creator, t.retention, t.lifetime, t.in_doubt, h.last_seq,
+       m.id AS membership_id, m.role, m.joined_seq
 FROM recado.topics AS t
 CROSS JOIN LATERAL (SELECT last_seq FROM recado.heads WHERE topic_id = t.id OFFSET 0) AS h
 LEFT JOIN LATERAL (SELECT * FROM recado.memberships WHERE topic_id = t.id AND user_id = $2 OFFSET 0) AS m ON true
 WHERE t.name = $1;
 
 -- name: topic_create
--- A new topic with its head and its owner ($6, or none); NULL where the name is taken.
-SELECT recado.create_topic($1, $2, $3, $4, $5, $6);
+-- A new topic with its head and its owner ($6, or none), made for a backend or not ($7); NULL where the name is taken.
+SELECT recado.create_topic($1, $2, $3, $4, $5, $6, $7);
+
+-- name: topic_bridged
+-- Whether a bridge feeds topics of this name, or takes them out.
+SELECT EXISTS (SELECT FROM recado.bridges WHERE $1 LIKE topics);
 
 -- name: topic_change
 -- Another kind, retention or lifetime.
@@ -322,7 +328,7 @@ SELECT recado.register_bridge($1, $2, $3, $4);
 
 -- name: inlet_register
 -- An inlet as it is configured now; the id of its user.
-SELECT recado.register_inlet($1, $2, $3);
+SELECT recado.register_inlet($1, $2, $3, $4);
 
 -- name: bridge_forget
 -- A bridge leaves everything but its inbox.
@@ -582,9 +588,9 @@ UPDATE recado.platform_users SET absent = 0 WHERE platform = $1 AND key = ANY ($
 UPDATE recado.platform_users SET removed = true, introduced = '{}' WHERE platform = $1 AND key = ANY ($2);
 
 -- name: people_in_topic
--- Who belongs to a topic, but for bridges.
+-- The people who belong to a topic.
 SELECT u.name FROM recado.memberships AS m JOIN recado.users AS u ON u.id = m.user_id
-WHERE m.topic_id = $1 AND u.name NOT LIKE '\%%';
+WHERE m.topic_id = $1 AND u.kind = 'person';
 
 -- name: room_by_key
 -- A room by the platform that made it and its id there.

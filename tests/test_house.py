@@ -114,7 +114,7 @@ def test_pip_installs_nothing_that_it_has_no_hash_of(path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("messaging.model", "import messaging.errors"),
+        ("messaging.model", "import messaging.settings"),
         ("messaging.errors", "from messaging.model import Topic"),
         ("messaging.settings", "def f():\n    from messaging import model"),
         ("messaging.settings", "from . import model"),

@@ -80,7 +80,7 @@ class Publishes:
         target = command.topic_name
         self.order.check(_called(target))
         try:
-            aim = self._session.aims.get(target) or await self._actions.aim(self._session.caller, target)
+            aim = self._session.aim(target) or await self._actions.aim(self._session.caller, target)
         except Unavailable:
             self.order.broke(self._session.pings, _called(target))
             raise
@@ -142,5 +142,5 @@ class Publishes:
 
 
 def _called(name: str) -> str:
-    """What a name and its @name have in common: they may be one inbox."""
-    return name.removeprefix("@")
+    """What NAME, @NAME and #NAME have in common: they may be one inbox, or one topic."""
+    return name[1:] if name.startswith(("@", "#")) else name

@@ -12,6 +12,7 @@ from typing import Any
 
 from messaging.actions import Actions
 from messaging.errors import BadRequest, RateLimited, RecadoError, UnknownTopic
+from messaging.model import name_of_topic
 from messaging.permissions import Aim
 from messaging.settings import Settings
 from ws_server.hub import Hub
@@ -109,17 +110,17 @@ class Requests:
 
     def _do_now(self, command: AnyCommand) -> bool:
         """Do what needs no database, in this very step."""
-        aim = self.session.aims.get(command.topic_name) if isinstance(command, Publish | Ack) else None
-        if aim is None:
-            return False
         try:
-            if isinstance(command, Publish):
-                self._publishes.send_to(command, aim)
-                return True
-            return isinstance(command, Ack) and self._ack(command, aim)
+            match command:
+                case Publish() if aim := self.session.aim(command.topic_name):
+                    self._publishes.send_to(command, aim)
+                    return True
+                case Ack() if aim := self.session.aims.get(name_of_topic(command.topic_name)):
+                    return self._ack(command, aim)
         except RecadoError as exc:
             self._refuse(command, exc)
             return True
+        return False
 
     def _ack(self, command: Ack, aim: Aim) -> bool:
         """Acknowledge what this connection was sent; False: only the store knows whether the topic goes that far."""
@@ -184,7 +185,7 @@ class Requests:
                 self._close(session, 1000, "")
 
     async def _ack_ahead(self, command: Ack) -> None:
-        aim = self.session.aims.get(command.topic_name)
+        aim = self.session.aims.get(name_of_topic(command.topic_name))
         if aim is None:
             raise UnknownTopic
         if not self._ack(command, aim):
@@ -196,7 +197,7 @@ class Requests:
 
     async def _unsubscribe(self, command: Unsubscribe) -> None:
         await self._actions.unsubscribe(self.session.caller, self.session.user, command.topic_name)
-        aim = self.session.aims.get(command.topic_name)
+        aim = self.session.aims.get(name_of_topic(command.topic_name))
         if aim is not None:
             self._hub.detach(self.session, self.session.places[aim.topic.id])
         self._done("unsubscribe", command)

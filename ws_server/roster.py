@@ -142,6 +142,8 @@ class Roster:
             if now is None or now.id != place.membership_id:
                 self._hub.detach(session, place)
                 session.send(Removed(topic_name=place.feed.topic.name))
+            else:
+                session.take_aim(now.topic)
         for membership in memberships.values():
             if membership.topic.id not in session.places and sees(session.caller, membership.topic, member=True):
                 if membership.invited_by is not None:

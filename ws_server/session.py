@@ -18,8 +18,8 @@ import msgspec
 
 from messaging.cursors import Cursors
 from messaging.delivery import CHUNK_MIN, Ledger, Place, next_chunk
-from messaging.model import Topic, User
-from messaging.permissions import Aim, Caller, aim_of_member
+from messaging.model import Topic, User, name_of_topic
+from messaging.permissions import Aim, Caller, aim_of_member, is_clear
 from messaging.tokens import Claims
 from ws_server.handshake import Wishes
 from ws_server.protocol import encode, ping_frame
@@ -64,7 +64,7 @@ class Session:
         self.address = address
         self.device = wished.device
         self.places: dict[int, Place[Session]] = {}
-        self.aims: dict[str, Aim] = {}  # where a publish to one of this session's topics goes
+        self.aims: dict[str, Aim] = {}  # by name: where a publish to one of this session's topics goes
         self.behind: deque[Place[Session]] = deque()
         self.ledger: Ledger[Session] = Ledger(wished.explicit)
         self.flow = Flow.STEADY
@@ -103,8 +103,17 @@ class Session:
 
     def enter(self, place: Place[Session], topic: Topic) -> None:
         self.places[topic.id] = place
-        self.aims[topic.name] = aim_of_member(self.caller, topic)
+        self.take_aim(topic)
         self.behind.append(place)
+
+    def take_aim(self, topic: Topic) -> None:
+        """One of its topics, as it is now."""
+        self.aims[topic.name] = aim_of_member(self.caller, topic)
+
+    def aim(self, target: str) -> Aim | None:
+        """Where a publish to ``target`` goes, if that is one of its topics and nothing else."""
+        aim = self.aims.get(name_of_topic(target))
+        return aim if aim is not None and is_clear(aim.topic, target) else None
 
     def leave(self, place: Place[Session]) -> None:
         topic = place.feed.topic

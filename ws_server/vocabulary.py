@@ -9,7 +9,7 @@ import msgspec
 from messaging.model import MAX_LIFETIME, MAX_NAME, MAX_SEQ, NAME_PATTERN
 
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN, max_length=MAX_NAME)]
-Target = Annotated[str, msgspec.Meta(max_length=MAX_NAME + 1)]  # a name, or "@" and a name
+Target = Annotated[str, msgspec.Meta(max_length=MAX_NAME + 1)]  # a name; or "@", or "#", and a name
 Ref = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
 Lifetime = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIFETIME)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from api.route import Answer, Asked, Route
-from api.shapes import Name, NameQuery, Nothing
+from api.shapes import NameQuery, Nothing
 from messaging.errors import NotAMember, NotFound, UnknownTopic, UnknownUser
 from messaging.model import User
 from messaging.store import Member
@@ -102,7 +102,7 @@ async def join(asked: Asked[None, None]) -> bool:
     return await asked.actions.subscribe(asked.caller, await member_of(asked, username), topic)
 
 
-async def member_of(asked: Asked[None, None], username: Name) -> User:
+async def member_of(asked: Asked[None, None], username: str) -> User:
     """Who joins: the user who asks, or whom a backend names; known from then on."""
     return asked.caller.user or await asked.actions.know(username)
 

@@ -9,7 +9,7 @@ import msgspec
 
 from api.outcomes import REPLAYED, Outcome, Outcomes, publish, told
 from api.route import Answer, Asked, Route
-from api.shapes import Lifetime, Limit, Name, Position, SentMessage, Seq, sent_message
+from api.shapes import Lifetime, Limit, Name, Position, SentMessage, Seq, Target, UserName, sent_message
 from messaging.actions import Actions
 from messaging.content import check_content
 from messaging.errors import Conflict, Forbidden, NotAMember, RecadoError, UnknownTopic, UnknownUser
@@ -24,7 +24,7 @@ class Publish(msgspec.Struct, frozen=True):
     """Any JSON as `content`. `sender`: whom a backend speaks for. `ttl`: seconds that the message lives."""
 
     content: msgspec.Raw
-    sender: Name | None = None
+    sender: UserName | None = None
     ttl: Lifetime | None = None
 
 
@@ -36,10 +36,10 @@ class Published(msgspec.Struct, frozen=True):
 class BatchItem(msgspec.Struct, frozen=True):
     """As for one message; `id` makes a retry of this item harmless, as an Idempotency-Key does of the whole."""
 
-    topic_name: Name
+    topic_name: Target
     content: msgspec.Raw
     id: Name | None = None
-    sender: Name | None = None
+    sender: UserName | None = None
     ttl: Lifetime | None = None
 
 

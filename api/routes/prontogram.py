@@ -8,10 +8,10 @@ import msgspec
 
 from api.outcomes import publish, told
 from api.route import Answer, Asked, Route
-from api.shapes import Lifetime, Name
+from api.shapes import Lifetime, PersonName
 from messaging.content import check_content
 from messaging.errors import Conflict
-from messaging.model import inbox_of
+from messaging.model import inbox_of, person_name
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -19,8 +19,8 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 class Offer(msgspec.Struct, frozen=True):
     """`body` is what `receiver` reads. `ttl`: seconds that it lives. All else, `send_time` included, is ignored."""
 
-    sender: Name
-    receiver: Name
+    sender: PersonName
+    receiver: PersonName
     body: Text
     ttl: Lifetime | None = None
 
@@ -36,9 +36,10 @@ def routes() -> list[Route]:
 
 async def post(asked: Asked[None, Offer]) -> Answer:
     offer = asked.body
-    asked.caller.require_self(offer.sender)
+    sender = person_name(offer.sender)
+    asked.caller.require_self(sender)
     content = check_content(msgspec.json.encode(offer.body), asked.domain.settings.max_frame)
     receiver = await asked.actions.know(offer.receiver)
     aim = await asked.actions.aim(asked.caller, inbox_of(receiver.name))
-    verdict = await publish(asked.actions, aim, offer.sender, content, key=asked.key, ttl=offer.ttl)
+    verdict = await publish(asked.actions, aim, sender, content, key=asked.key, ttl=offer.ttl)
     return Answer(200, headers=told(verdict))

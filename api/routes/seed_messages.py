@@ -9,10 +9,10 @@ import msgspec
 
 from api.outcomes import publish, told
 from api.route import Answer, Asked, Route
-from api.shapes import Name, Said, raw_content
+from api.shapes import PersonName, Said, raw_content
 from messaging.content import check_content
 from messaging.errors import Conflict, UnknownUser
-from messaging.model import Message, inbox_of
+from messaging.model import Message, inbox_of, person_name
 from messaging.pending import MOST, Named
 
 NAMED_MOST = 10 * MOST  # messages in one confirmation: ten answers
@@ -41,9 +41,9 @@ class SeedMessages(msgspec.Struct, frozen=True):
 class DirectMessage(msgspec.Struct, frozen=True):
     """`user` receives it, in its inbox; `topic_name` is its sender."""
 
-    topic_name: Name
+    topic_name: PersonName
     content: msgspec.Raw
-    user: Name
+    user: PersonName
 
 
 class NamedMessage(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ class Confirmation(msgspec.Struct, frozen=True):
     """`messages` that `user` has received."""
 
     messages: Annotated[list[NamedMessage], msgspec.Meta(max_length=NAMED_MOST)]
-    user: Name
+    user: PersonName
 
 
 def routes() -> list[Route]:
@@ -92,12 +92,13 @@ async def get(asked: Asked[UserQuery, None]) -> Answer:
 
 async def post(asked: Asked[None, DirectMessage]) -> Answer:
     body = asked.body
-    asked.caller.require_self(body.topic_name)  # a user is the sender of what it sends
+    sender = person_name(body.topic_name)
+    asked.caller.require_self(sender)  # a user is the sender of what it sends
     content = check_content(body.content, asked.domain.settings.max_frame)
     if asked.caller.is_backend:
         await asked.actions.know(body.user)
     aim = await asked.actions.aim(asked.caller, inbox_of(body.user))
-    verdict = await publish(asked.actions, aim, body.topic_name, content, key=asked.key)
+    verdict = await publish(asked.actions, aim, sender, content, key=asked.key)
     return Answer(201, Said("Message created"), told(verdict))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from api.route import Answer, Asked, Route
-from api.shapes import Name, Problem, Said
+from api.shapes import PersonName, Problem, Said, Target
 from messaging.errors import Conflict, NotAMember, UnknownTopic, UnknownUser
-from messaging.model import Kind, Topic
+from messaging.model import Kind, Topic, person_name
 
 MOST_MEMBERS = 1000
 MOST_TOPICS = 1000
@@ -24,21 +24,21 @@ class TopicQuery(msgspec.Struct, frozen=True):
 class NewTopic(msgspec.Struct, frozen=True):
     """`user` creates it: its owner and first member."""
 
-    topic_name: Name
-    user: Name
+    topic_name: Target
+    user: PersonName
     is_private: bool = False
 
 
 class Subscription(msgspec.Struct, frozen=True):
     """`user_source`: who invites."""
 
-    topic_name: Name
-    user: Name
-    user_source: Name | None = None
+    topic_name: Target
+    user: PersonName
+    user_source: PersonName | None = None
 
 
 class TopicName(msgspec.Struct, frozen=True):
-    topic_name: Name
+    topic_name: Target
 
 
 class SeedTopic(msgspec.Struct, frozen=True):
@@ -117,7 +117,8 @@ async def subscribe(asked: Asked[None, Subscription]) -> None:
         await asked.actions.invite(asked.caller, body.topic_name, body.user)
         return
     user = await asked.actions.know(body.user)
-    await asked.actions.subscribe(asked.caller, user, body.topic_name, body.user_source)
+    inviter = None if body.user_source is None else person_name(body.user_source)
+    await asked.actions.subscribe(asked.caller, user, body.topic_name, inviter)
 
 
 async def member_names(asked: Asked[TopicQuery, None], name: str) -> list[str]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from api.route import Answer, Asked, Route
-from api.shapes import Name
+from api.shapes import PersonName
 from messaging.errors import BadRequest, Unauthorized
 from messaging.identity import identify
 from messaging.tickets import TICKET_SECONDS
@@ -19,7 +19,7 @@ from messaging.tokens import ONE_DAY, Claims
 class TicketWish(msgspec.Struct, frozen=True):
     """For whom: a backend says it; a user's own token gives a ticket for that user."""
 
-    user: Name | None = None
+    user: PersonName | None = None
 
 
 class IssuedTicket(msgspec.Struct, frozen=True):

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import msgspec
 
 from api.route import Answer, Asked, Route
-from api.shapes import Lifetime, Name, Nothing, Problem
+from api.shapes import Lifetime, Name, Nothing, PersonName, Problem
 from messaging.content import check_content
 from messaging.errors import BadRequest, Unauthorized, UnknownUser
+from messaging.model import person_name
 from messaging.tokens import MAX_TOKEN, ONE_DAY
 
 PAYLOAD_BYTES = 2048  # base64 makes 4 of 3, and a token has at most 4096
@@ -22,7 +23,7 @@ Payload = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object
 class TokenWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For whom, for how long, and what else the token says. No other field: a restriction must not be overlooked."""
 
-    user: Name
+    user: PersonName
     expires_in: Lifetime = ONE_DAY
     payload: Payload = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))
 
@@ -37,20 +38,20 @@ class Token(msgspec.Struct, frozen=True):
 
 
 class UserQuery(msgspec.Struct, frozen=True):
-    user: Name
+    user: PersonName
 
 
 class TokenQuery(msgspec.Struct, frozen=True):
     """`user` to encode, with any others as payload; `token` to decode."""
 
-    user: Name | None = None
+    user: PersonName | None = None
     token: str | None = None
 
 
 class Revocation(msgspec.Struct, frozen=True):
     """One of both: all tokens of a user that were issued until now, or one token by its id."""
 
-    user: Name | None = None
+    user: PersonName | None = None
     jti: Name | None = None
 
 
@@ -90,7 +91,7 @@ async def generate(asked: Asked[UserQuery, None]) -> Answer:
 async def revoke(asked: Asked[None, Revocation]) -> Answer:
     match asked.body:
         case Revocation(user=str(user), jti=None):
-            await asked.actions.revoke_user(user)
+            await asked.actions.revoke_user(person_name(user))
         case Revocation(user=None, jti=str(jti)):
             await asked.actions.revoke_token(jti)
         case _:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from api.route import Answer, Asked, Route
-from api.shapes import Lifetime, Name
+from api.shapes import Lifetime, UserName
 from messaging.errors import BadRequest, Conflict, NotAMember, UnknownTopic, UnknownUser
 from messaging.model import Topic, User
 from messaging.store import Standing
@@ -20,7 +20,7 @@ class TopicWish(msgspec.Struct, frozen=True):
     kind: Literal["public", "private"] | UnsetType = UNSET
     retention: Lifetime | UnsetType | None = UNSET
     lifetime: Lifetime | UnsetType | None = UNSET
-    owner: Name | None = None
+    owner: UserName | None = None
 
 
 class TopicState(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from api.route import Answer, Asked, Route
-from api.shapes import Limit, Name, Said
+from api.shapes import Limit, PersonName, Said, UserName
 
 MOST = 1000
 
@@ -13,7 +13,7 @@ MOST = 1000
 class UsersQuery(msgspec.Struct, frozen=True):
     """What comes after a name, at most 1000."""
 
-    after: Name | None = None
+    after: UserName | None = None
     limit: Limit = MOST
 
 
@@ -23,7 +23,7 @@ class KnownUser(msgspec.Struct, frozen=True):
 
 
 class NewUser(msgspec.Struct, frozen=True):
-    user: Name
+    user: PersonName
 
 
 def routes() -> list[Route]:

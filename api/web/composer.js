@@ -1,6 +1,7 @@
 // Where a message is written. What was begun for one conversation waits there while another one is open.
 
 import { el, icon } from "./dom.js";
+import { readable } from "./names.js";
 import { say } from "./texts.js";
 
 const TALLEST = 200; // pixels
@@ -31,7 +32,7 @@ export class Composer {
     this.#id = conversation.id;
     this.element.hidden = conversation.kind === "inbox";
     this.#text.value = this.#drafts.get(this.#id) ?? "";
-    this.#text.placeholder = say("messageTo", { name: conversation.name });
+    this.#text.placeholder = say("messageTo", { name: readable(conversation.name) });
     this.#text.setAttribute("aria-label", this.#text.placeholder);
     this.#grow();
   }

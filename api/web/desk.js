@@ -3,6 +3,7 @@
 import { Book, INBOX, directEntry } from "./book.js";
 import { askGuest, askLeave, askLogOut, askPerson, askTopic } from "./dialogs.js";
 import { el } from "./dom.js";
+import { personName, readable } from "./names.js";
 import { connect, newKey } from "./recado.js";
 import { textOf } from "./rows.js";
 import { device, keep, purse } from "./session.js";
@@ -44,7 +45,7 @@ export class Desk {
       token: purse(this.#session), device: device(this.#session), ack: "explicit",
       onmessage: (message) => this.#received(message),
       ongap: (gap) => this.#received(gap),
-      oninvited: ({ topic, by }) => this.#refresh(say("invitedBy", { user: by, topic })),
+      oninvited: ({ topic, by }) => this.#refresh(say("invitedBy", { user: readable(by), topic })),
       onremoved: ({ topic }) => this.#refresh(say("removedFrom", { topic })),
       onstate: (state) => this.#told(state),
     });
@@ -77,7 +78,7 @@ export class Desk {
       reply: () => { this.#isWriting = true; },
     });
     document.body.replaceChildren(this.#topbar.element, el("div", { className: "desk" }, this.#sidebar.element, this.#thread.element));
-    this.#topbar.user(user);
+    this.#topbar.user(readable(user));
     this.#topbar.state(this.#recado.state);
     if (!this.#archive.works) this.#topbar.notice(say("notKept"));
     this.#recall(user);
@@ -141,7 +142,7 @@ export class Desk {
     const entries = some.map((given) => this.#book.receive(given));
     const last = entries.at(-1);
     if (last.sender !== undefined && !last.mine && this.#thread.shows(last)) {
-      this.#topbar.announce(say("announced", { user: last.sender, text: textOf(last).slice(0, 200) }));
+      this.#topbar.announce(say("announced", { user: readable(last.sender), text: textOf(last).slice(0, 200) }));
     }
     this.#changed();
   }
@@ -166,9 +167,10 @@ export class Desk {
   }
 
   async #send(conversation, entry) {
+    const target = conversation.kind === "person" ? conversation.id : `#${conversation.id}`; // whoever is called so too
     this.#changed();
     try {
-      const seq = await this.#recado.publish(conversation.id, entry.content, { id: entry.id });
+      const seq = await this.#recado.publish(target, entry.content, { id: entry.id });
       const direct = this.#book.posted(conversation, entry, seq, new Date().toISOString());
       if (direct) await this.#archive.keep(this.#book.me, [direct]);
     } catch (error) {
@@ -200,7 +202,7 @@ export class Desk {
     const answer = await askPerson();
     if (answer === null) return;
     this.#isWriting = true;
-    location.hash = addressOf(`@${answer.user}`);
+    location.hash = addressOf(`@${personName(answer.user)}`);
     if (idIn(location.hash) === this.#thread.conversation?.id) this.#route(); // it is open: there is no change to hear of
   }
 
@@ -220,7 +222,7 @@ export class Desk {
     const answer = await askGuest(id);
     if (answer === null) return;
     await this.#trying(async () => {
-      await this.#recado.invite(id, answer.user);
+      await this.#recado.invite(id, personName(answer.user));
       this.#topbar.notice(say("invited", { user: answer.user, topic: id }));
     });
   }

@@ -38,7 +38,7 @@ export function gapText({ from, to, reason }) {
 function message({ entry, isFirst, time }, given) {
   const who = entry.mine ? say("you") : readable(entry.sender);
   const body = el("div", { className: "body" }, contentElement(entry.content, given.unfoldedOf(entry)));
-  const side = isFirst ? face(entry.sender) : stamp(time);
+  const side = isFirst ? face(readable(entry.sender)) : stamp(time);
   const head = isFirst ? el("header", {}, el("span", { className: "sender", textContent: who }), stamp(time)) : null;
   const classes = ["message", isFirst && "first", entry.mine && "mine", entry.state, given.isFound(entry) && "found"];
   return el("article", { className: classes.filter(Boolean).join(" "), "aria-label": labelOf(who, time) },
@@ -63,7 +63,7 @@ function state(entry, given) {
 
 function tools(entry, given) {
   if (entry.mine || entry.sender === given.me || given.person === entry.sender) return null;
-  const reply = el("a", { className: "icon-button tool", href: addressOf(`@${entry.sender}`), title: say("reply", { user: entry.sender }),
-    "aria-label": say("reply", { user: entry.sender }), onclick: () => given.reply() }, icon("reply"));
+  const reply = el("a", { className: "icon-button tool", href: addressOf(`@${entry.sender}`), title: say("reply", { user: readable(entry.sender) }),
+    "aria-label": say("reply", { user: readable(entry.sender) }), onclick: () => given.reply() }, icon("reply"));
   return reply;
 }

@@ -31,7 +31,7 @@ export function clear() {
 /** In open mode: a token for a name. */
 export async function byName(user, stays) {
   const { token } = await ask(API, "POST", "api/v1/tokens", { body: { user } });
-  return { user, token, isOpen: true, stays };
+  return { user: nameIn(token), token, isOpen: true, stays };
 }
 
 /** By a token that somebody gave; throws where the server does not take it. */

@@ -49,7 +49,7 @@ export class Sidebar {
 }
 
 function item(conversation) {
-  const badge = ICONS[conversation.kind] ? icon(ICONS[conversation.kind]) : face(conversation.name);
+  const badge = ICONS[conversation.kind] ? icon(ICONS[conversation.kind]) : face(readable(conversation.name));
   const name = el("span", { className: "name", textContent: nameOf(conversation) });
   const link = el("a", { href: addressOf(conversation.id) }, badge, name, el("span", { className: "count" }));
   return el("li", { dataset: { id: conversation.id, kind: conversation.kind } }, link);

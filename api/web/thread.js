@@ -4,6 +4,7 @@ import { Composer } from "./composer.js";
 import { el, icon, iconButton } from "./dom.js";
 import { Finder } from "./finder.js";
 import { VirtualList } from "./list.js";
+import { readable } from "./names.js";
 import { rowElement } from "./row.js";
 import { rowsOf } from "./rows.js";
 import { nameOf } from "./sidebar.js";
@@ -184,7 +185,7 @@ function unfolded(all, key) {
 function beginning(conversation, me) {
   const kind = { inbox: "Inbox", person: "Person" }[conversation.kind] ?? "Topic";
   return [
-    el("p", { className: "what", textContent: say(`empty${kind}`, { name: conversation.name }) }),
-    el("p", { textContent: say(`empty${kind}Do`, { user: me }) }),
+    el("p", { className: "what", textContent: say(`empty${kind}`, { name: readable(conversation.name) }) }),
+    el("p", { textContent: say(`empty${kind}Do`, { user: readable(me) }) }),
   ];
 }

@@ -18,7 +18,7 @@ from messaging.integrator.importing import Diff
 from messaging.integrator.news import OWN, OutsideId, Platform, RoomType, user_news
 from messaging.integrator.rooms import Members, settle_room
 from messaging.integrator.talk import Accepted, Said, accept, new_id
-from messaging.model import Changed, Message
+from messaging.model import Changed, Message, is_user_name, original_name
 from messaging.retrying import retrying
 from messaging.store_bridges import PREFIX
 from messaging.store_platforms import PlatformBook
@@ -66,9 +66,9 @@ class Integrator:
     async def take_own(self, topic_id: int, message: Message) -> None:
         """What somebody wrote into a room's topic, for the platforms of that room.
 
-        What came from a platform is not told again: names from outside have a ``%``, ours never. Raises Forbidden.
+        What came from a platform is not told again: names of their users no user of ours can have. Raises Forbidden.
         """
-        if "%" in message.sender:
+        if not is_user_name(message.sender):
             return
         [own] = await self._book.platforms(OWN)
 
@@ -76,7 +76,8 @@ class Integrator:
             room = await desk.acceptance.room_of(topic_id)
             if room is not None:
                 at = (desk.platforms[room.platform].name, msgspec.json.decode(room.id_json))
-                await accept(desk, own, Said(*at, message.sender, _text(message), f"{topic_id}.{message.seq}"))
+                sender = original_name(message.sender)
+                await accept(desk, own, Said(*at, sender, _text(message), f"{topic_id}.{message.seq}"))
 
         await self._accept(own, work)
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from messaging.errors import BadRequest
-from messaging.model import MAX_NAME
+from messaging.model import MAX_NAME, encoded
 
 OutsideId = int | str
 Style = Literal["own", "paths", "webhook", "pull"]
@@ -114,12 +114,12 @@ def room_type(text: str) -> RoomType:
 
 
 def outside_name(platform: str, separator: str, key: str) -> str:
-    """The name that a user or room of a platform has here: percent-encoded, so that no name of ours can be it.
+    """The name that a user or room of a platform has here: no person's, as these keep their separators as they are.
 
     Raises:
         BadRequest: it would be too long.
     """
-    name = quote(platform + separator + key, safe="._-")
+    name = encoded(platform + separator + key)
     if len(name) > MAX_NAME:
         raise BadRequest(f"{platform}{separator}{key} is too long: encoded it may have {MAX_NAME} characters.")
     return name

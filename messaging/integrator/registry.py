@@ -29,7 +29,7 @@ MAX_NAME = 64
 IMPORT_LEAST = 60  # seconds
 _SEPARATORS = frozenset("/:")
 ONE_DAY = 86400
-_FROM_OUTSIDE = r"%\%%"  # LIKE: a '%' in the name of a topic, which rooms of platforms alone have
+_ROOMS = r"%\%3A%"  # LIKE: an encoded ":" in the name of a topic, which rooms of platforms alone have
 
 
 class Listed(msgspec.Struct, frozen=True, rename="camel"):
@@ -209,7 +209,7 @@ class Registry:
     async def _keep_own(self) -> None:
         """Recado's own users take part as a platform too: a bridge that belongs to every room."""
         if not await self._book.platforms(OWN):
-            user_id = await self._bridges.register(OWN, "rooms", _FROM_OUTSIDE)
+            user_id = await self._bridges.register(OWN, "rooms", _ROOMS)
             own = Platform(user_id, 0, OWN, "own", None, (), False, False, True, False, True, ONE_DAY, None)
             await self._book.keep(own, None)
 

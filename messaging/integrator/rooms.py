@@ -9,7 +9,7 @@ import msgspec
 from messaging.errors import BadRequest
 from messaging.integrator.desk import Desk
 from messaging.integrator.news import OWN, OutsideId, Platform, Room, RoomType, json_of, key_of, room_news, topic_name
-from messaging.model import is_name
+from messaging.model import person_name
 
 Members = Sequence[Mapping[str, Sequence[OutsideId]]]  # [{platform: [ids]}, …]: how platforms write it
 SEATS_MOST = 2000  # all platforms wait while a room is taken in
@@ -54,8 +54,9 @@ def seats_of(desk: Desk, speaker: Platform, users: Members) -> Seats:
             continue
         if platform is None:
             raise BadRequest(f"users: there is no platform {name!r}. GET /platforms lists them.")
-        if platform.style == "own" and (wrong := next((each for each in ids if not is_name(str(each))), None)):
-            raise BadRequest(f"users: {wrong!r} is not a name that a user of {OWN} may have.")
+        if platform.style == "own":
+            for outside in ids:
+                person_name(str(outside))
         seats += [(platform, outside) for outside in ids]
     if len(seats) > SEATS_MOST:
         raise BadRequest(f"users: a room may have {SEATS_MOST} members.")
@@ -74,7 +75,8 @@ async def _topic(desk: Desk, platform: Platform, key: str, kind: RoomType) -> in
 
 async def _seat_ours(desk: Desk, room: Room, before: Room | None) -> None:
     """Users of Recado belong to the topic that the room is; its platform is who invited them."""
-    now, earlier = {str(each) for each in ids_in(room, OWN)}, await _seated(desk, room, before)
+    now, earlier = _own_in(room), await _seated(desk, room, before)
+    await desk.acceptance.know(sorted(now - earlier))
     for name in sorted(now - earlier):
         desk.changed.add(await desk.acceptance.join(room.topic_id, name, desk.platforms[room.platform].bridge))
     for name in sorted(earlier - now):
@@ -84,5 +86,9 @@ async def _seat_ours(desk: Desk, room: Room, before: Room | None) -> None:
 async def _seated(desk: Desk, room: Room, before: Room | None) -> set[str]:
     """Users of Recado that sat in a room, by what was said of it; in a private one that is new, whoever is there."""
     if before is not None:
-        return {str(each) for each in ids_in(before, OWN)}
+        return _own_in(before)
     return await desk.acceptance.people_in(room.topic_id) if room.type == "private" else set()
+
+
+def _own_in(room: Room) -> set[str]:
+    return {person_name(str(each)) for each in ids_in(room, OWN)}

@@ -194,7 +194,8 @@ class Chat:
         if not self._here:
             self._screen.show(self._paint.problem("You are in no topic: /join TOPIC, /new TOPIC, or /dm USER."))
             return
-        await self._publish(self._here, text)
+        here = self._here
+        await self._publish(here if here.startswith("@") else f"#{here}", text)
 
     async def _publish(self, topic: str, text: str) -> None:
         seq = await self._client.publish(topic, text)
@@ -204,6 +205,7 @@ class Chat:
                 self._screen.show(self._paint.thing(message, self._me, self._here))
 
     async def _join(self, topic: str, *_: str) -> None:
+        topic = topic.removeprefix("#")
         async with self._turn:
             if not topic.startswith("@"):
                 await self._client.subscribe(topic)

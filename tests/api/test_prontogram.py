@@ -36,6 +36,16 @@ async def test_an_offer_waits_in_the_inbox_of_a_user_that_nobody_knew(door: Door
     assert await inbox(door, "ana") == [{"topic_name": "@ana", "content": "Rome, 39 €", "user_source": "ACMESky"}]
 
 
+async def test_an_offer_for_somebody_whose_name_is_not_within_the_rule(door: Door) -> None:
+    """What does not fit is percent-encoded, for the receiver as for the sender."""
+    await door.ask("POST", "/messages", json={**OFFER, "sender": "ACME Sky", "receiver": "Mario Rossi"})
+    assert await inbox(door, "Mario%20Rossi") == [
+        {"topic_name": "@Mario%20Rossi", "content": "Rome, 39 €", "user_source": "ACME%20Sky"}
+    ]
+    token = (await door.ask("GET", f"{V1}/gen_token?user=Mario%20Rossi"))["token"]
+    assert (await door.tokens.verify(token)).user == "Mario%20Rossi"
+
+
 async def test_it_is_stored_before_the_answer(door: Door) -> None:
     """By the time of the answer another connection to the database sees it."""
     for number in range(20):
@@ -55,7 +65,9 @@ WRONG: dict[str, dict[str, Any]] = {
     "empty sender": {**OFFER, "sender": ""},
     "empty receiver": {**OFFER, "receiver": ""},
     "empty body": {**OFFER, "body": ""},
-    "sender outside the rule": {**OFFER, "sender": "a b"},
+    "sender outside the rule": {**OFFER, "sender": "a//b"},
+    "receiver that nothing could show": {**OFFER, "receiver": "ana\n"},
+    "receiver that is too long once encoded": {**OFFER, "receiver": "é" * 22},
     "receiver outside the rule": {**OFFER, "receiver": "../ana"},
     "body that is no text": {**OFFER, "body": {"text": "x"}},
     "NUL": {**OFFER, "body": "a\0b"},

@@ -17,7 +17,7 @@ from intake_support import PUBLISH, contents, taking_in, until_empty
 from log_support import connected, desk, rows, run, value
 from messaging.content import check_content
 from messaging.errors import BadRequest
-from messaging.model import is_name
+from messaging.model import is_encoded_name, is_name
 
 # --- who may, and what -----------------------------------------------------------------------------
 
@@ -134,11 +134,15 @@ async def test_names_are_judged_as_everywhere(database: str) -> None:
     names = [
         "a", "a/b", "a//b", "/a", "a/", ".", "..", "a/../b", "a/.b", "...", "é", "a\n", "a b", "", "@x", "x" * 128,
         "x" * 129, "a/.", "a%b", "A-Z_|+:",
+        "a%20b", "a%2fb", "%2E", "%bridge/x", "%20" * 42 + "ab", "%20" * 43, "a%20/..",
     ]  # fmt: skip
     found = await rows(
-        database, "SELECT recado.is_name(n) FROM unnest($1::text[]) WITH ORDINALITY AS t (n, i) ORDER BY i", names
+        database,
+        "SELECT recado.is_name(n), recado.is_encoded_name(n)"
+        " FROM unnest($1::text[]) WITH ORDINALITY AS t (n, i) ORDER BY i",
+        names,
     )
-    assert [fits for (fits,) in found] == [is_name(name) for name in names]
+    assert found == [(is_name(name), is_encoded_name(name)) for name in names]
 
 
 # --- what is documented ----------------------------------------------------------------------------

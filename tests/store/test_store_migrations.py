@@ -175,7 +175,8 @@ async def test_a_new_version_leaves_no_function_that_it_has_not_made(empty: str)
 async def test_functions_are_applied_again_when_they_have_changed(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And only then."""
     await migrate(empty)
-    await run(empty, "CREATE OR REPLACE FUNCTION recado.know(names text[]) RETURNS void LANGUAGE sql AS ''")
+    await run(empty, "CREATE OR REPLACE FUNCTION recado.know(names text[], as_kind text DEFAULT 'person')"
+        " RETURNS void LANGUAGE sql AS ''")
     await migrate(empty)
     assert await value(empty, "SELECT prosrc FROM pg_proc WHERE proname = 'know'") == ""
     checksums = {name: checksum for name, checksum, _ in await applied(empty)}
@@ -205,6 +206,37 @@ async def test_a_file_that_fails_leaves_nothing_behind(empty: str, monkeypatch: 
     monkeypatch.undo()
     await migrate(empty)
     assert await value(empty, "SELECT to_regclass('recado.half')") is None
+
+
+async def test_what_was_told_by_names_alone_is_kept_in_columns(empty: str) -> None:
+    """0010, over what there was before it."""
+    paths = migration_paths()
+    at = paths.index("migrations/0010_names.sql")
+    await run(empty, "CREATE SCHEMA recado;" + "".join(read_sql(path) for path in paths[:at]))
+    await run(
+        empty,
+        """
+        INSERT INTO recado.users (name) VALUES ('ana'), ('%bridge/out'), ('%bridge/Fourth'), ('@ana');
+        INSERT INTO recado.topics (name, kind, creator)
+        SELECT '@' || name, 'direct', name FROM recado.users;
+        INSERT INTO recado.topics (name, kind, creator)
+        VALUES ('ana', 'public', 'mal'), ('news', 'public', 'mal'), ('shop', 'public', 'publish');
+        INSERT INTO recado.memberships (topic_id, user_id, role, joined_seq)
+        SELECT t.id, u.id, 'owner', 0 FROM recado.topics AS t JOIN recado.users AS u ON u.name = 'ana'
+        WHERE t.name NOT IN ('general', 'shop');
+        INSERT INTO recado.platforms (id, inbox, name, style)
+        SELECT u.id, t.id, 'Fourth', 'pull' FROM recado.users AS u JOIN recado.topics AS t ON t.creator = u.name
+        WHERE u.name LIKE '%Fourth';
+        """,
+    )
+    await run(empty, read_sql(paths[at]))
+    kinds = [("%bridge/Fourth", "platform"), ("%bridge/out", "bridge"), ("@ana", "person"), ("ana", "person")]
+    assert await rows(empty, 'SELECT name, kind FROM recado.users ORDER BY name COLLATE "C"') == kinds
+    topics = "SELECT name, by_backend, in_doubt FROM recado.topics WHERE kind <> 'direct' ORDER BY name"
+    assert await rows(empty, topics) == [
+        ("ana", None, True), ("general", True, False), ("news", None, False), ("shop", True, False),
+    ]  # fmt: skip
+    assert await value(empty, "SELECT bool_or(in_doubt) FROM recado.topics WHERE kind = 'direct'") is False
 
 
 async def test_an_application_in_the_same_database_is_left_alone(empty: str) -> None:

@@ -58,7 +58,7 @@ def test_what_may_be_a_pattern(text: str) -> None:
     assert is_pattern(text)
 
 
-@pytest.mark.parametrize("text", ["", "a b", "a?", "é", "a\n", "x" * 129, "a%", "a\\", "\0"])
+@pytest.mark.parametrize("text", ["", "a b", "a?", "é", "a\n", "x" * 129, "a\\", "\0"])
 def test_what_may_not(text: str) -> None:
     assert not is_pattern(text)
 

@@ -1,11 +1,12 @@
 """Who may do what, decided without a database: callers, memberships, and the claim `topics`."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import jwt
 import pytest
 
-from messaging.errors import BadRequest, Forbidden, NotAMember, RecadoError, Unauthorized, UnknownTopic
+from messaging.errors import BadRequest, Conflict, Forbidden, NotAMember, RecadoError, Unauthorized, UnknownTopic
 from messaging.grants import Grants, grants_of
 from messaging.model import Kind, Membership, Topic, User
 from messaging.permissions import (
@@ -18,6 +19,8 @@ from messaging.permissions import (
     belonging,
     creating,
     inviting,
+    is_clear,
+    leaving,
     owning,
     past,
     sees,
@@ -39,6 +42,11 @@ def standing(name: str = "news", kind: Kind = "public", role: Role | None = None
     return Standing(topic, 9, None if role is None else Membership(3, topic, role, joined, None))
 
 
+def aim(caller: Caller, found: Standing | None) -> Aim:
+    """Where a message to this topic's bare name goes."""
+    return aim_at(caller, found, "news" if found is None else found.topic.name)
+
+
 def outcome(decide: Any, *given: Any) -> Any:
     """What is decided, or as which error it is refused."""
     try:
@@ -52,11 +60,11 @@ def outcome(decide: Any, *given: Any) -> Any:
 
 @pytest.mark.parametrize("caller", [ana(), BACKEND], ids=["a user", "a backend"])
 def test_what_is_not_there_nobody_sees(caller: Caller) -> None:
-    assert UnknownTopic is outcome(visible, caller, None) is outcome(aim_at, caller, None)
+    assert UnknownTopic is outcome(visible, caller, None) is outcome(aim, caller, None)
 
 
 @pytest.mark.parametrize(
-    ("kind", "role", "seen", "belongs", "aim"),
+    ("kind", "role", "seen", "belongs", "aims"),
     [
         ("public", None, True, NotAMember, NotAMember),
         ("public", "member", True, True, 7),
@@ -66,11 +74,11 @@ def test_what_is_not_there_nobody_sees(caller: Caller) -> None:
         ("direct", "owner", True, True, 7),
     ],
 )
-def test_a_user_without_a_claim(kind: Kind, role: Role | None, seen: Any, belongs: Any, aim: Any) -> None:
+def test_a_user_without_a_claim(kind: Kind, role: Role | None, seen: Any, belongs: Any, aims: Any) -> None:
     found = standing("@ana" if kind == "direct" else "news", kind, role)
     wanted = [found if each is True else each for each in (seen, belongs)]
     assert wanted == [outcome(decide, ana(), found) for decide in (visible, belonging)]
-    assert (Aim(found.topic, aim) if aim == 7 else aim) == outcome(aim_at, ana(), found)
+    assert (Aim(found.topic, aims) if aims == 7 else aims) == outcome(aim, ana(), found)
 
 
 def test_history_of_a_user_without_a_claim() -> None:
@@ -90,7 +98,7 @@ def test_read_is_the_whole_truth_about_what_is_seen(kind: Kind, role: Role | Non
     assert sees(ana(read=["n*"]), standing(kind=kind).topic, member=member)
     assert not sees(ana(read=["m*"]), standing(kind=kind).topic, member=member)
     assert not sees(ana(read=[]), standing(kind=kind).topic, member=member)
-    for decide in (visible, belonging, inviting, owning, aim_at):
+    for decide in (visible, belonging, inviting, owning, aim):
         assert UnknownTopic is outcome(decide, ana(read=["m*"]), standing(kind=kind, role=role)), decide
 
 
@@ -101,7 +109,7 @@ def test_read_grants_the_past_from_the_start() -> None:
 
 def test_read_makes_no_member() -> None:
     reader = ana(read=["*"])
-    for decide in (belonging, inviting, owning, aim_at):
+    for decide in (belonging, inviting, owning, aim):
         assert NotAMember is outcome(decide, reader, standing(kind="private")), decide
     assert Forbidden is outcome(owning, reader, standing(kind="private", role="member"))
 
@@ -121,18 +129,18 @@ def test_ones_own_inbox_is_always_read_and_no_others(read: list[str] | None) -> 
 @pytest.mark.parametrize("role", [None, "member"])
 def test_write_needs_no_membership(kind: Kind, role: Role | None) -> None:
     found = standing(kind=kind, role=role)
-    assert Aim(found.topic, None) == aim_at(ana(write=["ne*"]), found)
-    assert Aim(found.topic, None) == aim_at(ana(read=[], write=["news"]), found)
+    assert Aim(found.topic, None) == aim(ana(write=["ne*"]), found)
+    assert Aim(found.topic, None) == aim(ana(read=[], write=["news"]), found)
 
 
 def test_write_is_the_whole_truth_about_what_is_written() -> None:
     writer = ana(write=["m*"])
     for role in ("member", "owner"):
-        assert Forbidden is outcome(aim_at, writer, standing(role=role))
+        assert Forbidden is outcome(aim, writer, standing(role=role))
         assert Forbidden is outcome(inviting, writer, standing(role=role))
         assert Forbidden is outcome(owning, writer, standing(role=role))
-    assert Forbidden is outcome(aim_at, writer, standing())
-    assert UnknownTopic is outcome(aim_at, writer, standing(kind="private"))  # which says nothing of what is hidden
+    assert Forbidden is outcome(aim, writer, standing())
+    assert UnknownTopic is outcome(aim, writer, standing(kind="private"))  # which says nothing of what is hidden
     assert Forbidden is outcome(writer.require_write, "@eva")
     assert None is outcome(ana(write=["@*"]).require_write, "@eva")
     assert None is outcome(ana().require_write, "@eva")
@@ -158,8 +166,69 @@ def test_a_session_publishes_to_its_topics_as_its_token_says(write: list[str] | 
      (["n*"], ["m"], Forbidden)],
 )  # fmt: skip
 def test_who_makes_a_topic_may_write_and_see_it(read: Any, write: Any, may: Any) -> None:
-    assert may is outcome(creating, ana(read, write), "news", ANA)
-    assert Forbidden is outcome(creating, ana(read, write), "news", User(8, "eva", 0))
+    assert may is outcome(make, ana(read, write), "news", ANA)
+    assert Forbidden is outcome(make, ana(read, write), "news", User(8, "eva", 0))
+
+
+NEWS = "updates.store.8f14e45f-ceea-467f-a8e0-9a1b2c3d4e5f"
+
+
+def make(caller: Caller, name: str, owner: User, *, bridged: bool = False) -> None:
+    creating(caller, name, owner, bridged=bridged)
+
+
+@pytest.mark.parametrize(("name", "bridged"), [(NEWS, False), ("orders.rome", True)], ids=["news", "a bridge's"])
+def test_names_for_news_and_of_bridges_are_made_by_a_backend_or_a_claim(name: str, bridged: bool) -> None:
+    for caller in (BACKEND, ana(write=["*"]), ana(write=[name])):
+        assert None is outcome(lambda c: make(c, name, ANA, bridged=bridged), caller)
+    for caller in (ana(), ana(read=["*"]), ana(write=["news"])):
+        assert Forbidden is outcome(lambda c: make(c, name, ANA, bridged=bridged), caller)
+
+
+# --- leaving ----------------------------------------------------------------------------------------------
+
+EVA = User(8, "eva", 0)
+
+
+@pytest.mark.parametrize(
+    ("caller", "role", "user", "may"),
+    [
+        (ana(), "member", ANA, True),
+        (ana(), "member", EVA, Forbidden),
+        (ana(), "owner", EVA, True),
+        (ana(), None, ANA, NotAMember),
+        (ana(write=[]), "member", ANA, Forbidden),
+        (ana(write=["news"]), "member", ANA, True),
+        (ana(write=[]), "owner", EVA, Forbidden),
+        (BACKEND, None, EVA, True),
+    ],
+)
+def test_leaving_is_a_write(caller: Caller, role: Role | None, user: User, may: Any) -> None:
+    found = standing(role=role)
+    assert (found if may is True else may) == outcome(leaving, caller, found, user)
+    assert Forbidden is outcome(leaving, BACKEND, standing("@ana", "direct"), ANA)
+
+
+# --- a name that is a topic's and a user's ----------------------------------------------------------------
+
+
+def doubted(kind: Kind = "public", role: Role | None = "member") -> Standing:
+    found = standing("eva", kind, role)
+    return replace(found, topic=replace(found.topic, in_doubt=True))
+
+
+@pytest.mark.parametrize("caller", [ana(), ana(write=["eva"]), BACKEND], ids=["a member", "a claim", "a backend"])
+def test_a_bare_name_in_doubt_means_nobody(caller: Caller) -> None:
+    found = doubted()
+    assert Conflict is outcome(aim_at, caller, found, "eva")
+    assert found.topic == aim_at(caller, found, "#eva").topic
+    assert is_clear(found.topic, "#eva") and not is_clear(found.topic, "eva")
+
+
+def test_a_topic_that_is_not_seen_puts_no_name_in_doubt() -> None:
+    """Or it would show that it is there."""
+    assert UnknownTopic is outcome(aim_at, ana(), doubted("private", None), "eva")
+    assert UnknownTopic is outcome(aim_at, ana(), doubted("private", None), "#eva")
 
 
 # --- the claim itself -------------------------------------------------------------------------------------

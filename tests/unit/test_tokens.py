@@ -72,7 +72,7 @@ def test_a_lifetime_outside_the_rule_is_refused(lifetime: float) -> None:
         TOKENS.issue("omar", lifetime)
 
 
-@pytest.mark.parametrize("user", ["", "a b", "a\n", "../x", "x" * 129])
+@pytest.mark.parametrize("user", ["", "a//b", "a\n", "../x", "x" * 129, "é" * 22])
 def test_who_can_not_exist_gets_no_token(user: str) -> None:
     with pytest.raises(BadRequest):
         TOKENS.issue(user)
@@ -184,7 +184,7 @@ def test_an_odd_time_is_refused_or_read_but_nothing_breaks(claim: str, value: An
 
 
 @pytest.mark.parametrize(
-    "sub", [None, 7, True, [], ["omar"], {"a": 1}, "", "a b", "\0", "../x", "x" * 129, "é", "\ud800"], ids=ascii
+    "sub", [None, 7, True, [], ["omar"], {"a": 1}, "", "a//b", "\0", "../x", "x" * 129, "é" * 22, "\ud800"], ids=ascii
 )
 def test_who_can_not_exist_is_not_let_in(sub: Any) -> None:
     refusal(signed(claims(sub=sub)))
