@@ -8,6 +8,8 @@ import jwt
 import pytest
 from doors import KEY, SECRET, Door
 
+from messaging.auto_topics import aim_at_made
+from messaging.errors import Conflict
 from messaging.model import inbox_of
 from messaging.patterns import like
 
@@ -113,6 +115,16 @@ async def test_news_never_go_to_a_user_of_their_name(door: Door) -> None:
     body = {"to": NEWS, "content": 1}
     assert (await door.ask("POST", "/send", 409, json=body))["code"] == "conflict"
     assert await door.node.store.standing(NEWS) is None
+
+
+async def test_what_comes_in_for_a_topic_never_goes_to_a_user_of_its_name(locked: Door) -> None:
+    actions, settings = locked.node.actions, locked.settings
+    await actions.know("diego")
+    for topic in ("diego", "#diego"):
+        with pytest.raises(Conflict):
+            await aim_at_made(actions, settings, topic, "nats")
+    assert (await aim_at_made(actions, settings, "#orders", "nats")).topic.name == "orders"
+    assert (await aim_at_made(actions, settings, "@Mario Rossi", "nats")).topic.name == "@Mario%20Rossi"
 
 
 # --- leaving -------------------------------------------------------------------------------------------

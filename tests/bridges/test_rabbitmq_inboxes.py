@@ -33,6 +33,16 @@ async def test_what_a_legacy_producer_sends_is_in_the_inbox(rabbit: Rabbit, data
         assert {message.sender for message in await desk.messages(f"@{ana}")} == {"ACMESky"}
 
 
+async def test_a_queue_is_called_as_its_user_is_called_there(rabbit: Rabbit, database: str) -> None:
+    mario = fresh("Mario Rossi")
+    name = mario.replace(" ", "%20")
+    async with office(rabbit, database) as desk:
+        await desk.know(mario)
+        await rabbit.put(mario, *offers(["Rome, 39 €"]))
+        assert await desk.has(f"@{name}", 1) == ["Rome, 39 €"]
+        assert [each for _, each in await desk.node.store.users_page("", 10)] == [name]
+
+
 async def test_who_is_connected_sees_it_at_once(rabbit: Rabbit, database: str) -> None:
     ana = fresh("ana")
     async with running(database) as door, door.client(ana) as link:

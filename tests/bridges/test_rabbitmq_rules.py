@@ -143,6 +143,7 @@ def test_templates() -> None:
     assert queue_of("{topic}", "a.b") == "a.b"
     assert queue_of("for.{user}", "@ana") == "for.ana"
     assert queue_of("{user}.x", "@*") == "*.x"
+    assert queue_of("for.{user}", "@Mario%20Rossi") == "for.Mario Rossi"
 
 
 def parcel(content: str) -> Parcel:
@@ -153,6 +154,13 @@ def parcel(content: str) -> Parcel:
 def test_what_a_legacy_consumer_is_given(content: str, body: str) -> None:
     sent = f'{{"sender": "bob", "receiver": "ana", "body": {body}, "send_time": "2026-05-01T12:00:00+00:00"}}'
     assert offer(parcel(content)) == sent.encode()
+
+
+def test_people_are_called_there_as_other_systems_call_them() -> None:
+    message = Message(1, "ACME%20Sky", '"x"', datetime(2026, 5, 1, 12, tzinfo=UTC))
+    sent = json.loads(offer(Parcel("1.1", "@Mario%20Rossi", message)))
+    assert (sent["sender"], sent["receiver"]) == ("ACME Sky", "Mario Rossi")
+    assert read_offer(delivery(json.dumps(sent)), 100).sender == "ACME%20Sky"
 
 
 def delivery(body: str = "1", queue: str = "q", **more: Any) -> Delivery:

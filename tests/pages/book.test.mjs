@@ -191,3 +191,13 @@ test("names from other systems are shown as they are called there", async () => 
   assert.equal(readable("ana"), "ana");
   assert.equal(readable("100%"), "100%");
 });
+
+test("people are named as the server names them", async () => {
+  const { personName, readable } = await import("../../api/web/names.js");
+  const people = { ana: "ana", "Mario Rossi": "Mario%20Rossi", "José~": "Jos%C3%A9%7E", "100%": "100%25", "%41": "%2541", "a b/c:d": "a%20b/c:d" };
+  for (const [text, name] of Object.entries(people)) {
+    assert.equal(personName(text), name);
+    assert.equal(personName(name), name);
+    assert.equal(readable(name), text);
+  }
+});
