@@ -7,10 +7,10 @@ from typing import Annotated
 
 import msgspec
 
-from messaging.model import ENCODED_PATTERN, MAX_LIFETIME, MAX_NAME, MAX_SEQ, NAME_PATTERN, Message
+from messaging.model import ENCODED_PATTERN, MAX_LIFETIME, MAX_NAME, MAX_SEQ, NAME_PATTERN, USER_PATTERN, Message
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=NAME_PATTERN)]
-UserName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=ENCODED_PATTERN)]
+UserName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=USER_PATTERN)]
 # What another system calls a person; see `person_name`.
 PersonName = Annotated[
     str, msgspec.Meta(min_length=1, max_length=MAX_NAME, description="What no name has is percent-encoded.")
@@ -22,7 +22,7 @@ Target = Annotated[
 BridgeName = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
 # Of a user, or of a bridge, as which other systems belong to topics.
 MemberName = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=256, pattern=rf"^%bridge/[A-Za-z0-9._~%-]+\Z|{ENCODED_PATTERN}")
+    str, msgspec.Meta(min_length=1, max_length=256, pattern=rf"^%bridge/[A-Za-z0-9._~%-]+\Z|{USER_PATTERN}")
 ]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
 Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]  # 0: before the first message

@@ -21,6 +21,9 @@ NAME_PATTERN = r"^(?!\.{1,2}(?:/|$))[A-Za-z0-9._:@+|-]+(?:/(?!\.{1,2}(?:/|$))[A-
 NAME_RULE = "1 to 128 of A–Z a–z 0–9 . _ - : @ / + |, no empty, . or .. segment between slashes"
 # What comes from other systems is percent-encoded (RFC 3986, 2.1) into the same set: no name of ours has a '%'.
 ENCODED_PATTERN = NAME_PATTERN.replace("[A-Za-z0-9._:@+|-]", "(?:[A-Za-z0-9._:@+|-]|%[0-9A-F]{2})")
+# Of what a person is called only what the set has not is encoded, so it is no platform's user or room: in these the
+# separators are.
+USER_PATTERN = ENCODED_PATTERN.replace("%", "%(?!2[BDEF]|3[0-9A]|4|5[0-9AF]|6[1-9A-F]|7[0-9AC])")
 _NAME = re.compile(NAME_PATTERN)
 _ENCODED = re.compile(ENCODED_PATTERN)
 _KEPT = ":@/+|"  # of what a person is called, beside letters, digits and . _ -

@@ -369,7 +369,9 @@ async def test_what_came_from_a_platform_is_not_told_again(door: Door) -> None:
 
 
 async def test_no_user_of_ours_can_have_a_name_from_outside(door: Door) -> None:
-    await door.ask("POST", "/api/v1/tokens", 400, json={"user": "BuasApp%2F1"})
+    token = (await door.ask("POST", "/api/v1/tokens", 201, json={"user": "BuasApp%2F1"}))["token"]
+    assert (await door.tokens.verify(token)).user == "BuasApp%252F1"
+    await door.ask("PUT", "/api/v1/topics/general/members/BuasApp%252F1", 400)
     topic = {"topic_name": "BuasApp%3A5", "user": "ana", "is_private": False}
     await door.ask("POST", "/api/v1/topics", 400, json=topic)
 
