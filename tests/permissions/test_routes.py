@@ -1,0 +1,150 @@
+"""Each route of the route table, asked by everybody, in every way to come: what docs/permissions.md decides."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+import aiohttp
+import pytest
+from cases import ROUTES, Ask, asks_of, filled, make_case, target_of, uses_topic, uses_user
+from doors import KEY, Door, Opener, running
+from page import check
+
+from api.route import Route
+from messaging.access import WrongCredentials
+from messaging.model import Kind
+
+pytest_plugins = ["doors"]
+
+METER = "a token for the counters alone"
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
+PROXY = {"X-Forwarded-For": "192.0.2.1"}
+
+
+@dataclass
+class House:
+    """One database behind three doors, each with another rule of who may ask."""
+
+    locked: Door
+    legacy: Door
+    opened: Door
+    old: aiohttp.ClientSession  # speaks HTTP/1.0
+    tokens: dict[str, str]
+
+
+@pytest.fixture
+async def house(database: str) -> AsyncIterator[House]:
+    async with AsyncExitStack() as stack:
+        key = {"auth_mode": "key", "api_key": KEY, "metrics_token": METER}
+        doors = [
+            await stack.enter_async_context(running(database, WrongCredentials(most=10_000), **given))
+            for given in (key, {**key, "legacy_nets": LOOPBACK}, {"api_key": KEY, "metrics_token": METER})
+        ]
+        old = await stack.enter_async_context(aiohttp.ClientSession(version=aiohttp.HttpVersion10))
+        locked = doors[0]
+        for user in ("ana", "bob"):
+            await locked.node.actions.know(user)
+        platform = await locked.node.registry.register("Fourth", "pull", None)
+        narrow = locked.tokens.issue("ana", payload={"topics": {"read": ["other"], "write": ["other"]}})[0]
+        tokens = {"user": await locked.token("ana"), "narrowed": narrow, "platform": platform.token}
+        yield House(*doors, old, tokens)
+
+
+async def answer(house: House, door: Door, route: Route, ask: Ask, *, who: str = "ana", kind: Kind = "private",
+                 token: str = "", old: bool = False, headers: dict[str, str] | None = None) -> str:  # fmt: skip
+    """The status, with its code where there is one."""
+    case = await make_case(house.locked, route, ask, who=who, kind=kind, token=house.tokens["platform"])
+    body = {} if ask.body is None else {"json": filled(ask.body, case)}
+    given = {**(ask.headers or {}), **(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
+    http = house.old if old else door.http
+    url = door.url + target_of(route, ask, case)
+    async with http.request(route.method, url, headers=given, allow_redirects=False, **body) as response:
+        if response.content_type != "application/json" or response.status == 204:
+            return str(response.status)
+        found = await response.json()
+    inner = found[0] if isinstance(found, list) and found else found
+    code = inner.get("code") if isinstance(inner, dict) else None
+    return f"{response.status} {code}" if code else str(response.status)
+
+
+def rows() -> list[tuple[str, Route, Ask]]:
+    """Every route that is described; the files of the pages are asked for beside them."""
+    return [
+        (f"`{name}`" + (f", {ask.note}" if ask.note else ""), route, ask)
+        for name, route in ROUTES.items() if route.group
+        for ask in asks_of(route)
+    ]  # fmt: skip
+
+
+async def test_each_route_by_who_asks(house: House) -> None:
+    table: dict[str, dict[str, str]] = {}
+    for name, route, ask in rows():
+        by = partial(answer, house, house.locked, route, ask)
+        topic, user, tokens = uses_topic(route, ask), uses_user(route, ask), house.tokens
+        table[name] = {
+            "nobody": await by(),
+            "a user": await by(token=tokens["user"]),
+            "… of another's": await by(token=tokens["user"], who="bob") if topic or user else "–",
+            "… of a public topic": await by(token=tokens["user"], kind="public") if topic else "–",
+            "… by a narrowed token": await by(token=tokens["narrowed"]),
+            "a platform": await by(token=tokens["platform"]),
+            "a backend": await by(token=KEY),
+        }
+    check("callers", "route", table)
+
+
+async def test_each_route_by_how_one_comes(house: House) -> None:
+    locked, legacy, opened = house.locked, house.legacy, house.opened
+    table: dict[str, dict[str, str]] = {}
+    for name, route, ask in rows():
+        table[name] = {
+            "key, through a proxy": await answer(house, locked, route, ask, token=KEY, headers=PROXY),
+            "`METRICS_TOKEN`": await answer(house, locked, route, ask, token=METER),
+            "`LEGACY_NETS`": await answer(house, legacy, route, ask),
+            "… through a proxy": await answer(house, legacy, route, ask, headers=PROXY),
+            "… over HTTP/1.0": await answer(house, legacy, route, ask, old=True),
+            "open mode": await answer(house, opened, route, ask),
+            "…, through a proxy": await answer(house, opened, route, ask, headers=PROXY),
+            "…, over HTTP/1.0": await answer(house, opened, route, ask, old=True),
+            "…, another `Host`": await answer(house, opened, route, ask, headers={"Host": "recado.example"}),
+        }
+    check("ways", "route", table)
+
+
+async def test_the_files_of_pages_are_for_everybody_but_in_open_mode_for_who_is_inside(house: House) -> None:
+    for name, route in ROUTES.items():
+        if not route.group:
+            assert "200" == await answer(house, house.locked, route, Ask(), headers=PROXY), name
+            assert "200" == await answer(house, house.opened, route, Ask()), name
+            assert "403 forbidden" == await answer(house, house.opened, route, Ask(), headers=PROXY), name
+
+
+OF_PROXIES = (
+    "Forwarded", "X-Forwarded-Proto", "X-FORWARDED-", "via", "X-Real-IP", "CF-Connecting-IP", "True-Client-IP"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_PROXIES)
+async def test_no_header_of_a_proxy_passes(open_door: Opener, name: str) -> None:
+    opened = await open_door()
+    legacy = await open_door(auth_mode="key", api_key=KEY, legacy_nets=LOOPBACK)
+    assert "code" not in await legacy.ask("GET", "/platforms")
+    for door, status in ((opened, 403), (legacy, 401)):
+        await door.ask("GET", "/platforms", status, headers={name: "127.0.0.1"})
+
+
+async def test_wrong_keys_and_tokens_are_told_to_wait_and_right_ones_never(locked: Door) -> None:
+    async def guess(path: str) -> int:
+        async with locked.send("GET", path, token="guess") as response:
+            return int(response.status)
+
+    paths = ("/api/v1/users", "/platforms", "/metrics")
+    statuses = await asyncio.gather(*(guess(path) for path in paths * 20))
+    assert set(statuses) == {401, 429} and statuses.count(401) >= 10
+    await locked.ask("GET", paths[0], token=KEY)
+    await locked.ask("GET", paths[0], 401)
