@@ -28,6 +28,7 @@ class Ask:
     query: str = ""
     headers: dict[str, str] | None = None
     note: str = ""  # where a route stands in several rows
+    user: str = "{who}"  # in the path
 
 
 def asks_of(route: Route) -> list[Ask]:
@@ -51,10 +52,15 @@ ASKS: dict[str, list[Ask]] = {
     f"POST {V1}/login": [Ask({"ticket": "{ticket}"}), Ask({"ticket": "t.wrong"}, note="another's ticket")],
     f"PUT {V1}/topics/{{topic}}": [Ask({"retention": 60}), Ask({"owner": "{who}"}, note="a new one")],
     f"POST {V1}/topics/{{topic}}/messages": [Ask({"content": 1}), Ask({"content": 1, "sender": "bob"}, note="as bob")],
+    f"PUT {V1}/topics/{{topic}}/members/{{user}}": [Ask(), Ask(user="nobody", note="an unknown user")],
+    f"DELETE {V1}/topics/{{topic}}/members/{{user}}": [Ask(), Ask(user="nobody", note="an unknown user")],
     f"POST {V1}/messages/batch": [Ask([{"topic_name": "{topic}", "content": 1}])],
     f"GET {V1}/topics": [Ask(query="?topic_name={topic}"), Ask(query="?user={who}", note="of a user")],
     f"POST {V1}/topics": [Ask({"topic_name": "new-{n}", "user": "{who}"})],
-    f"PUT {V1}/topics": [Ask({"topic_name": "{topic}", "user": "{who}"})],
+    f"PUT {V1}/topics": [
+        Ask({"topic_name": "{topic}", "user": "{who}"}),
+        Ask({"topic_name": "{topic}", "user": "nobody", "user_source": "ana"}, note="an unknown user is invited"),
+    ],
     f"DELETE {V1}/topics": [Ask({"topic_name": "{topic}"})],
     f"GET {V1}/messages": [Ask(query="?user={who}")],
     f"POST {V1}/messages": [Ask({"topic_name": "{who}", "content": 1, "user": "bob"})],
@@ -92,12 +98,14 @@ class Case:
 _numbers = itertools.count(1)
 
 
-async def make_case(door: Door, route: Route, ask: Ask, *, who: str, kind: Kind, token: str) -> Case:
+async def make_case(
+    door: Door, route: Route, ask: Ask, *, token: str, who: str = "ana", kind: Kind = "private", exists: bool = True
+) -> Case:
     """``kind``: of the topic, which is ``who``'s; of a public one she who asks is no member."""
     n, actions = next(_numbers), door.node.actions
     text = f"{route.path}{ask}"
     topic, platform = f"topic-{n}", f"P{n}"
-    if "{topic}" in text and ask.note != "a new one":
+    if exists and uses_topic(route, ask):
         owner = await actions.know("bob" if kind == "public" else who)
         await actions.create_topic(BACKEND, topic, owner, kind)
         await door.ask("POST", f"{V1}/topics/{topic}/messages", 201, token=door.settings.api_key, json={"content": 1})
@@ -118,7 +126,7 @@ def filled(value: Any, case: Case) -> Any:
 
 
 def target_of(route: Route, ask: Ask, case: Case) -> str:
-    values = {**vars(case), "user": case.who, "shop_id": SHOP, "message": "m", "seq": 1}
+    values = {**vars(case), "user": filled(ask.user, case), "shop_id": SHOP, "message": "m", "seq": 1}
     path = route.path.format(**{name: quote(str(value), safe="") for name, value in values.items()})
     return path + filled(ask.query, case)
 
