@@ -82,7 +82,7 @@ async def answer(house: House, door: Door, route: Route, ask: Ask, **how: Any) -
 def rows() -> list[tuple[str, Route, Ask]]:
     """Every route that is described; the files of the pages are asked for beside them."""
     return [
-        (f"`{name}`" + (f", {ask.note}" if ask.note else ""), route, ask)
+        (f"`{name}`" + (f" ({ask.note})" if ask.note else ""), route, ask)
         for name, route in ROUTES.items() if route.group
         for ask in asks_of(route)
     ]  # fmt: skip
