@@ -151,7 +151,7 @@ def host_of(text: str) -> str:
 
 
 class WrongCredentials:
-    """Counts wrong keys and tokens by address, within a second; of IPv6 by the 64 bits that one customer has.
+    """Counts wrong keys and tokens by address, within a second.
 
     A right one is never asked for: it is not refused for what others of its address try.
     """
@@ -164,7 +164,7 @@ class WrongCredentials:
 
     def answer_to(self, error: Unauthorized, address: str, now: float) -> RecadoError:
         """What somebody at ``address`` is told: the error, or that there are too many of them. ``now``: in seconds."""
-        if isinstance(error, NoCredential) or not self._are_too_many(_place_of(address), int(now)):
+        if isinstance(error, NoCredential) or not self._are_too_many(network_of(address), int(now)):
             return error
         return RateLimited("Too many wrong keys and tokens come from this address. Wait a second.")
 
@@ -177,7 +177,8 @@ class WrongCredentials:
         return self._counts[place] > self._most
 
 
-def _place_of(address: str) -> str:
+def network_of(address: str) -> str:
+    """Who counts as one: an IPv4 address, or the 64 bits of an IPv6 address that one customer has."""
     found = _address_of(address)
     if isinstance(found, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((found, 64), strict=False))

@@ -10,8 +10,6 @@ from typing import Any
 
 import aiohttp
 import jwt
-import msgspec
-import pytest
 from page import check
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -147,10 +145,3 @@ async def test_wrong_tokens_are_told_to_wait_and_right_ones_never(database: str)
         assert await handshake(recado, recado.token("ana")) == "101"
     assert set(answers) == {"401 unauthorized", "429 rate_limited"} and answers.count("401 unauthorized") >= 10
 
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_what_a_frame_is_about_is_said_here(name: str) -> None:
-    """A new command with fields that it needs fails until they are given in `MORE`."""
-    kind = next(kind for kind in AnyCommand.__args__ if kind.__struct_config__.tag == name)
-    needed = {field.encode_name for field in msgspec.structs.fields(kind) if field.required}
-    assert needed <= {"topic_name", *MORE.get(name, {})}

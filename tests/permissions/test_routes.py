@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 from cases import ROUTES, Ask, asks_of, filled, make_case, target_of, uses_topic, uses_user
-from doors import KEY, Door, Opener, running
+from doors import KEY, Door, running
 from page import check
 
 from api.route import Route
@@ -140,20 +140,6 @@ async def test_the_files_of_pages_are_for_everybody_but_in_open_mode_for_who_is_
             assert "200" == await answer(house, house.locked, route, Ask(), headers=PROXY), name
             assert "200" == await answer(house, house.opened, route, Ask()), name
             assert "403 forbidden" == await answer(house, house.opened, route, Ask(), headers=PROXY), name
-
-
-OF_PROXIES = (
-    "Forwarded", "X-Forwarded-Proto", "X-FORWARDED-", "via", "X-Real-IP", "CF-Connecting-IP", "True-Client-IP"
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("name", OF_PROXIES)
-async def test_no_header_of_a_proxy_passes(open_door: Opener, name: str) -> None:
-    opened = await open_door()
-    legacy = await open_door(auth_mode="key", api_key=KEY, legacy_nets=LOOPBACK)
-    assert "code" not in await legacy.ask("GET", "/platforms")
-    for door, status in ((opened, 403), (legacy, 401)):
-        await door.ask("GET", "/platforms", status, headers={name: "127.0.0.1"})
 
 
 async def test_wrong_keys_and_tokens_are_told_to_wait_and_right_ones_never(locked: Door) -> None:
