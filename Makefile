@@ -7,7 +7,7 @@ JOBS   ?= 4
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input -q
 INSTALL = $(PIP) install --require-hashes -r
 
-.PHONY: help run test cover check audit bench hostile ezout faults asyncapi sql-version pins clean
+.PHONY: help run test cover check audit bench hostile ezout faults asyncapi permissions sql-version pins clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -45,6 +45,9 @@ hostile: .venv/.dev ## attack a real Recado, and measure what others feel of it 
 
 ezout: .venv/.dev ## the shops' example: customers check out, NATS and a member watch
 	@exec $(PY) examples/ezout
+
+permissions: .venv/.dev ## make the tables of docs/permissions.md anew from what the doors answer
+	@WRITE_PERMISSIONS=1 $(PY) -m pytest -q --no-header tests/permissions
 
 asyncapi: .venv/.dev ## make api/web/asyncapi.json anew from the types
 	@$(PY) -m ws_server.asyncapi > api/web/asyncapi.json

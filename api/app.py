@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from api.auth import Rules, caller_of, decide
+from api.auth import arrival_of, caller_of, check_origin, decide
 from api.endpoint import Endpoint
 from api.observing import observing
 from api.problems import answer_problems
-from api.route import Access, Asker, Domain, Route
+from api.route import Asker, Domain, Route
 from api.routes import all_routes
 from api.routes.about import ws_url_for
 from api.routes.stream import events
 from api.streaming import Streams
-from messaging.errors import Forbidden
+from messaging.access import Rules, WrongCredentials, client_address
+from messaging.errors import Forbidden, Unauthorized
 from messaging.node import Node
 from messaging.pages import Pages
 from messaging.settings import Settings, origin_of
@@ -42,16 +44,16 @@ _PREFLIGHT = {
 
 
 def make_app(
-    node: Node, tokens: Tokens, settings: Settings, trouble: Callable[[], str] = lambda: ""
-) -> web.Application:
+    node: Node, tokens: Tokens, settings: Settings, trouble: Callable[[], str] = lambda: "",
+    wrong: WrongCredentials | None = None,
+) -> web.Application:  # fmt: skip
     """The API over this process's share of the domain. ``trouble``: see `Domain`."""
     streams = Streams(settings.max_connections_per_user)
     domain = Domain(node, tokens, settings, streams, Pages(node.store, events), trouble)
     rules = Rules.of(settings)
     table, asker = all_routes(), web.RequestKey("asker", Asker)
-    app = web.Application(
-        middlewares=[observing(node.metrics.registry), answer_problems, guarding(rules, domain, table, asker)],
-    )
+    guard = guarding(rules, wrong or WrongCredentials(), domain, table, asker)
+    app = web.Application(middlewares=[observing(node.metrics.registry), answer_problems, guard])
     app[ROUTES] = table
     app.on_response_prepare.append(heading(rules, settings))
     app.on_shutdown.append(streams.close)
@@ -74,23 +76,32 @@ def answering_polls(node: Node) -> Callable[[web.Application], Awaitable[None]]:
     return answer
 
 
-def guarding(rules: Rules, domain: Domain, table: Iterable[Route], key: web.RequestKey[Asker]) -> Middleware:
+def guarding(
+    rules: Rules, wrong: WrongCredentials, domain: Domain, table: Iterable[Route], key: web.RequestKey[Asker]
+) -> Middleware:
     """The middleware that lets nobody in who may not, before anything of the body is read; ``key``: for who asks."""
-    levels: dict[tuple[str, str], Access] = {(route.method, route.path): route.access for route in table}
+    routes = {(route.method, route.path): route for route in table}
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = request.match_info.route.resource
         method = "GET" if request.method == "HEAD" else request.method
-        access = levels.get((method, resource.canonical), "visitor") if resource is not None else "visitor"
-        again = partial(caller_of, decide(rules, access, request.headers, request.remote), domain)
-        caller = await again()
-        if is_preflight(request):
-            return web.Response(status=204, headers=_PREFLIGHT)
-        if access in ("backend", "inside") and not caller.is_backend:
-            raise Forbidden("This needs the API key.")
-        request[key] = Asker(caller, again)
-        return await handler(request)
+        route = routes.get((method, resource.canonical)) if resource is not None else None
+        access, arrival = route.access if route else "visitor", arrival_of(request)
+        check_origin(rules, access, request.headers)
+        try:
+            credential = decide(rules, access, arrival, legacy=route is not None and route.legacy)
+            again = partial(caller_of, credential, domain)
+            caller = await again()
+            if is_preflight(request):
+                return web.Response(status=204, headers=_PREFLIGHT)
+            if access == "backend" and not caller.is_backend:
+                raise Forbidden("This needs the API key.")
+            request[key] = Asker(caller, again, credential.is_legacy)
+            return await handler(request)
+        except Unauthorized as exc:
+            address = client_address(arrival.peer, arrival.forwarded, rules.proxies)
+            raise wrong.answer_to(exc, address, time.monotonic()) from None
 
     return guard
 

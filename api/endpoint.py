@@ -38,6 +38,7 @@ class Endpoint:
             domain=self._domain,
             caller=asker.caller,
             again=asker.again,
+            is_legacy=asker.is_legacy,
             path=convert(dict(request.match_info), Path),
             query=convert(parameters, self._route.query),
             body=await self._body(request),

@@ -28,13 +28,6 @@ _TEXTS = {
 }
 
 
-class Misdirected(RecadoError):
-    """This server is not asked by this name. Add the name to ALLOWED_HOSTS, or set AUTH_MODE=key."""
-
-    code = "misdirected"
-    status = 421
-
-
 class TooLarge(BadRequest):
     """The body is too large."""
 

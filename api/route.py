@@ -20,10 +20,10 @@ from messaging.tokens import Tokens
 Q = TypeVar("Q")
 B = TypeVar("B")
 
-# anyone: probes; nothing is checked but the Origin. visitor: pages without data. caller: a user's token or a backend.
-# platform: an integrated platform, by its own token; or as for inside.
-# backend: the API key, or anyone in open mode. inside: a backend, or a peer of OPEN_NETS without any key.
-Access = Literal["anyone", "visitor", "caller", "backend", "inside", "platform"]
+# anyone: probes; nothing is checked but the Origin. visitor: pages without data, and what brings its own proof.
+# caller: a user's token or a backend. backend: the API key, or anyone in open mode. platform: an integrated platform,
+# by its own token, wherever that stands; or a backend. metrics: METRICS_TOKEN, or a backend.
+Access = Literal["anyone", "visitor", "caller", "backend", "platform", "metrics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Asker:
 
     caller: Caller
     again: Callable[[], Awaitable[Caller]]
+    is_legacy: bool = False  # a program of an older system, which shows nothing; see Route.legacy
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Asked(Generic[Q, B]):
     domain: Domain
     caller: Caller
     again: Callable[[], Awaitable[Caller]]  # see Asker
+    is_legacy: bool
     path: Path
     query: Q
     body: B
@@ -99,6 +101,7 @@ class Route:
     answers: Mapping[int, Any]  # by status, the type of the body, or types in a tuple; None: there is none
     group: str = ""  # in the description; "": not described
     access: Access = "caller"
+    legacy: bool = False  # an older system's: open to its programs, in LEGACY_NETS
     query: Any = None
     body: Any = None
     undecoded: bool = False  # the handler reads the body by itself, and has an answer of its own for what is wrong

@@ -5,12 +5,14 @@ RecadoError
 │   ├── BadJson           bad_json       400
 │   └── UnknownAction     unknown_action 400
 ├── Unauthorized          unauthorized   401
+│   └── NoCredential      unauthorized   401  where none was shown
 ├── Forbidden             forbidden      403
 │   └── NotAMember        not_a_member   403
 ├── NotFound              not_found      404
 │   ├── UnknownTopic      unknown_topic  404
 │   └── UnknownUser       unknown_user   404
 ├── Conflict              conflict       409
+├── Misdirected           misdirected    421
 ├── RateLimited           rate_limited   429  retryable
 └── Unavailable           unavailable    503  retryable: what passes by itself
 
@@ -65,6 +67,10 @@ class Unauthorized(RecadoError):
     status = 401
 
 
+class NoCredential(Unauthorized):
+    """A key or a token is needed, as Authorization: Bearer."""
+
+
 class Forbidden(RecadoError):
     """You may not do this."""
 
@@ -102,6 +108,13 @@ class Conflict(RecadoError):
 
     code = "conflict"
     status = 409
+
+
+class Misdirected(RecadoError):
+    """This server is not asked by this name. Add the name to ALLOWED_HOSTS, or set AUTH_MODE=key."""
+
+    code = "misdirected"
+    status = 421
 
 
 class RateLimited(RecadoError):

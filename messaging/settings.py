@@ -19,6 +19,7 @@ _SCHEME_PORTS = {"http": 80, "https": 443}
 _LOOPBACK = "127.0.0.0/8,::1/128"
 SHOWN = 120  # characters of a wrong value
 SECRET_BYTES = 32  # RFC 7518, section 3.2: an HS256 key is at least as long as the hash
+KEY_BYTES = 16  # what has 128 bits is not guessed
 
 
 class SettingsError(ValueError):
@@ -162,7 +163,9 @@ class Settings:
     jwt_issuers: tuple[Issuer, ...] = _setting("JWT_ISSUERS", (), parse_issuers)
     auth_mode: str = _setting("AUTH_MODE", "", _auth_mode)
     api_key: str = _setting("API_KEY", "", _text)
+    metrics_token: str = _setting("METRICS_TOKEN", "", _text)
     open_nets: tuple[Network, ...] = _setting("OPEN_NETS", _networks(_LOOPBACK), _networks)
+    legacy_nets: tuple[Network, ...] = _setting("LEGACY_NETS", (), _networks)
     allowed_hosts: tuple[str, ...] = _setting("ALLOWED_HOSTS", ("127.0.0.1", "localhost", "[::1]"), _list)
     allowed_origins: tuple[str, ...] = _setting("ALLOWED_ORIGINS", (), _list)
     bus_url: str = _setting("BUS_URL", "", _bus)
@@ -200,20 +203,33 @@ class Settings:
     def _check(self, nets_given: bool) -> None:
         if self.bus_url == "local:" and self.workers > 1:
             raise SettingsError("BUS_URL: local: joins nobody; with WORKERS above 1 it is postgres: or nats://HOST:PORT")
-        if self.jwt_secret and len(self.jwt_secret.encode()) < SECRET_BYTES:
-            raise SettingsError(
-                f"JWT_SECRET: it has fewer than {SECRET_BYTES} bytes; a good one is made by: openssl rand -hex 32"
-            )
+        self._check_secrets()
         if self.auth_mode == "key" and not self.api_key:
             raise SettingsError(
                 "API_KEY: it is needed with AUTH_MODE=key, the default on an address that others reach; "
                 "choose a long random one"
             )
-        if self.auth_mode == "open" and not is_loopback(self.api_host) and not nets_given:
+        if self.auth_mode == "open" and not _stays_here(self.api_host, self.ws_host) and not nets_given:
             raise SettingsError(
                 "OPEN_NETS: AUTH_MODE=open lets anyone act as anyone; on an address that others reach, "
                 "say which networks may, or set AUTH_MODE=key and API_KEY"
             )
+        self._check_networks()
+
+    def _check_secrets(self) -> None:
+        keys = (("API_KEY", self.api_key, KEY_BYTES), ("METRICS_TOKEN", self.metrics_token, KEY_BYTES))
+        for name, value, least in (("JWT_SECRET", self.jwt_secret, SECRET_BYTES), *keys):
+            if value and len(value.encode()) < least:
+                raise SettingsError(
+                    f"{name}: it has fewer than {least} bytes; a good one is made by: openssl rand -hex 32"
+                )
+
+    def _check_networks(self) -> None:
+        """A proxy speaks for peers that are elsewhere."""
+        opened = self.open_nets if self.auth_mode == "open" else ()
+        for name, nets in (("OPEN_NETS", opened), ("LEGACY_NETS", self.legacy_nets)):
+            if any(_overlap(net, proxy) for net in nets for proxy in self.trusted_proxies):
+                raise SettingsError(f"{name}: it has addresses that are in TRUSTED_PROXIES too")
 
     @property
     def ws_url(self) -> str:
@@ -242,7 +258,16 @@ def _parsed(name: str, text: str, parse: Callable[[str], Any]) -> Any:
 
 
 def _default_mode(values: Mapping[str, Any]) -> str:
-    return "open" if is_loopback(values.get("api_host", "127.0.0.1")) else "key"
+    hosts = (values.get(name, "127.0.0.1") for name in ("api_host", "ws_host"))
+    return "open" if _stays_here(*hosts) else "key"
+
+
+def _stays_here(*hosts: str) -> bool:
+    return all(map(is_loopback, hosts))
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
 
 
 def origin_of(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -87,7 +88,7 @@ async def _serve(settings: Settings, node: Node, stop: Stop, lost: asyncio.Futur
         works = [tasks.create_task(run) for run in (node.run(keeps_house=True), bridging.run(), door.run())]
         runner = await serve(app, settings.api_host, settings.api_port)
         ports = replace(settings, ws_port=await door.listening(), api_port=runner.addresses[0][1])
-        say(await welcome(ports, node.actions, tokens))
+        say(await welcome(ports, node.actions, tokens, to_person=sys.stdout.isatty()))
         stop.ready()
         died = await _until(stop, lost)
         say("Stopping: no new connections, finishing what is in flight …")

@@ -11,10 +11,11 @@ from messaging.tokens import Tokens
 EXAMPLE_USERS = ("omar", "diego", "satoshi", "memoor")
 
 
-async def welcome(settings: Settings, actions: Actions, tokens: Tokens) -> str:
-    """Ready-made commands for a first conversation. In open mode they carry tokens, which everybody may have there."""
+async def welcome(settings: Settings, actions: Actions, tokens: Tokens, *, to_person: bool) -> str:
+    """Ready-made commands for a first conversation. In open mode they carry tokens, if a person reads them."""
     topic = json.dumps({"topic_name": "noticias", "user": "omar", "is_private": False})
-    key = "" if settings.auth_mode == "open" else ' -H "Authorization: Bearer $API_KEY"'
+    is_open = settings.auth_mode == "open"
+    key = "" if is_open else ' -H "Authorization: Bearer $API_KEY"'
     lines = [
         "",
         f"Recado's page      {settings.api_url}/",
@@ -22,13 +23,14 @@ async def welcome(settings: Settings, actions: Actions, tokens: Tokens) -> str:
         f"Recado's WebSocket {settings.ws_url}",
         "",
     ]
-    if settings.auth_mode == "open":
+    for user in EXAMPLE_USERS if is_open else ():
+        await actions.know(user)
+    if is_open and to_person:
         lines.append("Talk as one of these, each in a terminal of its own (npm install -g wscat):")
         for user in EXAMPLE_USERS:
-            await actions.know(user)
             lines.append(f"  wscat -c {settings.ws_url}/{tokens.issue(user)[0]}   # {user}")
     else:
-        lines.append("Make tokens: .venv/bin/python -m recado token omar diego --key $API_KEY")
+        lines.append(f"Make tokens: .venv/bin/python -m recado token omar diego{'' if is_open else ' --key $API_KEY'}")
     lines += [
         "",
         "Make a topic:",

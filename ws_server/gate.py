@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import msgspec
 from websockets.http11 import Request, Response
 
-from messaging.errors import BadRequest, Forbidden, RecadoError, Unavailable
+from messaging.access import Arrival, Rules, WrongCredentials, check_metrics, client_address
+from messaging.errors import BadRequest, Forbidden, RecadoError, Unauthorized, Unavailable
 from messaging.identity import identify
 from messaging.metrics import CONTENT_TYPE, Metrics
 from messaging.model import User
@@ -17,7 +19,7 @@ from messaging.settings import Settings, origin_of
 from messaging.store import Store
 from messaging.tickets import PREFIX, Tickets
 from messaging.tokens import Claims, Tokens
-from ws_server.handshake import Wishes, answer, refused, token_of, wishes
+from ws_server.handshake import Wishes, answer, arrival_of, refused, token_of, wishes
 
 READY_SECONDS = 2.0  # that the database has to answer
 
@@ -29,40 +31,50 @@ class Guest:
     user: User
     claims: Claims
     wishes: Wishes
+    address: str  # of the client, where a proxy names it
 
 
 class Gate:
     """Lets in, or says why not. Questions about health are answered at the gate, too."""
 
     def __init__(self, settings: Settings, store: Store, tokens: Tokens, metrics: Metrics) -> None:
-        self._origins = settings.origins
+        self._rules = Rules.of(settings)
+        self._wrong = WrongCredentials()
         self._store = store
         self._tokens = tokens
         self._tickets = Tickets(store)
         self._metrics = metrics
 
-    async def admit(self, request: Request, *, shut: bool) -> Guest | Response:
+    async def admit(self, peer: str, request: Request, *, shut: bool) -> Guest | Response:
         """A guest, or the answer to a request that is not let in. ``shut``: nobody is let in now."""
+        arrival = arrival_of(peer, request.headers)
+        address = client_address(peer, arrival.forwarded, self._rules.proxies)
         try:
-            url = urlsplit(request.path)
-        except ValueError:  # as for "//[": its text would show the path, and with it a token
-            return refused(BadRequest("This is not an address."))
-        if url.path == "/metrics":
-            return answer(200, self._metrics.text(), CONTENT_TYPE)
-        if url.path in ("/healthz", "/readyz"):
-            return await self._health(ready=url.path == "/readyz", shut=shut)
-        try:
-            if shut:
-                raise Unavailable("The server takes no new connections now. Come back in a moment.")
-            self._check_origin(request)
-            wished = wishes(url.query)
-            claims = await self._claims(token_of(url.path, request.headers))
-            return Guest(await identify(self._store, claims), claims, wished)
+            return await self._admit(arrival, address, request, shut=shut)
+        except Unauthorized as exc:
+            return refused(self._wrong.answer_to(exc, address, time.monotonic()))
         except RecadoError as exc:
             return refused(exc)
 
+    async def _admit(self, arrival: Arrival, address: str, request: Request, *, shut: bool) -> Guest | Response:
+        try:
+            url = urlsplit(request.path)
+        except ValueError:  # as for "//[": its text would show the path, and with it a token
+            raise BadRequest("This is not an address.") from None
+        if url.path == "/metrics":
+            check_metrics(self._rules, arrival)
+            return answer(200, self._metrics.text(), CONTENT_TYPE)
+        if url.path in ("/healthz", "/readyz"):
+            return await self._health(ready=url.path == "/readyz", shut=shut)
+        if shut:
+            raise Unavailable("The server takes no new connections now. Come back in a moment.")
+        self._check_origin(request)
+        wished = wishes(url.query)
+        claims = await self._claims(token_of(url.path, request.headers))
+        return Guest(await identify(self._store, claims), claims, wished, address)
+
     def _check_origin(self, request: Request) -> None:
-        if any(origin_of(origin) not in self._origins for origin in request.headers.get_all("Origin")):
+        if any(origin_of(origin) not in self._rules.origins for origin in request.headers.get_all("Origin")):
             raise Forbidden("Pages of this origin may not connect. Add it to ALLOWED_ORIGINS.")
 
     async def _claims(self, token: str) -> Claims:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http
-import ipaddress
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from messaging.errors import BadRequest, RecadoError, Unauthorized
+from messaging.access import Arrival
+from messaging.errors import BadRequest, NoCredential, RecadoError
 from messaging.model import is_name
-from messaging.settings import Network
 
 BEARER = "bearer"
 
@@ -41,7 +40,7 @@ def wishes(query: str) -> Wishes:
 
 
 def token_of(path: str, headers: Headers) -> str:
-    """The token, from the path, else the Authorization header, else the subprotocols. Raises Unauthorized."""
+    """The token, from the path, else the Authorization header, else the subprotocols. Raises NoCredential."""
     if len(path) > 1:
         return path[1:]
     given = headers.get_all("Authorization")  # two are none: it would not be clear which counts
@@ -51,7 +50,7 @@ def token_of(path: str, headers: Headers) -> str:
     offered = [item.strip() for line in headers.get_all("Sec-WebSocket-Protocol") for item in line.split(",")]
     if offered[:1] == [BEARER] and len(offered) > 1:
         return offered[1]
-    raise Unauthorized("A token is needed: in the path, as Authorization: Bearer, or as subprotocols bearer, <token>.")
+    raise NoCredential("A token is needed: in the path, as Authorization: Bearer, or as subprotocols bearer, <token>.")
 
 
 def choose_subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -59,20 +58,14 @@ def choose_subprotocol(connection: ServerConnection, offered: Sequence[Subprotoc
     return Subprotocol(BEARER) if BEARER in offered else None
 
 
-def client_address(peer: str, headers: Headers, proxies: Sequence[Network]) -> str:
-    """Who connects: the peer, or the nearest that the trusted proxies in front of us name."""
-    hops = [hop.strip() for line in headers.get_all("X-Forwarded-For") for hop in line.split(",") if hop.strip()]
-    address = peer
-    while hops and _is_trusted(address, proxies):
-        address = hops.pop()
-    return address
-
-
-def _is_trusted(address: str, proxies: Sequence[Network]) -> bool:
-    try:
-        return any(ipaddress.ip_address(address) in network for network in proxies)
-    except ValueError:
-        return False
+def arrival_of(peer: str, headers: Headers) -> Arrival:
+    return Arrival(
+        peer=peer,
+        names=frozenset(name.lower() for name in headers),
+        host=headers.get_all("Host")[0] if "Host" in headers else "",
+        credentials=tuple(headers.get_all("Authorization")),
+        forwarded=tuple(headers.get_all("X-Forwarded-For")),
+    )
 
 
 def refused(error: RecadoError) -> Response:

@@ -27,7 +27,7 @@ from messaging.store import Store
 from messaging.tokens import Tokens
 from ws_server.catchup import CatchUp
 from ws_server.gate import Gate, Guest
-from ws_server.handshake import choose_subprotocol, client_address, in_our_words, quiet_logger
+from ws_server.handshake import choose_subprotocol, in_our_words, quiet_logger
 from ws_server.hub import Hub, SessionFeed
 from ws_server.link import Link
 from ws_server.requests import Requests
@@ -150,24 +150,25 @@ class Door:
 
     async def _admit(self, link: ServerConnection, request: Request) -> Response | None:
         """The answer to a handshake that is not let in, or None."""
-        admitted = await self._gate.admit(request, shut=self._draining or self._opening_waits > OPENING_QUEUE)
+        assert isinstance(link, Link)
+        shut = self._draining or self._opening_waits > OPENING_QUEUE
+        admitted = await self._gate.admit(link.address, request, shut=shut)
         if isinstance(admitted, Response):
             return admitted
-        self._let_in(link, request, admitted)
+        self._let_in(link, admitted)
         return None
 
-    def _let_in(self, link: ServerConnection, request: Request, guest: Guest) -> None:
-        assert isinstance(link, Link)
-        address = client_address(link.address, request.headers, self._settings.trusted_proxies)
+    def _let_in(self, link: Link, guest: Guest) -> None:
         session = Session(
-            link, guest.user, guest.claims, guest.wishes, address, cursors=self._cursors, ready=self._catch_up.want
-        )
+            link, guest.user, guest.claims, guest.wishes, guest.address,
+            cursors=self._cursors, ready=self._catch_up.want,
+        )  # fmt: skip
         link.reader = Requests(
             session, self._actions, self.hub, self._ticker, self._settings,
             spawn=self._tasks.create_task, close=self._close, gone=self._gone,
         )  # fmt: skip
         self._per_user[guest.user.id] += 1
-        self._per_address[address] += 1
+        self._per_address[guest.address] += 1
         self._metrics.sessions.inc()
         if link.protocol.state is not CONNECTING:  # it left while the store was asked
             self._gone(session)

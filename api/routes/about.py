@@ -7,9 +7,9 @@ from typing import Literal, cast
 
 import msgspec
 
-from api.auth import host_of
 from api.openapi import VERSION
 from api.route import Answer, Asked, Route
+from messaging.access import host_of
 from messaging.settings import Settings, is_loopback
 
 _EVERYWHERE = ("", "0.0.0.0", "::")

@@ -104,7 +104,7 @@ def routes() -> list[Route]:
     refusals = (UnknownTopic, NotAMember, UnknownUser, Conflict)
     return [
         Route(method="POST", path="/publish/{shop_id}", handler=post_news, group=group, body=Checkout, undecoded=True,
-              summary="News of a shop, for all who watch it now or later. Answered once it is stored.",
+              legacy=True, summary="News of a shop, for all who watch it now or later. Answered once it is stored.",
               answers=answers, headers=("Idempotency-Key",), errors=refusals, example=EXAMPLE),
         Route(method="POST", path="/send", handler=post_letter, group=group, body=Letter, undecoded=True,
               summary="The general form: any JSON, to a topic or a user. Answered once it is stored.",

@@ -25,8 +25,8 @@ def routes() -> list[Route]:
         Route(method="GET", path="/readyz", handler=ready, group=group, access="anyone",
               summary="Whether it can serve: whether the database answers within two seconds, and every worker serves.",
               answers={200: Health}, errors=(Unavailable,)),
-        Route(method="GET", path="/metrics", handler=metrics, group=group, access="inside",
-              summary="Counters for Prometheus; without a key for the networks in OPEN_NETS.",
+        Route(method="GET", path="/metrics", handler=metrics, group=group, access="metrics",
+              summary="Counters for Prometheus, for METRICS_TOKEN or the API key.",
               answers={200: str}, media=CONTENT_TYPE_LATEST),
     ]  # fmt: skip
 

@@ -46,11 +46,12 @@ def routes() -> list[Route]:
     group = "Integrator"
     says = (Unauthorized, Unavailable)
     return [
-        Route(method="GET", path="/platforms", handler=get_platforms, group=group, access="platform",
+        Route(method="GET", path="/platforms", handler=get_platforms, group=group, access="platform", legacy=True,
               summary="Every platform with its users as last known, also while it is down. A Link header (rel=next) for"
               " each that has more than 10,000.",
               answers={200: Platforms}, errors=says),
-        Route(method="GET", path="/users", handler=get_users, group=group, access="platform", query=UsersQuery,
+        Route(method="GET", path="/users", handler=get_users, group=group, access="platform", legacy=True,
+              query=UsersQuery,
               summary="The users of every platform, 10,000 of each at most; a Link header (rel=next) tells the rest.",
               answers={200: UsersByPlatform}, errors=says),
         Route(method="POST", path="/user", handler=post_user, group=group, access="platform", body=UserSaid,
@@ -71,9 +72,9 @@ def routes() -> list[Route]:
         Route(method="GET", path="/events", handler=get_events, group=group, access="platform", query=EventsQuery,
               summary="News for a platform that asks for them; waits for the next where there are none.",
               answers={200: Events}, errors=(*says, Conflict)),
-        Route(method="GET", path="/ping", handler=ping, group=group, access="platform", query=PingQuery,
+        Route(method="GET", path="/ping", handler=ping, group=group, access="platform", legacy=True, query=PingQuery,
               summary="I am there: what waits for me may come.", answers={200: Pong}, errors=says),
-        Route(method="POST", path="/ping", handler=ping, group=group, access="platform", query=PingQuery,
+        Route(method="POST", path="/ping", handler=ping, group=group, access="platform", legacy=True, query=PingQuery,
               summary="I am there: what waits for me may come.", answers={200: Pong}, errors=says),
     ]  # fmt: skip
 
@@ -143,14 +144,15 @@ async def get_events(asked: Asked[EventsQuery, None]) -> Answer:
 
 
 async def ping(asked: Asked[PingQuery, None]) -> Answer:
-    token = asked.query.token or bearer_of(asked)
-    if token:
-        await asked.domain.node.registry.identify(token)
+    if asked.query.token:
+        await asked.domain.node.registry.identify(asked.query.token)
+    else:
+        await require_known(asked)
     return Answer(200, Pong("ok", 'Sent "pong" to all platforms'))
 
 
 async def speaker(asked: Asked[Any, Any], token: str) -> Platform:
-    """Who speaks: whose token it is. Recado itself, for a backend that says so. Raises Unauthorized."""
+    """Who speaks: whose token it is. Recado itself, for a backend alone that says so. Raises Unauthorized."""
     token = token or bearer_of(asked)
     if token == OWN and asked.caller.is_backend:
         return await asked.domain.node.registry.own()
@@ -158,8 +160,8 @@ async def speaker(asked: Asked[Any, Any], token: str) -> Platform:
 
 
 async def require_known(asked: Asked[Any, Any]) -> None:
-    """Raises Unauthorized for who is no platform, no backend, and not inside."""
-    if not asked.caller.is_backend:
+    """Raises Unauthorized for who is no platform, no backend, and no program of an older system."""
+    if not asked.caller.is_backend and not asked.is_legacy:
         await speaker(asked, "")
 
 

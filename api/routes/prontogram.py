@@ -28,7 +28,7 @@ class Offer(msgspec.Struct, frozen=True):
 def routes() -> list[Route]:
     return [
         Route(method="POST", path="/messages", handler=post, group="ProntoGram", body=Offer, answers={200: None},
-              headers=("Idempotency-Key",), errors=(Conflict,),
+              legacy=True, headers=("Idempotency-Key",), errors=(Conflict,),
               summary="Leave a text in a user's inbox, who is known from then on. Answered once it is stored.",
               example={"sender": "ACMESky", "receiver": "ana", "body": "Rome, 39 €"}),
     ]  # fmt: skip

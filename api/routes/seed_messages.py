@@ -24,11 +24,12 @@ class UserQuery(msgspec.Struct, frozen=True):
 
 
 class SeedMessage(msgspec.Struct, frozen=True):
-    """A pending message. `topic_name` is `@` and the user's name for what came to its inbox."""
+    """A pending message. `topic_name` is the sender's name for what came to the inbox: as it was posted."""
 
     action: str
     topic_name: str
     content: msgspec.Raw
+    not_delivered_to_user_id_topic: list[str]
     user_source: str
     seq: int
     sent_at: datetime
@@ -87,7 +88,7 @@ async def get(asked: Asked[UserQuery, None]) -> Answer:
     except UnknownUser:
         return Answer(200, SeedMessages([]))
     found = await asked.domain.node.pending.read(asked.caller, user)
-    return Answer(200, SeedMessages([seed_message(topic_name, message) for topic_name, message in found]))
+    return Answer(200, SeedMessages([seed_message(username, name, message) for name, message in found]))
 
 
 async def post(asked: Asked[None, DirectMessage]) -> Answer:
@@ -114,6 +115,8 @@ async def put(asked: Asked[None, Confirmation]) -> Answer:
     return Answer(200, Said("Message deleted"))
 
 
-def seed_message(topic_name: str, message: Message) -> SeedMessage:
-    content = raw_content(message)
-    return SeedMessage("message", topic_name, content, message.sender, message.seq, message.sent_at)
+def seed_message(username: str, topic_name: str, message: Message) -> SeedMessage:
+    known_as = message.sender if topic_name == inbox_of(username) else topic_name
+    return SeedMessage(
+        "message", known_as, raw_content(message), [username], message.sender, message.seq, message.sent_at
+    )

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from messaging.bus import Bus
-from messaging.errors import BadRequest, Conflict, Unauthorized
+from messaging.errors import BadRequest, Conflict, NoCredential, Unauthorized
 from messaging.integrator.news import OWN, Platform, Style, bridge_name
 from messaging.integrator.talk import UnknownPlatform
 from messaging.model import Changed
@@ -124,7 +124,9 @@ class Registry:
         Raises:
             Unauthorized: nobody's.
         """
-        platform = await self._book.by_token(digest_of(token)) if token else None
+        if not token:
+            raise NoCredential("A platform's token is missing: in the body, or as Authorization: Bearer.")
+        platform = await self._book.by_token(digest_of(token))
         if platform is None:
             raise Unauthorized("No platform has this token.")
         self._bus.tell(Changed(platform.id))

@@ -16,6 +16,7 @@ from yarl import URL
 
 from api.app import make_app
 from api.serving import serve
+from messaging.access import WrongCredentials
 from messaging.bus import LocalBus
 from messaging.node import Node
 from messaging.settings import Settings
@@ -81,12 +82,12 @@ async def locked(open_door: Opener) -> Door:
 
 
 @contextlib.asynccontextmanager
-async def running(dsn: str, **values: Any) -> AsyncIterator[Door]:
+async def running(dsn: str, wrong: WrongCredentials | None = None, **values: Any) -> AsyncIterator[Door]:
     settings = Settings(**{"auth_mode": "open", "jwt_secret": SECRET, "api_port": free_port(), **values})
     node, tokens = Node(settings, dsn, LocalBus()), Tokens(SECRET, settings.jwt_issuers)
     await node.open()
     work = asyncio.create_task(node.run(keeps_house=False))
-    app = make_app(node, tokens, settings)
+    app = make_app(node, tokens, settings, wrong=wrong)
     runner = await serve(app, "127.0.0.1", settings.api_port)
     try:
         async with aiohttp.ClientSession() as http:

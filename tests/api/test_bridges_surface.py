@@ -108,14 +108,6 @@ async def test_forgotten_it_holds_nothing_back(door: Door) -> None:
     assert await door.ask("GET", "/api/v1/bridges") == []
 
 
-async def test_bridges_are_no_business_of_users(locked: Door) -> None:
-    token = await locked.token("ana")
-    for method, path in [("GET", "/api/v1/bridges"), ("GET", "/api/v1/dead-letters")]:
-        await locked.ask(method, path, 403, token=token)
-    await locked.ask("POST", "/api/v1/dead-letters/replay", 403, token=token, json={"bridge": "shops"})
-    await locked.ask("POST", "/api/v1/bridges/shops/pause", 403, token=token)
-
-
 async def test_a_platforms_bridge_is_forgotten_with_the_platform_alone(door: Door) -> None:
     await door.ask("POST", "/platforms", 201, json={"name": "Fourth"})
     for name in ("Fourth", "recado"):

@@ -437,15 +437,6 @@ async def test_an_address_that_can_not_be_one_is_refused(door: Door, url: str) -
     await door.ask("POST", "/platforms", 400, json={"name": "Hook", "style": "webhook", "url": url})
 
 
-async def test_with_a_key_only_platforms_and_backends_come_in(locked: Door) -> None:
-    key = {"Authorization": f"Bearer {locked.settings.api_key}"}
-    made = await locked.ask("POST", "/platforms", 201, json={"name": "Fourth"}, headers=key)
-    await locked.ask("POST", "/platforms", 403, json={"name": "Fifth"}, token=await locked.token("ana"))
-    await locked.ask("GET", "/platforms", token=made["token"])
-    await locked.ask("GET", "/platforms", headers=key)
-    await locked.ask("GET", "/platforms", 401, token="wrong")
-
-
 async def test_imported_users_are_introduced_before_their_first_message(door: Door) -> None:
     tokens = await three(door)
     buas = await door.node.registry.find("BuasApp")

@@ -80,7 +80,7 @@ async def next_of(client: object) -> tuple[object, int]:
 async def refused(url: str) -> float:
     """What a node counts, as Prometheus reads it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
-    writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     text = (await asyncio.wait_for(reader.read(), TIME)).decode()
     writer.close()
     found = re.search(r"^recado_bus_refused_total (\S+)$", text, re.MULTILINE)

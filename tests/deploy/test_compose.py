@@ -127,6 +127,15 @@ def test_nothing_but_the_proxy_is_published_and_that_on_loopback() -> None:
         assert interpolate(port, {}).startswith("127.0.0.1:")
 
 
+def test_who_is_believed_and_who_needs_no_key_are_in_networks_of_their_own() -> None:
+    networks = {name: each["ipam"]["config"][0]["subnet"] for name, each in read(COMPOSE)["networks"].items()}
+    assert [name for name, service in services().items() if "legacy" in service.get("networks", [])] == ["api"]
+    settings = deployed_settings(environment("api", **given(LEGACY_NETS=networks["legacy"])))
+    assert [str(net) for net in settings.trusted_proxies] == [networks["default"]]
+    assert [str(net) for net in settings.legacy_nets] == [networks["legacy"]]
+    assert deployed_settings(environment("api", **given())).legacy_nets == ()
+
+
 def test_every_service_stays_up_and_the_doors_may_hold_many_sessions() -> None:
     for name, service in services().items():
         assert service["restart"] == "unless-stopped", name

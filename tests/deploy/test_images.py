@@ -194,7 +194,9 @@ async def test_the_api_runs(images: dict[str, Image], database: str) -> None:
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_the_websocket_door_runs(images: dict[str, Image], database: str, workers: str) -> None:
     image, port = images["Dockerfile.ws"], free_port()
-    environ = {"DATABASE_URL": database, "JWT_SECRET": SECRET, "WS_PORT": str(port), "WORKERS": workers}
+    environ = {
+        "DATABASE_URL": database, "JWT_SECRET": SECRET, "API_KEY": KEY, "WS_PORT": str(port), "WORKERS": workers
+    }  # fmt: skip
     async with running(image, **environ):
         assert await is_healthy(image, **environ)
         token = Tokens(SECRET).issue("ana")[0]

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import tempfile
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -83,10 +84,10 @@ class Recado(Program):
         return f"http://127.0.0.1:{self.environ['API_PORT']}"
 
     def url_of(self, user: str) -> str:
-        """The address that the start printed for this user."""
-        found = [re.search(r"wscat -c (\S+)", line) for line in self.seen if line.endswith(f"# {user}")]
-        assert found and found[-1] is not None
-        return found[-1][1]
+        """The address of a user's session, in open mode."""
+        with urllib.request.urlopen(f"{self.api}/api/v1/gen_token?user={user}", timeout=TIME) as answer:
+            token = json.load(answer)["token"]
+        return f"ws://127.0.0.1:{self.environ['WS_PORT']}/{token}"
 
     async def ready(self) -> None:
         await self.line("^ready$", START_TIME)

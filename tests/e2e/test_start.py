@@ -20,6 +20,7 @@ from programs import data_dir, free_port
 
 from conftest import ROOT
 from log_support import connected, run, until, waits_for_lock
+from messaging.tokens import Tokens
 
 SECRET = "s" * 32
 SERVICES = [("api", "1"), ("bridges", "1"), ("ws_server", "1"), ("ws_server", "2")]
@@ -174,17 +175,35 @@ async def test_a_stop_drains_though_nobody_reads_any_more_what_is_printed(tmp_pa
         fifo = tmp_path / "printed"
         os.mkfifo(fifo)
         to_fifo = ("sh", "-c", f'exec "$@" > {fifo}', "sh")
-        async with started("recado", under=to_fifo, DATA_DIR=str(data)) as node:
+        port = free_port()
+        async with started("recado", under=to_fifo, DATA_DIR=str(data), WS_PORT=str(port)) as node:
             with await asyncio.to_thread(fifo.open) as printed:
                 text = await asyncio.to_thread(lambda: "".join(iter(printed.readline, "ready\n")))
-            line = re.search(r"wscat -c (\S+)", text)
-            assert line is not None
-            async with websockets.connect(line[1]) as client:
+            assert "noticias" in text and "wscat -c" not in text, "a journal keeps no tokens"
+            secret = (data / "secret").read_text().strip()
+            async with websockets.connect(f"ws://127.0.0.1:{port}/{Tokens(secret).issue('omar')[0]}") as client:
                 await client.recv()
                 assert await node.end(signal.SIGHUP) == 0
                 await client.wait_closed()
             assert client.close_code == 4012  # shown out, not cut off
             assert b"Traceback" not in node.errors and b"rror" not in node.errors
+
+
+async def test_tokens_are_printed_for_a_person_at_a_terminal() -> None:
+    leader, follower = os.openpty()
+    async with data_dir() as data:
+        to_terminal = ("sh", "-c", f'exec "$@" > {os.ttyname(follower)}', "sh")
+        async with started("recado", under=to_terminal, DATA_DIR=str(data)) as node:
+            text = b""
+            while b"ready" not in text:
+                text += await asyncio.to_thread(os.read, leader, 65536)
+            line = re.search(r"wscat -c (\S+) +# omar", text.decode())
+            assert line is not None
+            async with websockets.connect(line[1]) as omar:
+                assert b'"omar"' in (await omar.recv()).encode()
+            assert await node.end(signal.SIGTERM) == 0
+    os.close(leader)
+    os.close(follower)
 
 
 async def test_sighup_stays_ignored_where_it_was(database: str) -> None:

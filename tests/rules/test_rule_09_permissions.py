@@ -59,18 +59,6 @@ async def test_a_hidden_topic_answers_like_an_absent_one(database: str, hidden: 
                 assert there.get("result", "error") == "error"
 
 
-async def test_a_public_topic_says_that_one_is_not_a_member(database: str) -> None:
-    async with running(database) as recado:
-        await recado.topic("noticias", "ana")
-        async with recado.client("diego") as diego:
-            for frame in REQUESTS[2:]:
-                if frame["action"] in ("message", "history", "unsubscribe", "invite"):
-                    reply = await ask(diego, **frame, topic_name="noticias")
-                    assert reply["code"] == "not_a_member", frame
-            assert (await ask(diego, action="subscribe", topic_name="noticias"))["result"] == "ok"
-            assert (await ask(diego, action="subscribe", topic_name="noticias"))["result"] == "ok"
-
-
 async def test_joining_again_as_a_member_changes_nothing(database: str) -> None:
     async with running(database) as recado, sql(database) as db:
         await recado.topic("noticias", "ana", "diego")

@@ -15,6 +15,7 @@ from messaging.settings import Settings, SettingsError, is_loopback, origin_of
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 SECRET = "x" * 32
+KEY = "k" * 16
 # name: (attribute, default, a value as text, what it means, values that are refused)
 TABLE: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "DATABASE_URL": (
@@ -25,7 +26,7 @@ TABLE: dict[str, tuple[str, Any, str, Any, list[str]]] = {
         ["host/db", "mysql://a/b", "postgres://a@b:x/c", "postgres://a:1,b:65536/c", "postgres://a,b:²/c", "postgres://["],
     ),
     "DATA_DIR": ("data_dir", Path("data"), "/var/lib/recado", Path("/var/lib/recado"), []),
-    "WS_HOST": ("ws_host", "127.0.0.1", "0.0.0.0", "0.0.0.0", ["localhost:5000", "[::1]:5000", "a b", "http://a"]),
+    "WS_HOST": ("ws_host", "127.0.0.1", "localhost", "localhost", ["localhost:5000", "[::1]:5000", "a b", "http://a"]),
     "WS_PORT": ("ws_port", 5000, "0", 0, ["-1", "65536", "x", "80.0", "8 0"]),
     "API_HOST": ("api_host", "127.0.0.1", "[::1]", "::1", ["::x", "a/b"]),
     "API_PORT": ("api_port", 5001, "65535", 65535, ["-1", "65536", "x"]),
@@ -34,8 +35,8 @@ TABLE: dict[str, tuple[str, Any, str, Any, list[str]]] = {
     "TRUSTED_PROXIES": (
         "trusted_proxies",
         (),
-        "10.0.0.0/8, ::1",
-        (ip_network("10.0.0.0/8"), ip_network("::1")),
+        "10.0.0.0/8, fd00::7",
+        (ip_network("10.0.0.0/8"), ip_network("fd00::7")),
         ["10.0.0.1/8", "a", "10.0.0.0/33"],
     ),
     "JWT_SECRET": ("jwt_secret", "", SECRET, SECRET, ["short", "x" * 31, "\udcff" * 32, "x" * 32 + "\0"]),
@@ -47,7 +48,9 @@ TABLE: dict[str, tuple[str, Any, str, Any, list[str]]] = {
         ["[", "[{}]", "[1]", "{}", "/no/such/file", '[{"issuer": "a", "audience": "b", "jwks_url": "http://a/keys"}]'],
     ),
     "AUTH_MODE": ("auth_mode", "open", "open", "open", ["closed", "OPEN"]),
-    "API_KEY": ("api_key", "", "k", "k", ["\udcff", "a\nb"]),
+    "API_KEY": ("api_key", "", KEY, KEY, ["k", "k" * 15, "é" * 7, "\udcff" * 16, "a\nb" * 16]),
+    "METRICS_TOKEN": ("metrics_token", "", KEY, KEY, ["k" * 15, "\udcff" * 16]),
+    "LEGACY_NETS": ("legacy_nets", (), "10.1.0.0/16, ::1", (ip_network("10.1.0.0/16"), ip_network("::1")), ["all"]),
     "OPEN_NETS": ("open_nets", LOOPBACK, "192.168.0.0/16", (ip_network("192.168.0.0/16"),), ["everywhere"]),
     "ALLOWED_HOSTS": ("allowed_hosts", ("127.0.0.1", "localhost", "[::1]"), "a.example,b", ("a.example", "b"), []),
     "ALLOWED_ORIGINS": ("allowed_origins", (), "https://a.example , ", ("https://a.example",), []),
@@ -114,7 +117,8 @@ def test_a_wrong_value_is_one_line_that_names_the_setting(name: str, value: str)
 
 
 def test_a_secret_is_never_shown() -> None:
-    assert "hunter2" not in complaint({"JWT_SECRET": "hunter2"})
+    for name in ("JWT_SECRET", "API_KEY", "METRICS_TOKEN"):
+        assert "hunter2" not in complaint({name: "hunter2"})
     assert "hunter2" not in complaint({"DATABASE_URL": "postgresql://a:hunter2@b:x/c"})
 
 
@@ -164,11 +168,12 @@ def test_no_rate_is_no_limit_and_a_burst_is_two_seconds_worth() -> None:
 # --- settings that go together ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["API_HOST", "WS_HOST"])
 @pytest.mark.parametrize(
     ("host", "mode"), [("127.0.0.1", "open"), ("::1", "open"), ("localhost", "open"), ("0.0.0.0", "key")]
 )
-def test_the_mode_is_open_on_loopback_alone(host: str, mode: str) -> None:
-    assert mode == setting_of({"API_HOST": host, "API_KEY": "k"}, "AUTH_MODE")
+def test_the_mode_is_open_on_loopback_alone(name: str, host: str, mode: str) -> None:
+    assert mode == setting_of({name: host, "API_KEY": KEY}, "AUTH_MODE")
 
 
 def test_key_mode_needs_a_key() -> None:
@@ -176,14 +181,31 @@ def test_key_mode_needs_a_key() -> None:
     assert complaint({"API_HOST": "0.0.0.0"}).startswith("API_KEY: ")
 
 
+@pytest.mark.parametrize("name", ["API_HOST", "WS_HOST"])
 @pytest.mark.parametrize("nets", [{}, {"OPEN_NETS": ""}, {"OPEN_NETS": " "}])
-def test_open_mode_on_a_reachable_address_needs_networks(nets: dict[str, str]) -> None:
-    assert complaint({"AUTH_MODE": "open", "API_HOST": "0.0.0.0", **nets}).startswith("OPEN_NETS: ")
+def test_open_mode_on_a_reachable_address_needs_networks(name: str, nets: dict[str, str]) -> None:
+    assert complaint({"AUTH_MODE": "open", name: "0.0.0.0", **nets}).startswith("OPEN_NETS: ")
 
 
 def test_open_mode_may_be_chosen_for_named_networks() -> None:
     environ = {"AUTH_MODE": "open", "API_HOST": "0.0.0.0", "OPEN_NETS": "10.0.0.0/8"}
     assert (ip_network("10.0.0.0/8"),) == setting_of(environ, "OPEN_NETS")
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"TRUSTED_PROXIES": "127.0.0.1"}, "OPEN_NETS"), ({"TRUSTED_PROXIES": "::/0"}, "OPEN_NETS"),
+        ({"TRUSTED_PROXIES": "127.0.0.1", "AUTH_MODE": "key", "API_KEY": KEY}, ""),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8", "LEGACY_NETS": "10.1.2.3"}, "LEGACY_NETS"),
+        ({"TRUSTED_PROXIES": "10.1.2.3", "LEGACY_NETS": "fd00::/8,10.0.0.0/8"}, "LEGACY_NETS"),
+    ],
+)  # fmt: skip
+def test_no_network_is_opened_in_which_a_proxy_speaks_for_others(environ: dict[str, str], name: str) -> None:
+    if name:
+        assert complaint(environ).startswith(f"{name}: ") and "TRUSTED_PROXIES" in complaint(environ)
+    else:
+        Settings.from_environ(environ)
 
 
 def test_several_workers_need_a_bus_that_joins_them() -> None:
@@ -197,7 +219,7 @@ def test_several_workers_need_a_bus_that_joins_them() -> None:
     ("environ", "ws_url", "api_url"),
     [
         ({}, "ws://127.0.0.1:5000", "http://127.0.0.1:5001"),
-        ({"WS_HOST": "0.0.0.0", "API_HOST": "::", "API_KEY": "k"}, "ws://127.0.0.1:5000", "http://127.0.0.1:5001"),
+        ({"WS_HOST": "0.0.0.0", "API_HOST": "::", "API_KEY": KEY}, "ws://127.0.0.1:5000", "http://127.0.0.1:5001"),
         ({"WS_HOST": "::1", "API_HOST": "::1"}, "ws://[::1]:5000", "http://[::1]:5001"),
         ({"PUBLIC_WS_URL": "wss://a/", "PUBLIC_API_URL": "https://a/b/"}, "wss://a", "https://a/b"),
     ],
