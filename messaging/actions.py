@@ -85,7 +85,7 @@ class Actions:
 
     async def _aim_at_inbox(self, caller: Caller, user: str) -> Aim:
         caller.require_write(inbox_of(user))
-        return Aim(await self._inbox(user), None)
+        return Aim(await self._inbox(user), None, source=caller.id)
 
     def publish(
         self, aim: Aim, sender: str, content: str, key: str | None, ttl: int | None, origin: Origin, context: Any
@@ -106,7 +106,7 @@ class Actions:
         digest = None if key is None else hashlib.blake2b(content.encode(), digest_size=16).digest()
         lifetime = ttl if ttl is not None else self._lifetime(aim.topic)
         draft = Draft(aim.topic.id, aim.member, sender, key, digest, content, lifetime)
-        self._appender.submit(draft, origin, context)
+        self._appender.submit(draft, origin, context, aim.source)
 
     def _lifetime(self, topic: Topic) -> int | None:
         if topic.lifetime is not None:
