@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
@@ -85,6 +86,7 @@ def guarding(rules: Rules, domain: Domain, table: Iterable[Route], key: web.Requ
         access = levels.get((method, resource.canonical), "visitor") if resource is not None else "visitor"
         again = partial(caller_of, decide(rules, access, request.headers, request.remote), domain)
         caller = await again()
+        domain.node.actions.limits.check_request(caller, asyncio.get_running_loop().time())
         if is_preflight(request):
             return web.Response(status=204, headers=_PREFLIGHT)
         if access in ("backend", "inside") and not caller.is_backend:

@@ -12,7 +12,7 @@ import msgspec
 from api.problems import Misdirected, NotJson, TooLarge, TooSlow
 from api.route import Route
 from api.shapes import Path, Problem
-from messaging.errors import BadJson, BadRequest, Forbidden, RecadoError, Unauthorized, Unavailable
+from messaging.errors import BadJson, BadRequest, Forbidden, RateLimited, RecadoError, Unauthorized, Unavailable
 from messaging.model import MAX_SEQ
 
 VERSION = "1"
@@ -172,7 +172,7 @@ def _usual(route: Route) -> list[type[RecadoError]]:
     """What any route of this form may answer."""
     found: list[type[RecadoError]] = [Forbidden]
     if route.access != "anyone":
-        found += [Unauthorized, Misdirected, Unavailable]
+        found += [Unauthorized, Misdirected, RateLimited, Unavailable]
     if route.query is not None or route.body is not None or "{" in route.path:
         found.append(BadRequest)
     if route.body is not None:

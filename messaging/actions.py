@@ -10,6 +10,7 @@ from messaging.appender import Appender
 from messaging.batch import Origin
 from messaging.bus import Bus
 from messaging.errors import BadRequest, Conflict, UnknownTopic, UnknownUser
+from messaging.limits import Limits
 from messaging.model import (
     MAX_SEQ,
     Changed,
@@ -45,6 +46,7 @@ from messaging.permissions import (
 from messaging.settings import Settings
 from messaging.store import Member, Standing, Store
 from messaging.store_append import Draft
+from messaging.store_quotas import Quotas
 
 HISTORY_MOST = 100
 INBOXES_KNOWN = 100_000  # an inbox never goes, so its id may be remembered
@@ -53,11 +55,13 @@ INBOXES_KNOWN = 100_000  # an inbox never goes, so its id may be remembered
 class Actions:
     """Everything that can be done, with its permission."""
 
-    def __init__(self, store: Store, appender: Appender, bus: Bus, settings: Settings) -> None:
+    def __init__(self, store: Store, appender: Appender, bus: Bus, settings: Settings, limits: Limits) -> None:
+        self.limits = limits
         self._store = store
         self._appender = appender
         self._bus = bus
         self._settings = settings
+        self._quotas = Quotas(store.pool, settings, limits)
         self._inboxes: dict[str, Topic] = {}
 
     # Publishing
@@ -74,7 +78,7 @@ class Actions:
         if standing is None and may_make_to_write(caller, target):
             standing = await self._unowned(caller, target)
         try:
-            return aim_at(caller, standing)
+            aim = aim_at(caller, standing)
         except UnknownTopic:
             if caller.grants.writes(target):  # what it may write to is a topic, which is not there
                 raise
@@ -82,6 +86,9 @@ class Actions:
                 return await self._aim_at_inbox(caller, target)
             except UnknownUser:
                 raise UnknownTopic from None
+        if standing is not None and standing.is_invited and caller.user is not None:
+            await self._quotas.take_up(aim.topic.id, caller.user.id)
+        return aim
 
     async def _aim_at_inbox(self, caller: Caller, user: str) -> Aim:
         caller.require_write(inbox_of(user))
@@ -130,13 +137,13 @@ class Actions:
     async def subscribe(self, caller: Caller, user: User, name: str, inviter: str | None = None) -> bool:
         """Make ``user`` a member of a topic that the caller sees. Whether it was none before."""
         standing = await self.topic_to_join(caller, name)
-        return await self._join(standing.topic, user, inviter)
+        return await self._join(caller, standing.topic, user, inviter)
 
     async def topic_to_join(self, caller: Caller, name: str) -> Standing:
         """A topic that the caller sees, made if need be where it is for news. Raises UnknownTopic, Forbidden."""
         found = await self._standing(caller, name)
         if found is None and may_make_to_read(caller, name, kind_of_unowned(self._settings)):
-            found = await self._unowned(caller, name)
+            found = await self._unowned(caller, name, caller.user)
         standing = visible(caller, found)
         joinable(standing.topic)
         return standing
@@ -155,10 +162,13 @@ class Actions:
         """Make a known user a member; any member may. Whether it was none before."""
         standing = inviting(caller, await self._standing(caller, name))
         invited = await self.user(username)
-        return await self._join(standing.topic, invited, None if caller.user is None else caller.user.name)
+        return await self._join(caller, standing.topic, invited, None)
 
-    async def _join(self, topic: Topic, user: User, inviter: str | None) -> bool:
-        joined = await self._store.join(topic.id, user.id, "member", inviter)
+    async def _join(self, caller: Caller, topic: Topic, user: User, inviter: str | None) -> bool:
+        if caller.user is None:
+            joined = await self._store.join(topic.id, user.id, "member", inviter)
+        else:
+            joined = await self._quotas.join(topic.id, user.id, None if caller.user.id == user.id else caller.user)
         if joined:
             self._bus.tell(Changed(user.id))
         return joined
@@ -217,11 +227,13 @@ class Actions:
         self, caller: Caller, name: str, owner: User, kind: Kind,
         retention: int | None = None, lifetime: int | None = None,
     ) -> None:  # fmt: skip
-        """Raises BadRequest for a name outside the rule, Conflict for a taken one, Forbidden for another's topic."""
+        """Raises BadRequest for a name outside the rule, Conflict for a taken one, Forbidden for another's topic,
+        LimitReached."""
         if not is_topic_name(name) or kind == "direct":
             raise BadRequest(f"{name!r} is not a name that a topic may have.")
         creating(caller, name, owner)
-        if await self._store.create_topic(name, kind, owner, retention, lifetime) is None:
+        create = self._store.create_topic if caller.is_backend else self._quotas.create_topic
+        if await create(name, kind, owner, retention, lifetime) is None:
             raise Conflict(f"There is a topic {name!r} already.")
         self._bus.tell(Changed(owner.id))
 
@@ -231,8 +243,12 @@ class Actions:
             raise BadRequest(f"{name!r} is not a name that a topic may have.")
         await self._store.create_unowned(name, kind or kind_of_unowned(self._settings), creator)
 
-    async def _unowned(self, caller: Caller, name: str) -> Standing | None:
-        await self.make_unowned(name, MAKER)
+    async def _unowned(self, caller: Caller, name: str, maker: User | None = None) -> Standing | None:
+        """``maker``: the user for whom it counts."""
+        if maker is None:
+            await self.make_unowned(name, MAKER)
+        else:
+            await self._quotas.create_unowned(name, kind_of_unowned(self._settings), MAKER, maker)
         return await self._standing(caller, name)
 
     async def change_topic(

@@ -11,6 +11,7 @@ RecadoError
 │   ├── UnknownTopic      unknown_topic  404
 │   └── UnknownUser       unknown_user   404
 ├── Conflict              conflict       409
+├── LimitReached          limit_reached  409
 ├── RateLimited           rate_limited   429  retryable
 └── Unavailable           unavailable    503  retryable: what passes by itself
 
@@ -101,6 +102,13 @@ class Conflict(RecadoError):
     """This is taken already."""
 
     code = "conflict"
+    status = 409
+
+
+class LimitReached(RecadoError):
+    """This is as many as you may have."""
+
+    code = "limit_reached"
     status = 409
 
 
