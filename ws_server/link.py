@@ -7,6 +7,8 @@ fragmented (a ping may then stand between any two), and the library's keep-alive
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from typing import Any, Protocol
 
 from websockets.asyncio.server import ServerConnection
@@ -17,6 +19,7 @@ from ws_server.session import BUFFER_BYTES, Session
 from ws_server.turns import TURN, FrameReader, Turns
 
 MAX_FRAGMENTS = 1024  # of one message
+TCP_CLOSE = 7  # of tcpi_state, the first byte of struct tcp_info (linux/tcp.h)
 
 
 class Reader(Protocol):
@@ -211,8 +214,18 @@ class Link(ServerConnection):
         self.unread_for.remove(reason)
         if not self.unread_for:
             self.transport.resume_reading()
-            if self._has_more and not self._handling and self.reader is not None:
+            if self._has_more and not self._handling and self.reader is not None and not self.drop_if_reset():
                 self._turns.serve(self, self.reader.session.user.id)
+
+    def drop_if_reset(self) -> bool:
+        """Whether the peer has reset the connection, of which nobody hears who does not read. What it sent is void."""
+        if sys.platform != "linux":
+            return False
+        sock = self.transport.get_extra_info("socket")
+        is_reset: bool = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
+        if is_reset:
+            self.transport.abort()
+        return is_reset
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -119,4 +119,5 @@ class Turns:
 
     def _release(self, share: Share) -> None:
         share.is_held = False
+        share.waiting = deque(link for link in share.waiting if not link.drop_if_reset())
         self._schedule()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import AsyncExitStack
 
 import pytest
@@ -12,6 +13,7 @@ from websockets.protocol import Event
 
 import ws_server.pace
 from raw_ws import PING, PONG, TEXT, RawClient, frame, raw_client, text
+from rules_support import until
 from ws_server.link import MAX_FRAGMENTS, Link
 from ws_server.turns import SHARE
 from ws_support import Running, receive, running, send
@@ -209,3 +211,19 @@ async def test_what_came_before_a_close_frame_counts_though_it_takes_turns(datab
         await recado.node.settle()
         topic = await recado.node.store.standing("plaza")
         assert topic is not None and 2 * SHARE == topic.head
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is Linux's")
+@pytest.mark.parametrize("limit", [{"rate_limit": 1.0}, {"rate_bytes": 2**14, "rate_limit": 0.0}])
+async def test_a_session_that_is_held_up_and_was_reset_is_gone_at_once(database: str, limit: dict[str, float]) -> None:
+    """Not when all that it had sent would have been read: that takes minutes."""
+    async with running(database, **limit) as recado, AsyncExitStack() as stack:
+        path = f"/{recado.token('diego')}"
+        clients = [await stack.enter_async_context(raw_client(recado.url, path)) for _ in range(4)]
+        for client in clients:
+            await client.until(lambda client=client: client.texts)  # type: ignore[misc]
+            client.write(text(action="message", topic_name="@diego", content="y" * 10_000) * 50)
+        await until(lambda: sum(bool(session.link.unread_for) for session in recado.door.hub.sessions()) == 4)
+        for client in clients:
+            client.reset()
+        await until(lambda: not list(recado.door.hub.sessions()))
