@@ -128,15 +128,18 @@ async def large_messages(row: Row) -> None:
 
 
 async def _flood(server: Server, token: str, flood: bytes) -> None:
-    """Send it again and again, and read without looking; when closed, come back."""
+    """Send it again and again, and read without looking; when closed, come back. At the end, vanish."""
     while True:
         with suppress(OSError, asyncio.IncompleteReadError, AssertionError):
             async with raw_client(server.url, f"/{token}") as client, asyncio.TaskGroup() as tasks:
                 await client.until(lambda: client.texts)
                 reading = tasks.create_task(_read_away(client))
-                while not reading.done():
-                    client.write(flood)
-                    await client.writer.drain()
+                try:
+                    while not reading.done():
+                        client.write(flood)
+                        await client.writer.drain()
+                finally:
+                    client.reset()  # else what the kernel holds is sent on, and read no faster than it may be
         await asyncio.sleep(0.1)
 
 
