@@ -12,6 +12,8 @@ class Bucket:
     It may go into debt: what was read can't be unread.
     """
 
+    __slots__ = ("_burst", "_filled_at", "_rate", "_tokens")
+
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self._rate = rate
         self._burst = burst

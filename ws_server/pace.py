@@ -12,6 +12,8 @@ CHEAP = 0.05  # what an ack, a seen or a pong costs; any other frame costs 1
 class Pace:
     """Charges a session for what was read of it, and says for how long to read no more."""
 
+    __slots__ = ("_above", "_above_since", "_frames", "_held_until")
+
     def __init__(self, frames: Bucket) -> None:
         self._frames = frames
         self._above_since = 0.0

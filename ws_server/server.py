@@ -19,7 +19,7 @@ from messaging.actions import Actions
 from messaging.bus import Bus
 from messaging.cursors import Cursors
 from messaging.delivery import Place
-from messaging.errors import RecadoError, Unavailable
+from messaging.errors import LimitReached, RecadoError, Unavailable
 from messaging.listening import named
 from messaging.metrics import Metrics
 from messaging.settings import Settings
@@ -183,6 +183,8 @@ class Door:
         try:
             await self._open(session, link.reader)
         except RecadoError as exc:
+            if isinstance(exc, LimitReached):
+                self._actions.limits.reached("devices")
             code = 4012 if exc.retryable else 4503
             await self._shut(session, code, exc.message[:100])
         if self._draining:  # it was not among those who were shown out

@@ -23,6 +23,8 @@ TURN = "turn"  # why a connection is not read
 class FrameReader(StreamReader):
     """What the library parses frames from; it stops in front of one that is not to be read yet."""
 
+    __slots__ = ("allowed",)
+
     def __init__(self) -> None:
         super().__init__()
         self.allowed = 1  # frames; before the handshake is answered the first is one too many
@@ -48,6 +50,8 @@ class FrameReader(StreamReader):
 
 class Share:
     """What may still be handled of a user in this turn, and whose connections wait for the next ones."""
+
+    __slots__ = ("is_held", "left", "waiting")
 
     def __init__(self) -> None:
         self.left = SHARE

@@ -153,6 +153,7 @@ async def test_4503_for_a_device_too_many(recado: Running) -> None:
             await receive(link, "connected")
         link = await stack.enter_async_context(recado.client("diego", "?device=d16"))
         await ends(link, 4503, reconnect=False)
+        assert 1 == recado.node.metrics.registry.get_sample_value("recado_limit_reached_total", {"limit": "devices"})
         again = await stack.enter_async_context(recado.client("diego", "?device=d3"))
         await receive(again, "connected")
 
