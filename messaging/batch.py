@@ -56,18 +56,15 @@ class Queue:
         return bool(self._lines)
 
     def append(self, waiting: Waiting) -> None:
-        self._line(waiting.source).append(waiting)
+        line = self._lines.get(waiting.source)
+        if line is None:
+            line = self._lines[waiting.source] = deque()
+        line.append(waiting)
 
     def put_back(self, batch: Sequence[Waiting]) -> None:
         """What was taken, in order, comes before all else of its sources."""
         for waiting in reversed(batch):
-            self._line(waiting.source).appendleft(waiting)
-
-    def _line(self, source: int | None) -> deque[Waiting]:
-        line = self._lines.get(source)
-        if line is None:
-            line = self._lines[source] = deque()
-        return line
+            self._lines.setdefault(waiting.source, deque()).appendleft(waiting)
 
     def lines(self) -> list[deque[Waiting]]:
         """Each in the order of sending."""

@@ -188,6 +188,7 @@ class Link(ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.unread_for.clear()
+        self._has_more = False
         self._links.discard(self)
         if self._limit is not None:
             self._limit.cancel()
@@ -219,7 +220,7 @@ class Link(ServerConnection):
 
     def drop_if_reset(self) -> bool:
         """Whether the peer has reset the connection, of which nobody hears who does not read. What it sent is void."""
-        if sys.platform != "linux":
+        if sys.platform != "linux" or self.transport.is_closing():
             return False
         sock = self.transport.get_extra_info("socket")
         is_reset: bool = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE

@@ -218,12 +218,16 @@ async def test_what_came_before_a_close_frame_counts_though_it_takes_turns(datab
 async def test_a_session_that_is_held_up_and_was_reset_is_gone_at_once(database: str, limit: dict[str, float]) -> None:
     """Not when all that it had sent would have been read: that takes minutes."""
     async with running(database, **limit) as recado, AsyncExitStack() as stack:
+        await recado.node.actions.know("ana")  # nothing is written to who writes to her
         path = f"/{recado.token('diego')}"
         clients = [await stack.enter_async_context(raw_client(recado.url, path)) for _ in range(4)]
         for client in clients:
             await client.until(lambda client=client: client.texts)  # type: ignore[misc]
-            client.write(text(action="message", topic_name="@diego", content="y" * 10_000) * 50)
+            client.write(text(action="message", topic_name="@ana", content="y" * 10_000) * 50)
         await until(lambda: sum(bool(session.link.unread_for) for session in recado.door.hub.sessions()) == 4)
+        links = [session.link for session in recado.door.hub.sessions()]
+        links[0].transport.abort()
         for client in clients:
             client.reset()
         await until(lambda: not list(recado.door.hub.sessions()))
+        await until(lambda: not links[0]._turns._shares)
