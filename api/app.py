@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -93,6 +94,7 @@ def guarding(
             credential = decide(rules, access, arrival, legacy=route is not None and route.legacy)
             again = partial(caller_of, credential, domain)
             caller = await again()
+            domain.node.actions.limits.check_request(caller, asyncio.get_running_loop().time())
             if is_preflight(request):
                 return web.Response(status=204, headers=_PREFLIGHT)
             if access == "backend" and not caller.is_backend:

@@ -15,6 +15,7 @@ from api.shapes import Path
 from api.streaming import Flow
 from messaging.errors import BadJson, BadRequest
 from messaging.model import NAME_RULE
+from messaging.permissions import Caller
 
 ENVELOPE = 4096  # bytes around the content of one message
 PATIENCE = 30.0  # seconds until a body must be there
@@ -41,7 +42,7 @@ class Endpoint:
             is_legacy=asker.is_legacy,
             path=convert(dict(request.match_info), Path),
             query=convert(parameters, self._route.query),
-            body=await self._body(request),
+            body=await self._body(request, asker.caller),
             parameters=parameters,
             headers=request.headers,
         )
@@ -50,14 +51,21 @@ class Endpoint:
             return await self._domain.streams.send(request, answer.body, {"Content-Type": media, **answer.headers})
         return encode(answer, media)
 
-    async def _body(self, request: web.Request) -> Any:
+    async def _body(self, request: web.Request, caller: Caller) -> Any:
         if self._decoder is None:
             return None
         # Without aiohttp's reading of its parameters, which compares each with all.
         if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
             raise NotJson
+        announced = min(request.content_length or 0, self._limit)
+        self._count(caller, announced)  # before it is read: what is under way counts, too
         body = await read(request, self._limit)
+        self._count(caller, len(body) - announced)
         return body if self._route.undecoded else decode(body, self._decoder)
+
+    def _count(self, caller: Caller, size: int) -> None:
+        if size:
+            self._domain.node.actions.limits.check_bytes(caller, size, asyncio.get_running_loop().time())
 
 
 async def read(request: web.Request, limit: int) -> bytes:

@@ -72,7 +72,8 @@ def lines(found: Numbers) -> list[str]:
 async def recado(dsn: str, **more: str) -> AsyncIterator[str]:
     """All of Recado as a process, against this database, with more settings. The address of its API."""
     ports = {"WS_PORT": "0", "API_PORT": "0", **more}
-    given = {"DATABASE_URL": dsn, "JWT_SECRET": rig.SECRET, "AUTH_MODE": "open", "RATE_LIMIT": "0", **ports}
+    none = {"RATE_LIMIT": "0", "RATE_BYTES": "0"}
+    given = {"DATABASE_URL": dsn, "JWT_SECRET": rig.SECRET, "AUTH_MODE": "open", **none, **ports}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "recado", env={**os.environ, **given}, cwd=rig.HERE.parent,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,

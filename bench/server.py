@@ -16,7 +16,7 @@ from ws_server.server import Door
 
 
 async def serve(dsn: str, secret: str) -> None:
-    settings = Settings(ws_port=0, jwt_secret=secret, auth_mode="open", rate_limit=0.0)
+    settings = Settings(ws_port=0, jwt_secret=secret, auth_mode="open", rate_limit=0.0, rate_bytes=0)
     node = Node(settings, dsn, LocalBus())
     await node.open()
     stop = asyncio.Event()

@@ -10,6 +10,7 @@ from messaging.appender import Appender
 from messaging.batch import Origin
 from messaging.bus import Bus
 from messaging.errors import BadRequest, Conflict, UnknownTopic, UnknownUser
+from messaging.limits import Limits
 from messaging.model import (
     MAX_SEQ,
     Changed,
@@ -47,6 +48,7 @@ from messaging.permissions import (
 from messaging.settings import Settings
 from messaging.store import Member, Standing, Store
 from messaging.store_append import Draft
+from messaging.store_quotas import Quotas
 
 HISTORY_MOST = 100
 INBOXES_KNOWN = 100_000  # an inbox never goes, so its id may be remembered
@@ -55,11 +57,13 @@ INBOXES_KNOWN = 100_000  # an inbox never goes, so its id may be remembered
 class Actions:
     """Everything that can be done, with its permission."""
 
-    def __init__(self, store: Store, appender: Appender, bus: Bus, settings: Settings) -> None:
+    def __init__(self, store: Store, appender: Appender, bus: Bus, settings: Settings, limits: Limits) -> None:
+        self.limits = limits
         self._store = store
         self._appender = appender
         self._bus = bus
         self._settings = settings
+        self._quotas = Quotas(store.pool, settings, limits)
         self._inboxes: dict[str, Topic] = {}
 
     # Publishing
@@ -80,7 +84,7 @@ class Actions:
         if standing is None and may_make_to_write(caller, name):
             standing = await self._unowned(caller, target)
         try:
-            return aim_at(caller, standing, target)
+            aim = aim_at(caller, standing, target)
         except UnknownTopic:
             if target.startswith("#") or caller.grants.writes(name):  # it means a topic, which is not there
                 raise
@@ -88,11 +92,14 @@ class Actions:
                 return await self._aim_at_inbox(caller, target)
             except UnknownUser:
                 raise UnknownTopic from None
+        if standing is not None and standing.is_invited and caller.user is not None:
+            await self._quotas.take_up(aim.topic.id, caller.user.id)
+        return aim
 
     async def _aim_at_inbox(self, caller: Caller, user: str) -> Aim:
         name = _known_as(user)
         caller.require_write(inbox_of(name))
-        return Aim(await self._inbox(name), None)
+        return Aim(await self._inbox(name), None, source=caller.id)
 
     def publish(
         self, aim: Aim, sender: str, content: str, key: str | None, ttl: int | None, origin: Origin, context: Any
@@ -113,7 +120,7 @@ class Actions:
         digest = None if key is None else hashlib.blake2b(content.encode(), digest_size=16).digest()
         lifetime = ttl if ttl is not None else self._lifetime(aim.topic)
         draft = Draft(aim.topic.id, aim.member, sender, key, digest, content, lifetime)
-        self._appender.submit(draft, origin, context)
+        self._appender.submit(draft, origin, context, aim.source)
 
     def _lifetime(self, topic: Topic) -> int | None:
         if topic.lifetime is not None:
@@ -137,13 +144,13 @@ class Actions:
     async def subscribe(self, caller: Caller, user: User, name: str, inviter: str | None = None) -> bool:
         """Make ``user`` a member of a topic that the caller sees. Whether it was none before."""
         standing = await self.topic_to_join(caller, name)
-        return await self._join(standing.topic, user, inviter)
+        return await self._join(caller, standing.topic, user, inviter)
 
     async def topic_to_join(self, caller: Caller, name: str) -> Standing:
         """A topic that the caller sees, made if need be where it is for news. Raises UnknownTopic, Forbidden."""
         found = await self._standing(caller, name)
         if found is None and may_make_to_read(caller, name_of_topic(name), kind_of_unowned(self._settings)):
-            found = await self._unowned(caller, name)
+            found = await self._unowned(caller, name, caller.user)
         standing = visible(caller, found)
         joinable(standing.topic)
         return standing
@@ -159,10 +166,13 @@ class Actions:
         """Make a known user a member; any member may. Whether it was none before."""
         standing = inviting(caller, await self._standing(caller, name))
         invited = await self.user(username)
-        return await self._join(standing.topic, invited, None if caller.user is None else caller.user.name)
+        return await self._join(caller, standing.topic, invited, None)
 
-    async def _join(self, topic: Topic, user: User, inviter: str | None) -> bool:
-        joined = await self._store.join(topic.id, user.id, "member", inviter)
+    async def _join(self, caller: Caller, topic: Topic, user: User, inviter: str | None) -> bool:
+        if caller.user is None:
+            joined = await self._store.join(topic.id, user.id, "member", inviter)
+        else:
+            joined = await self._quotas.join(topic.id, user.id, None if caller.user.id == user.id else caller.user)
         if joined:
             self._bus.tell(Changed(user.id))
         return joined
@@ -221,16 +231,15 @@ class Actions:
         self, caller: Caller, name: str, owner: User, kind: Kind,
         retention: int | None = None, lifetime: int | None = None,
     ) -> None:  # fmt: skip
-        """Raises BadRequest for a name outside the rule, Conflict for a taken one, Forbidden where it is another's."""
+        """Raises BadRequest for a name outside the rule, Conflict for a taken one, Forbidden where it is another's,
+        LimitReached."""
         name = name_of_topic(name)
         if not is_topic_name(name) or kind == "direct":
             raise BadRequest(f"{name!r} is not a name that a topic may have.")
         bridged = not caller.is_backend and await self._store.is_bridged(name)
         creating(caller, name, owner, bridged=bridged)
-        made = await self._store.create_topic(
-            name, kind, owner, retention, lifetime, by_backend=caller.is_backend
-        )
-        if made is None:
+        create = self._store.create_topic if caller.is_backend else self._quotas.create_topic
+        if await create(name, kind, owner, retention, lifetime) is None:
             raise Conflict(f"There is a topic or a user {name!r} already.")
         self._bus.tell(Changed(owner.id))
 
@@ -240,9 +249,12 @@ class Actions:
             raise BadRequest(f"{name!r} is not a name that a topic may have.")
         await self._store.create_unowned(name, kind or kind_of_unowned(self._settings), creator)
 
-    async def _unowned(self, caller: Caller, name: str) -> Standing:
-        """Raises Conflict: it is the name of a user."""
-        await self.make_unowned(name_of_topic(name), MAKER)
+    async def _unowned(self, caller: Caller, name: str, maker: User | None = None) -> Standing:
+        """``maker``: the user for whom it counts. Raises Conflict: it is the name of a user."""
+        if maker is None:
+            await self.make_unowned(name_of_topic(name), MAKER)
+        else:
+            await self._quotas.create_unowned(name_of_topic(name), kind_of_unowned(self._settings), MAKER, maker)
         made = await self._standing(caller, name)
         if made is None:
             raise Conflict(f"There is a user {name!r}, so there can be no topic.")

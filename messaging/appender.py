@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
-from messaging.batch import Origin, Waiting, answer, answer_double, notices, overdue, take_batch, without_doubles
+from messaging.batch import Origin, Queue, Waiting, answer, answer_double, notices, overdue, take_batch, without_doubles
 from messaging.errors import BadRequest, RecadoError, Unavailable
 from messaging.metrics import Metrics
 from messaging.model import Appended
@@ -44,7 +44,7 @@ class Appender:
         self._side_writer = side_writer  # for topics whose head somebody else holds
         self._announce = announce
         self._patience = patience
-        self._queue: deque[Waiting] = deque()
+        self._queue = Queue()
         self._held: dict[int, deque[Waiting]] = {}
         self._taken: dict[LogWriter, list[Waiting]] = {}  # the batch that each has in hand
         self._more = asyncio.Event()
@@ -53,8 +53,10 @@ class Appender:
         self._idle.set()
         self.waiting_bytes = 0
 
-    def submit(self, draft: Draft, origin: Origin, context: Any = None) -> None:
+    def submit(self, draft: Draft, origin: Origin, context: Any = None, source: int | None = None) -> None:
         """Put a draft into the batch in the making; its origin hears of it after COMMIT, or after `PATIENCE`.
+
+        ``source``: whose share of a batch it takes, see `Waiting`.
 
         Raises:
             Unavailable: this node has too much in flight.
@@ -63,7 +65,8 @@ class Appender:
         if self.waiting_bytes + size > WAITING_BYTES:
             raise Unavailable("The server has too many messages in flight. Try again with the same id.")
         self.waiting_bytes += size
-        self._queue.append(Waiting(draft, origin, context, size, asyncio.get_running_loop().time()))
+        since = asyncio.get_running_loop().time()
+        self._queue.append(Waiting(draft, origin, context, size, since, source=source))
         self._idle.clear()
         self._more.set()
 
@@ -85,7 +88,7 @@ class Appender:
             await self._more.wait()
             self._more.clear()
             while self._queue:
-                left = self._taken[self._writer] = take_batch(self._queue, self._held)
+                left = self._taken[self._writer] = self._queue.take_batch(self._held)
                 while left:
                     left = await self._append(self._writer, left)
                     left = await self._set_aside(left) if left else []
@@ -113,7 +116,7 @@ class Appender:
             if left:
                 self._held[topic_id].extendleft(reversed(left))
             else:  # back into the queue: others wait here, and its messages may never end
-                self._queue.extendleft(reversed(self._held.pop(topic_id)))
+                self._queue.put_back(self._held.pop(topic_id))
                 self._more.set()
 
     async def _set_aside(self, batch: list[Waiting]) -> list[Waiting]:
@@ -181,13 +184,14 @@ class Appender:
 
     def _give_up(self, before: float) -> None:
         """Tell what has waited since ``before`` or longer that nobody knows; what was not sent yet, never is."""
-        lines = (*self._taken.values(), *self._held.values(), self._queue)
+        lines = (*self._taken.values(), *self._held.values(), *self._queue.lines())
         if all(_oldest(line) > before for line in lines):
             return
         late = overdue(lines, before)
         log.error("%d messages have no outcome after %g s; their senders hear unavailable", len(late), self._patience)
         self._tell((waiting, Unavailable(LATE)) for waiting in late)
-        for line in (*self._held.values(), self._queue):
+        self._queue.forget_told()
+        for line in self._held.values():
             left = [waiting for waiting in line if not waiting.told]
             line.clear()
             line.extend(left)

@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 BATCH_BYTES = 1024 * 1024
 BATCH_DRAFTS = 2000
+SHARE_BYTES = 132 * 1024  # of a source, before it is the next one's turn; the largest message fits
 
 _REFUSALS: dict[str, type[RecadoError]] = {"unknown_topic": UnknownTopic, "not_a_member": NotAMember}
 
@@ -39,20 +40,75 @@ class Waiting:
     size: int  # bytes
     since: float = 0.0  # by the loop's clock
     told: bool = False
+    source: int | None = None  # whose share of a batch it takes: a user's, by its id; None: what backends send
 
 
-def take_batch(queue: deque[Waiting], held: dict[int, deque[Waiting]]) -> list[Waiting]:
-    """The next batch of a queue, in order; what belongs to a topic whose head is held joins those that wait for it."""
+class Queue:
+    """What waits for the log: a line for each source, from which batches take in turn.
+
+    Of a source the order is kept, and with it that of a session in its topics; between sources there is none.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[int | None, deque[Waiting]] = {}  # who is served next stands first; no line is empty
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def append(self, waiting: Waiting) -> None:
+        line = self._lines.get(waiting.source)
+        if line is None:
+            line = self._lines[waiting.source] = deque()
+        line.append(waiting)
+
+    def put_back(self, batch: Sequence[Waiting]) -> None:
+        """What was taken, in order, comes before all else of its sources."""
+        for waiting in reversed(batch):
+            self._lines.setdefault(waiting.source, deque()).appendleft(waiting)
+
+    def lines(self) -> list[deque[Waiting]]:
+        """Each in the order of sending."""
+        return list(self._lines.values())
+
+    def forget_told(self) -> None:
+        """What has been answered needs no place in a batch."""
+        untold = {source: deque(w for w in line if not w.told) for source, line in self._lines.items()}
+        self._lines = {source: line for source, line in untold.items() if line}
+
+    def take_batch(self, held: dict[int, deque[Waiting]]) -> list[Waiting]:
+        """The next batch; what belongs to a topic whose head is held joins those that wait for it."""
+        batch: list[Waiting] = []
+        room = BATCH_BYTES
+        while self._lines:
+            source, line = next(iter(self._lines.items()))
+            count = len(line)
+            room -= _take(line, batch, held, room if len(self._lines) == 1 else min(room, SHARE_BYTES))
+            if len(line) == count:  # the batch is full; it begins the next one
+                break
+            del self._lines[source]
+            if line:
+                self._lines[source] = line
+        return batch
+
+
+def take_batch(line: deque[Waiting], held: dict[int, deque[Waiting]]) -> list[Waiting]:
+    """The next batch of one line."""
     batch: list[Waiting] = []
+    _take(line, batch, held, BATCH_BYTES)
+    return batch
+
+
+def _take(line: deque[Waiting], batch: list[Waiting], held: dict[int, deque[Waiting]], most: int) -> int:
+    """Move at most so many bytes of a line into a batch; into an empty one always something. How many it were."""
     size = 0
-    while queue and len(batch) < BATCH_DRAFTS and (not batch or size + queue[0].size <= BATCH_BYTES):
-        waiting = queue.popleft()
+    while line and len(batch) < BATCH_DRAFTS and (not batch or size + line[0].size <= most):
+        waiting = line.popleft()
         if waiting.draft.topic_id in held:
             held[waiting.draft.topic_id].append(waiting)
         else:
             batch.append(waiting)
             size += waiting.size
-    return batch
+    return size
 
 
 def overdue(lines: Iterable[Sequence[Waiting]], before: float) -> list[Waiting]:

@@ -13,6 +13,7 @@ RecadoError
 │   └── UnknownUser       unknown_user   404
 ├── Conflict              conflict       409
 ├── Misdirected           misdirected    421
+├── LimitReached          limit_reached  409
 ├── RateLimited           rate_limited   429  retryable
 └── Unavailable           unavailable    503  retryable: what passes by itself
 
@@ -115,6 +116,13 @@ class Misdirected(RecadoError):
 
     code = "misdirected"
     status = 421
+
+
+class LimitReached(RecadoError):
+    """This is as many as you may have."""
+
+    code = "limit_reached"
+    status = 409
 
 
 class RateLimited(RecadoError):

@@ -33,6 +33,9 @@ class Metrics:
         self.fell_behind = Counter(
             "recado_fell_behind_total", "Live sessions that could not take more", registry=self.registry
         )
+        self.refused = Counter(
+            "recado_limit_reached_total", "What a limit refused or held up", ["limit"], registry=self.registry
+        )
         self.swept = Counter(
             "recado_swept_total", "Heads that a sweep found and no notice told", registry=self.registry
         )

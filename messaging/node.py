@@ -18,6 +18,7 @@ from messaging.intake import Intake
 from messaging.integrator.accepting import Integrator
 from messaging.integrator.pulling import Pulling
 from messaging.integrator.registry import Registry
+from messaging.limits import Limits
 from messaging.metrics import Metrics
 from messaging.migrations import migrate
 from messaging.nodes import Nodes
@@ -48,7 +49,7 @@ class Node:
         self._housekeeping = Housekeeping(self.store, settings)
         self._intake = Intake(IntakeStore(self.store.pool), self.store.leases, settings, bus.tell, self.metrics)
         self.cursors = Cursors(self.store, self._housekeeping.seen)
-        self.actions = Actions(self.store, self.appender, bus, settings)
+        self.actions = Actions(self.store, self.appender, bus, settings, Limits(settings, self.metrics))
         self.tickets = Tickets(self.store)
         self.pending = Pending(self.store, self.cursors)
         self.book = BridgeBook(self.store.pool)

@@ -30,6 +30,11 @@ class Caller:
     def is_backend(self) -> bool:
         return self.user is None
 
+    @property
+    def id(self) -> int | None:
+        """Of the user; None: a backend."""
+        return None if self.user is None else self.user.id
+
     def require_self(self, username: str) -> None:
         """Raises Forbidden where the caller is a user and another one than ``username``, BadRequest for no name."""
         if self.user is not None and self.user.name != person_name(username):
@@ -51,6 +56,7 @@ class Aim:
     topic: Topic
     member: int | None
     allowed: bool = True  # False: the topic is at hand, but not for writing
+    source: int | None = field(default=None, compare=False)  # the user who publishes; None: a backend
 
 
 def not_for_writing() -> Forbidden:
@@ -156,17 +162,17 @@ def aim_at(caller: Caller, standing: Standing | None, target: str) -> Aim:
     if not is_clear(found.topic, target):
         raise Conflict(f"{target} is a topic and a user: #{target} is the topic, @{target} the user.")
     if granted:
-        return Aim(found.topic, None)
+        return Aim(found.topic, None, source=caller.id)
     if caller.grants.write is not None:
         raise not_for_writing()
     belonging(caller, found)
-    return Aim(found.topic, None if caller.user is None else caller.user.id)
+    return Aim(found.topic, caller.id, source=caller.id)
 
 
 def aim_of_member(caller: Caller, topic: Topic) -> Aim:
     """How a session publishes to a topic that it is sent: it belongs to it, as long as it does."""
-    member = None if topic.kind == "direct" or caller.user is None else caller.user.id
-    return Aim(topic, member, allowed=caller.grants.writes(topic.name) is not False)
+    member = None if topic.kind == "direct" else caller.id
+    return Aim(topic, member, caller.grants.writes(topic.name) is not False, caller.id)
 
 
 @dataclass(frozen=True, slots=True)

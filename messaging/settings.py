@@ -15,11 +15,13 @@ from messaging.issuers.setting import Issuer, parse_issuers
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SCHEME_PORTS = {"http": 80, "https": 443}
 _LOOPBACK = "127.0.0.0/8,::1/128"
 SHOWN = 120  # characters of a wrong value
 SECRET_BYTES = 32  # RFC 7518, section 3.2: an HS256 key is at least as long as the hash
 KEY_BYTES = 16  # what has 128 bits is not guessed
+LEAST_BYTE_RATE = 2**14  # a burst of it holds the largest frame
 
 
 class SettingsError(ValueError):
@@ -117,11 +119,31 @@ def _stop(value: str) -> int:
     return _bounded(value, 1, 3600, "seconds")
 
 
-def _rate(value: str) -> float:
+def _number_per(value: str, unit: str, such_as: int) -> int:
     try:
-        return float(_bounded(value.removesuffix("/s"), 0, 1_000_000, ""))
+        return _bounded(value.removesuffix(f"/{unit}"), 0, 1_000_000, "")
     except ValueError:
-        raise ValueError("a rate such as 1000/s, at most 1000000/s, or 0 for none") from None
+        raise ValueError(f"a rate such as {such_as}/{unit}, at most 1000000/{unit}, or 0 for none") from None
+
+
+def _rate(value: str) -> float:
+    return float(_number_per(value, "s", 1000))
+
+
+def _invites(value: str) -> int:
+    return _number_per(value, "m", 60)
+
+
+def _byte_rate(value: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,10})([KMG]iB)?(/s)?", value)
+    rate = int(found[1]) * _SIZES[found[2] or ""] if found else -1
+    if rate and not LEAST_BYTE_RATE <= rate <= _SIZES["GiB"]:
+        raise ValueError("a rate such as 1MiB/s, from 16KiB/s to 1GiB/s, or 0 for none")
+    return rate
+
+
+def _most(value: str) -> int:
+    return _bounded(value, 0, 1_000_000, "a whole number, 0 for no limit")
 
 
 def _flag(value: str) -> bool:
@@ -177,6 +199,10 @@ class Settings:
     integrator_allow_nets: tuple[Network, ...] = _setting("INTEGRATOR_ALLOW_NETS", (), _networks)
     max_frame: int = _setting("MAX_FRAME", 65536, _frame_size)
     rate_limit: float = _setting("RATE_LIMIT", 1000.0, _rate)
+    rate_bytes: int = _setting("RATE_BYTES", 2**20, _byte_rate)
+    max_topics_per_user: int = _setting("MAX_TOPICS_PER_USER", 1000, _most)
+    max_memberships_per_user: int = _setting("MAX_MEMBERSHIPS_PER_USER", 5000, _most)
+    invites: int = _setting("INVITES", 60, _invites)
     max_connections_per_user: int = _setting("MAX_CONNECTIONS_PER_USER", 64, _connections)
     max_connections_per_address: int = _setting("MAX_CONNECTIONS_PER_ADDRESS", 5000, _connections)
     inbox_ttl: int = _setting("INBOX_TTL", 30 * 86400, _lifetime)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from messaging.delivery import fill
-from messaging.errors import Forbidden, UnknownTopic, UnknownUser
+from messaging.errors import LimitReached, UnknownTopic, UnknownUser
 from messaging.model import Kind, Membership, Message, Page, Role, Topic, User
 from messaging.store_append import LogWriter
 from messaging.store_leases import LeaseBook
@@ -34,6 +34,7 @@ class Standing:
     topic: Topic
     head: int
     membership: Membership | None
+    is_invited: bool = False  # by an invitation that it has not taken up
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +106,9 @@ class Store:
         return [(row["id"], row["name"]) for row in await self.pool.fetch("users_page", after, limit)]
 
     async def see_device(self, user_id: int, device: str) -> None:
-        """A device connects: it counts from now on, and has its cursors. Raises Forbidden if there are too many."""
+        """A device connects: it counts from now on, and has its cursors. Raises LimitReached."""
         if not await self.pool.value("device_see", user_id, device, MAX_DEVICES, DEVICE_KEPT):
-            raise Forbidden(f"This user has {MAX_DEVICES} devices already. Use one of their names.")
+            raise LimitReached(f"This user has {MAX_DEVICES} devices already, the most. Use one of their names.")
 
     async def stay_seen(self, devices: Sequence[tuple[int, str]]) -> None:
         """These devices, each of a user by its id, are connected."""
@@ -158,7 +159,7 @@ class Store:
         if row["membership_id"] is None:
             return Standing(topic, row["last_seq"], None)
         member = Membership(row["membership_id"], topic, row["role"], row["joined_seq"], None)
-        return Standing(topic, row["last_seq"], member)
+        return Standing(topic, row["last_seq"], member, row["is_invited"])
 
     async def create_topic(
         self, name: str, kind: Kind, owner: User, retention: int | None = None, lifetime: int | None = None,

@@ -150,7 +150,7 @@ WHERE m.user_id = $1;
 -- name: topic_by_name
 -- A topic, how far it is, and what a user ($2, or none) is in it.
 SELECT t.id, t.name, t.kind, t.creator, t.retention, t.lifetime, t.in_doubt, h.last_seq,
-       m.id AS membership_id, m.role, m.joined_seq
+       m.id AS membership_id, m.role, m.joined_seq, m.invitation_of IS NOT NULL AS is_invited
 FROM recado.topics AS t
 CROSS JOIN LATERAL (SELECT last_seq FROM recado.heads WHERE topic_id = t.id OFFSET 0) AS h
 LEFT JOIN LATERAL (SELECT * FROM recado.memberships WHERE topic_id = t.id AND user_id = $2 OFFSET 0) AS m ON true
@@ -159,6 +159,10 @@ WHERE t.name = $1;
 -- name: topic_create
 -- A new topic with its head and its owner ($6, or none), made for a backend or not ($7); NULL where the name is taken.
 SELECT recado.create_topic($1, $2, $3, $4, $5, $6, $7);
+
+-- name: topic_create_limited
+-- The same for a user ($7) that makes it by itself, of $8 topics at most.
+SELECT recado.create_topic_within_limits($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: topic_bridged
 -- Whether a bridge feeds topics of this name, or takes them out.
@@ -175,6 +179,14 @@ SELECT recado.delete_topic($1);
 -- name: topic_join
 -- A user joins; NULL: no such topic, false: it was a member.
 SELECT recado.join_topic($1, $2, $3, $4);
+
+-- name: topic_join_limited
+-- A user joins by itself ($3 is NULL) or is invited by another, within limits; what became of it.
+SELECT recado.join_within_limits($1, $2, $3, $4, $5, $6, $7);
+
+-- name: invitation_take_up
+-- Somebody who was invited has written.
+SELECT recado.take_up($1, $2);
 
 -- name: topic_leave
 -- A user leaves, or is removed.

@@ -1,12 +1,14 @@
-"""A connection of the library, with frames handled where they are parsed: in `data_received`, without a task.
+"""A connection of the library, with frames handled where they are parsed: in a turn of its user, without a task.
 
-That bypasses the library's queue and with it its flow control; `Session.stop_reading` takes its place. Server frames
-are never fragmented (a ping may then stand between any two), and the library's keep-alive is not used.
+That bypasses the library's queue and with it its flow control; `stop_reading` takes its place. Server frames are never
+fragmented (a ping may then stand between any two), and the library's keep-alive is not used.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from typing import Any, Protocol
 
 from websockets.asyncio.server import ServerConnection
@@ -14,12 +16,25 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import CLOSED, CLOSING, OPEN, Event
 
 from ws_server.session import BUFFER_BYTES, Session
+from ws_server.turns import TURN, FrameReader, Turns
+
+MAX_FRAGMENTS = 1024  # of one message
+TCP_CLOSE = 7  # of tcpi_state, the first byte of struct tcp_info (linux/tcp.h)
 
 
 class Reader(Protocol):
     """Who is told what the peer sends."""
 
     session: Session
+
+    def frames_left(self) -> int:
+        """How many frames may be handled now."""
+
+    def took(self, frames: int) -> None:
+        """So many were handled."""
+
+    def refused(self, limit: str) -> None:
+        """A limit ended the connection."""
 
     def text(self, data: bytes) -> None: ...
 
@@ -32,15 +47,26 @@ class Link(ServerConnection):
     """One WebSocket. `reader` is set before the handshake is answered, so that it misses no frame."""
 
     # With the library's own it would be more than 30 in one dict, whose keys CPython then does not share: 1.5 KiB each.
-    __slots__ = ("_limit", "_links", "_parts", "address", "reader")
+    __slots__ = (
+        "_fragments", "_frames", "_handling", "_has_more", "_limit", "_links", "_parts", "_turns",
+        "address", "reader", "unread_for",
+    )  # fmt: skip
 
-    def __init__(self, links: set[Link], *args: Any, **kwargs: Any) -> None:
+    def __init__(self, links: set[Link], turns: Turns, *args: Any, **kwargs: Any) -> None:
         """``links``: where it stands while its socket is open."""
         super().__init__(*args, **kwargs)
         self._links = links
+        self._turns = turns
         self.reader: Reader | None = None
         self.address = ""  # of the peer; taken at once, for a transport that has closed tells none
-        self._parts = bytearray()  # of a fragmented message; the library bounds its size, not the number of fragments
+        self.unread_for: set[str] = set()  # the reasons why nothing is read from the peer
+        self._frames = self.protocol.reader = FrameReader()
+        self.protocol.parser = self.protocol.parse()  # anew: it has begun with the reader that the library made
+        next(self.protocol.parser)
+        self._has_more = False  # that came, and was not handled
+        self._handling = False
+        self._parts = bytearray()  # of a fragmented message, whose size the library bounds
+        self._fragments = 0
         self._limit: asyncio.TimerHandle | None = None  # when a peer that goes is cut off
 
     @property
@@ -54,6 +80,42 @@ class Link(ServerConnection):
         self.address = str((transport.get_extra_info("peername") or ("",))[0])
         # Above the bound of the fan-out: reached by replies alone, whose asker then is no longer read.
         transport.set_write_buffer_limits(BUFFER_BYTES, BUFFER_BYTES // 2)
+
+    # What comes in
+
+    def data_received(self, data: bytes) -> None:
+        if self.reader is None:
+            super().data_received(data)
+            self._check()
+        else:
+            self._frames.feed_data(data)
+            self._has_more = True
+            self._turns.serve(self, self.reader.session.user.id)
+
+    @property
+    def wants_turn(self) -> bool:
+        """Whether something came that can be handled."""
+        return self._has_more and not self.unread_for - {TURN}
+
+    def handle(self, frames: int) -> tuple[int, int]:
+        """Handle so many of the frames that came. Returns how many it were, and their bytes."""
+        assert self.reader is not None, "without one nothing has turns"
+        if not self.wants_turn or self._frames.eof:
+            return 0, 0
+        allowed = self._frames.allowed = min(frames, self.reader.frames_left())
+        size = len(self._frames.buffer)
+        self._handling = True
+        try:
+            super().data_received(b"")
+        finally:
+            self._handling = False
+        left, self._frames.allowed = self._frames.allowed, 0  # nothing is parsed but here
+        self._has_more = not left and bool(self._frames.buffer)
+        size -= len(self._frames.buffer)
+        if not self.leaving:
+            self.reader.took(allowed - left)
+        self._check()
+        return allowed - left, size
 
     def process_event(self, event: Event) -> None:
         if not isinstance(event, Frame):
@@ -71,10 +133,15 @@ class Link(ServerConnection):
         data = bytes(frame.data)
         if frame.opcode is Opcode.CONT or not frame.fin:
             self._parts += data
+            self._fragments += 1
+            if self._fragments > MAX_FRAGMENTS:
+                self._refuse_fragments()
+                return
             if not frame.fin:
                 return
             data = bytes(self._parts)
             self._parts.clear()
+            self._fragments = 0
         if self.reader is None:
             return
         if self.protocol.state is not OPEN:
@@ -90,6 +157,8 @@ class Link(ServerConnection):
                 return
         self.reader.text(data)
 
+    # Its end
+
     def refuse(self, code: CloseCode, reason: str) -> None:
         """Fail the connection (RFC 6455, 7.1.7)."""
         self.protocol.fail(code, reason)
@@ -101,14 +170,16 @@ class Link(ServerConnection):
         if self.protocol.state in (CLOSING, CLOSED) and not self.leaving:
             self._leave()
 
+    def _refuse_fragments(self) -> None:
+        if self.reader is not None:
+            self.reader.refused("fragments")
+        self.refuse(CloseCode.MESSAGE_TOO_BIG, f"a message has at most {MAX_FRAGMENTS} fragments")
+
     def _leave(self) -> None:
         # A paused transport would never see the peer's end, and a peer may never end, or never take the last bytes.
-        self.transport.resume_reading()
         self._limit = self.loop.call_later(self.close_timeout or 0, self.transport.abort)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._check()
+        for reason in self.unread_for - {TURN}:
+            self.resume_reading(reason)
 
     def eof_received(self) -> None:
         super().eof_received()
@@ -116,6 +187,8 @@ class Link(ServerConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self.unread_for.clear()
+        self._has_more = False
         self._links.discard(self)
         if self._limit is not None:
             self._limit.cancel()
@@ -126,12 +199,41 @@ class Link(ServerConnection):
         if self.reader is not None and self.protocol.state is not OPEN and self.request is not None and self.response:
             self.reader.gone()
 
+    # Flow
+
+    def stop_reading(self, reason: str) -> None:
+        """Let the peer wait. Going is the end of all waiting but for a turn."""
+        if self._frames.eof or (self.leaving and reason != TURN):
+            return
+        if not self.unread_for:
+            self.transport.pause_reading()
+        self.unread_for.add(reason)
+
+    def resume_reading(self, reason: str) -> None:
+        if reason not in self.unread_for:
+            return
+        self.unread_for.remove(reason)
+        if not self.unread_for:
+            self.transport.resume_reading()
+            if self._has_more and not self._handling and self.reader is not None and not self.drop_if_reset():
+                self._turns.serve(self, self.reader.session.user.id)
+
+    def drop_if_reset(self) -> bool:
+        """Whether the peer has reset the connection, of which nobody hears who does not read. What it sent is void."""
+        if sys.platform != "linux" or self.transport.is_closing():
+            return False
+        sock = self.transport.get_extra_info("socket")
+        is_reset: bool = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
+        if is_reset:
+            self.transport.abort()
+        return is_reset
+
     def pause_writing(self) -> None:
         super().pause_writing()
         if self.reader is not None:
-            self.reader.session.stop_reading("replies")
+            self.stop_reading("replies")
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self.reader is not None:
-            self.reader.session.resume_reading("replies")
+            self.resume_reading("replies")

@@ -11,14 +11,14 @@ from contextlib import suppress
 from typing import Any
 
 from messaging.actions import Actions
-from messaging.errors import BadRequest, RateLimited, RecadoError, UnknownTopic
+from messaging.errors import BadRequest, RecadoError, UnknownTopic
 from messaging.model import name_of_topic
 from messaging.permissions import Aim
 from messaging.settings import Settings
 from ws_server.hub import Hub
+from ws_server.pace import Pace
 from ws_server.protocol import Refusal, decode, error_frame, fit, history_message
 from ws_server.publishes import Known, Publishes
-from ws_server.rate import Bucket
 from ws_server.session import Session
 from ws_server.ticker import Ticker
 from ws_server.vocabulary import (
@@ -63,27 +63,39 @@ class Requests:
         self._waiting: deque[AnyCommand | Known] = deque()
         self._working = False
         self._publishes = Publishes(session, actions, ticker, settings)
-        self._rate = Bucket(settings.rate_limit, self._loop.time())
+        self._limits = actions.limits
+        self._pace = Pace(self._limits.frames(self._loop.time()))
+        self._cheap = 0  # frames of those that are handled now
 
     # What the connection tells
 
+    def frames_left(self) -> int:
+        return self._pace.frames_left(self._loop.time())
+
+    def took(self, frames: int) -> None:
+        """Read it no faster than it may send; who goes on in spite of that is asked to come back later."""
+        wait = self._pace.took(frames, self._cheap, self._loop.time())
+        self._cheap = 0
+        if not wait:
+            return
+        self._limits.reached("rate_limit")
+        if self._pace.is_too_fast:
+            self._close(self.session, 4029, "too fast")
+        self.session.link.stop_reading("rate")
+        self._loop.call_later(wait, self.session.link.resume_reading, "rate")
+
+    def refused(self, limit: str) -> None:
+        self._limits.reached(limit)
+
     def text(self, data: bytes) -> None:
         command = decode(data)
-        if not self._rate.takes(self._loop.time()):
-            self._too_fast(command)
-        elif isinstance(command, Refusal):
+        if isinstance(command, Refusal):
             self._answer_error(command.error, command.topic_name, command.id, command.ref)
         elif not self._at_once(command):
             self._wait_turn(command)
 
-    def _too_fast(self, command: AnyCommand | Refusal) -> None:
-        if self._rate.overrun:
-            self._close(self.session, 4029, "too fast")
-            return
-        topic_name, key = getattr(command, "topic_name", None), getattr(command, "id", None)
-        self._answer_error(RateLimited(), topic_name, key, command.ref)
-
     def pong(self, payload: bytes) -> None:
+        self._cheap += 1
         if self.session.pong(payload, self._loop.time()):
             self._ticker.ponged(self.session)
             known = self._publishes.order.known(self.session.pings)
@@ -106,6 +118,7 @@ class Requests:
         ack = isinstance(command, Ack)
         if ack:  # from here on pongs move no cursors, though this ack itself may have to wait
             self.session.ledger.explicit = True
+            self._cheap += 1
         return self.session.opened and (ack or not self._waiting) and self._do_now(command)
 
     def _do_now(self, command: AnyCommand) -> bool:
@@ -134,7 +147,7 @@ class Requests:
     def _wait_turn(self, command: AnyCommand) -> None:
         self._waiting.append(command)
         if len(self._waiting) >= WAITING_MOST:
-            self.session.stop_reading("requests")
+            self.session.link.stop_reading("requests")
         if self.session.opened:
             self._start_work()
 
@@ -157,7 +170,7 @@ class Requests:
                 self._refuse(command, exc)
             self._waiting.popleft()
             if len(self._waiting) < WAITING_MOST // 2:
-                self.session.resume_reading("requests")
+                self.session.link.resume_reading("requests")
         self._working = False
 
     async def _do(self, command: AnyCommand | Known) -> None:

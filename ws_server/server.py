@@ -19,7 +19,7 @@ from messaging.actions import Actions
 from messaging.bus import Bus
 from messaging.cursors import Cursors
 from messaging.delivery import Place
-from messaging.errors import RecadoError, Unavailable
+from messaging.errors import LimitReached, RecadoError, Unavailable
 from messaging.listening import named
 from messaging.metrics import Metrics
 from messaging.settings import Settings
@@ -34,6 +34,7 @@ from ws_server.requests import Requests
 from ws_server.roster import Roster
 from ws_server.session import Session
 from ws_server.ticker import Ticker
+from ws_server.turns import Turns
 from ws_server.vocabulary import Closing, Heartbeat
 
 K = TypeVar("K")
@@ -137,7 +138,7 @@ class Door:
         await self._shut(session, 4012, "the server restarts", 1)
 
     def _serve(self) -> Awaitable[Server]:
-        made: Any = partial(Link, self._links)  # the library asks for a type, and calls it
+        made: Any = partial(Link, self._links, Turns(self._actions.limits))  # the library asks for a type, and calls it
         return serve(
             self._handle, self._settings.ws_host, self._settings.ws_port,
             create_connection=made, process_request=self._admit, process_response=in_our_words,
@@ -183,6 +184,8 @@ class Door:
         try:
             await self._open(session, link.reader)
         except RecadoError as exc:
+            if isinstance(exc, LimitReached):
+                self._actions.limits.reached("devices")
             code = 4012 if exc.retryable else 4503
             await self._shut(session, code, exc.message[:100])
         if self._draining:  # it was not among those who were shown out

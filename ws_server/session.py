@@ -81,7 +81,6 @@ class Session:
         self._chunk_written = False
         self._chunk_pinged = False
         self._taken = 0  # by the peer, when the last ping went out: see `taken`
-        self._deaf: set[str] = set()  # why nothing is read from the peer
         self._ready = ready
 
     # What it is sent
@@ -199,16 +198,4 @@ class Session:
         One that is not read because it does not take its replies holds itself up.
         """
         before, self._taken = self._taken, self.taken()
-        return self._taken > before or (bool(self._deaf) and "replies" not in self._deaf)
-
-    def stop_reading(self, reason: str) -> None:
-        """Let the peer wait: it has too much in flight, or does not take its replies. Going is the end of it."""
-        if not self._deaf and not self.link.leaving:
-            self.transport.pause_reading()
-        self._deaf.add(reason)
-
-    def resume_reading(self, reason: str) -> None:
-        if reason in self._deaf:
-            self._deaf.remove(reason)
-            if not self._deaf:
-                self.transport.resume_reading()
+        return self._taken > before or (bool(self.link.unread_for) and "replies" not in self.link.unread_for)

@@ -6,7 +6,7 @@ import msgspec
 
 from api.route import Answer, Asked, Route
 from api.shapes import NameQuery, Nothing
-from messaging.errors import NotAMember, NotFound, UnknownTopic, UnknownUser
+from messaging.errors import LimitReached, NotAMember, NotFound, UnknownTopic, UnknownUser
 from messaging.model import User
 from messaging.store import Member
 
@@ -57,7 +57,7 @@ def routes() -> list[Route]:
               summary="Who belongs to a topic, with role and cursors, in pages.", answers={200: MembersPage}),
         Route(method="PUT", path=path + "/{user}", handler=put, group=group,
               summary="Make a user a member: oneself, or another as an invitation. A backend makes it known first.",
-              answers={200: Belonging, 201: Belonging}, errors=(*unseen, UnknownUser)),
+              answers={200: Belonging, 201: Belonging}, errors=(*unseen, UnknownUser, LimitReached)),
         Route(method="DELETE", path=path + "/{user}", handler=delete, group=group,
               summary="Leave a topic, or as its owner or a backend remove a member.", answers={200: Nothing},
               errors=(*unseen, NotFound, UnknownUser)),

@@ -6,7 +6,7 @@ import msgspec
 
 from api.route import Answer, Asked, Route
 from api.shapes import PersonName, Problem, Said, Target
-from messaging.errors import Conflict, NotAMember, UnknownTopic, UnknownUser
+from messaging.errors import Conflict, LimitReached, NotAMember, UnknownTopic, UnknownUser
 from messaging.model import Kind, Topic, person_name
 
 MOST_MEMBERS = 1000
@@ -62,11 +62,11 @@ def routes() -> list[Route]:
               summary="One topic (topic_name), or all that a user belongs to (user).",
               answers={200: (SeedTopic, SeedTopics), 404: Problem}),
         Route(method="POST", path=path, handler=post, group=group, body=NewTopic, answers={201: Said},
-              summary="Create a topic.", errors=(Conflict,),
+              summary="Create a topic.", errors=(Conflict, LimitReached),
               example={"topic_name": "news", "user": "ana", "is_private": False}),
         Route(method="PUT", path=path, handler=put, group=group, body=Subscription,
               summary="Make a user a member, on its own or by invitation.", answers={200: Said, 400: Problem},
-              errors=(UnknownUser, NotAMember), example={"topic_name": "general", "user": "ana"}),
+              errors=(UnknownUser, NotAMember, LimitReached), example={"topic_name": "general", "user": "ana"}),
         Route(method="DELETE", path=path, handler=delete, group=group, body=TopicName,
               summary="Delete a topic.", answers={200: Said, 400: Problem}, errors=(NotAMember,),
               example={"topic_name": "news"}),

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from api.route import Answer, Asked, Route
 from api.shapes import Lifetime, UserName
-from messaging.errors import BadRequest, Conflict, NotAMember, UnknownTopic, UnknownUser
+from messaging.errors import BadRequest, Conflict, LimitReached, NotAMember, UnknownTopic, UnknownUser
 from messaging.model import Topic, User
 from messaging.store import Standing
 
@@ -41,7 +41,8 @@ def routes() -> list[Route]:
         Route(method="PUT", path=path, handler=put, group=group, body=TopicWish,
               summary="Create a topic (201) or change it (200). A backend names the owner; a user's token owns what it"
                       " creates.",
-              answers={200: TopicState, 201: TopicState}, errors=(Conflict, NotAMember, UnknownTopic, UnknownUser),
+              answers={200: TopicState, 201: TopicState},
+              errors=(Conflict, LimitReached, NotAMember, UnknownTopic, UnknownUser),
               example={"kind": "private", "owner": "ana"}),
         Route(method="GET", path=path, handler=get, group=group, summary="What a topic is, and how far its log goes.",
               answers={200: TopicState}, errors=(UnknownTopic,)),

@@ -253,7 +253,8 @@ READERS = [
     Reader(
         "settings",
         lambda data: [
-            _refusing(Settings.from_environ, {name: _text(data)}) for name in ("BUS_URL", "RETENTION", "RATE_LIMIT")
+            _refusing(Settings.from_environ, {name: _text(data)})
+            for name in ("BUS_URL", "RETENTION", "RATE_LIMIT", "RATE_BYTES")
         ],
     ),
     Reader(

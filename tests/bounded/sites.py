@@ -49,6 +49,7 @@ SITES = {
     ("messaging.replay", "read_replay"): OURS,
     ("messaging.settings", "_bus"): "settings",
     ("messaging.settings", "_address"): "settings",
+    ("messaging.settings", "_byte_rate"): "settings",
     ("messaging.store", "Store"): OURS,
     ("messaging.store_append", ""): OURS,
     ("messaging.tickets", "Tickets"): OURS,

@@ -34,6 +34,8 @@ ATTACKS: dict[str, tuple[str, Callable[[Row], Awaitable[None]]]] = {
     "A16": ("a stranger on the bus", strangers.on_the_bus),
     "A17": ("a stranger holds locks", strangers.with_locks),
     "A18": ("one of two workers stopped", peers.stopped_worker),
+    "C4": ("frames that are no messages", peers.no_messages),
+    "C5": ("48 sessions of one user publish 60 KB each", peers.large_messages),
 }
 
 

@@ -15,11 +15,14 @@ import aiohttp
 from hostile.bystander import Bystander
 from hostile.measuring import Row, every
 from hostile.rig import Server
-from raw_ws import close, raw_client, text
+from raw_ws import PING, PONG, TEXT, RawClient, close, frame, raw_client, text
 
 DIGITS = 12_000
 COLLIDING = 8_000
 PRIME = 2**61 - 1  # Python's hash of an integer is its remainder by this
+NO_MESSAGES = 2**20  # bytes in one piece
+LARGE = 60_000  # bytes
+SESSIONS = 48
 SILENT = 12  # seconds after which a stopped worker must have been replaced
 CONNECTS = 20
 CONNECT_TIME = 2.0
@@ -93,6 +96,56 @@ async def _one_after_the_other(method: str, url: str, token: str, body: Any) -> 
                 async with http.request(method, url, json=body) as answer:
                     await answer.read()
             await asyncio.sleep(0.25)
+
+
+async def no_messages(row: Row) -> None:
+    """Pings, pongs and empty fragments, as much as is taken, by three sessions that come back when they are closed."""
+    async with one_command(row) as (server, bystander):
+        token = await _of_mallory(row)
+        floods = (frame(PING), frame(PONG), bytes([TEXT, 0x80, 0, 0, 0, 0]) + bytes([0, 0x80, 0, 0, 0, 0]) * 1000)
+
+        async def attack() -> None:
+            async with asyncio.TaskGroup() as tasks:
+                for flood in floods:
+                    tasks.create_task(_flood(server, token, flood * (NO_MESSAGES // len(flood))))
+
+        await row.measure(attack, bystander)
+
+
+async def large_messages(row: Row) -> None:
+    """As many as are taken, of many sessions of one user, to somebody who is not there."""
+    async with one_command(row) as (server, bystander):
+        token = await _of_mallory(row)
+        await row.rig.node.actions.know("ana")
+        flood = text(action="message", topic_name="@ana", content="y" * LARGE)
+
+        async def attack() -> None:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(SESSIONS):
+                    tasks.create_task(_flood(server, token, flood))
+
+        await row.measure(attack, bystander)
+
+
+async def _flood(server: Server, token: str, flood: bytes) -> None:
+    """Send it again and again, and read without looking; when closed, come back. At the end, vanish."""
+    while True:
+        with suppress(OSError, asyncio.IncompleteReadError, AssertionError):
+            async with raw_client(server.url, f"/{token}") as client, asyncio.TaskGroup() as tasks:
+                await client.until(lambda: client.texts)
+                reading = tasks.create_task(_read_away(client))
+                try:
+                    while not reading.done():
+                        client.write(flood)
+                        await client.writer.drain()
+                finally:
+                    client.reset()  # else what the kernel holds is sent on, and read no faster than it may be
+        await asyncio.sleep(0.1)
+
+
+async def _read_away(client: RawClient) -> None:
+    while await client.reader.read(2**16):
+        pass
 
 
 async def stopped_worker(row: Row) -> None:

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from log_support import Desk, connected, desk, draft, rows, run, told, value, waits_for_lock
-from messaging.errors import Forbidden, UnknownTopic, UnknownUser
+from messaging.errors import LimitReached, UnknownTopic, UnknownUser
 from messaging.store import MAX_DEVICES, Move
 
 
@@ -247,11 +247,11 @@ async def test_a_user_has_sixteen_devices_at_most(database: str) -> None:
         outcomes = await asyncio.gather(
             *(ana.store.see_device(omar, f"d{n}") for n in range(MAX_DEVICES + 4)), return_exceptions=True
         )
-        assert [type(each) for each in outcomes].count(Forbidden) == 4
+        assert [type(each) for each in outcomes].count(LimitReached) == 4
         assert await value(database, "SELECT count(*) FROM recado.devices") == MAX_DEVICES == 16
         known = await value(database, "SELECT name FROM recado.devices LIMIT 1")
         await ana.store.see_device(omar, known)
-        with pytest.raises(Forbidden):
+        with pytest.raises(LimitReached):
             await ana.store.see_device(omar, "another")
 
 
@@ -272,7 +272,7 @@ async def test_a_device_unseen_for_thirty_days_gives_its_place_away(database: st
         devices = {device for _, device in await cursors(database, topic_id)}
         assert devices == {*(f"d{n}" for n in range(16)), "new"} - {"d7"}
         await ana.store.see_device(omar, "newer")
-        with pytest.raises(Forbidden):
+        with pytest.raises(LimitReached):
             await ana.store.see_device(omar, "newest")
         devices = {device for _, device in await cursors(database, topic_id)}
         assert devices == {*(f"d{n}" for n in range(16)), "new", "newer"} - {"d3", "d7"}

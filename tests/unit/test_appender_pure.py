@@ -13,6 +13,8 @@ from messaging import appender
 from messaging.batch import (
     BATCH_BYTES,
     BATCH_DRAFTS,
+    SHARE_BYTES,
+    Queue,
     Waiting,
     answer,
     answer_double,
@@ -38,8 +40,10 @@ def draft(topic_id: int = 1, key: str | None = None, digest: bytes | None = None
     return Draft(topic_id, None, sender, key, digest, "1", None)
 
 
-def waiting(topic_id: int = 1, key: str | None = None, size: int = 1, sender: str = "omar") -> Waiting:
-    return Waiting(draft(topic_id, key, sender=sender), Nobody(), None, size)
+def waiting(
+    topic_id: int = 1, key: str | None = None, size: int = 1, sender: str = "omar", source: int | None = None
+) -> Waiting:
+    return Waiting(draft(topic_id, key, sender=sender), Nobody(), None, size, source=source)
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------
@@ -90,6 +94,79 @@ def test_nothing_is_lost_doubled_or_overtaken_in_its_topic(
     for topic_id in (1, 2, 3):
         mine = [w for w in all_ if w.draft.topic_id == topic_id]
         assert mine == [w for w in taken if w.draft.topic_id == topic_id] + list(held.get(topic_id, ()))
+
+
+# --- shares -----------------------------------------------------------------------------------------------------------
+
+
+def queued(*all_: Waiting) -> Queue:
+    queue = Queue()
+    for each in all_:
+        queue.append(each)
+    return queue
+
+
+def test_where_only_one_waits_it_has_the_whole_batch() -> None:
+    all_ = [waiting(size=BATCH_BYTES // 4, source=7) for _ in range(5)]
+    queue = queued(*all_)
+    assert [all_[:4], all_[4:]] == [queue.take_batch({}), queue.take_batch({})]
+    assert not queue
+
+
+def test_whoever_else_waits_is_in_the_next_batch() -> None:
+    flood = [waiting(size=60_000, source=7) for _ in range(800)]
+    other, backend = waiting(source=8), waiting()
+    batch = queued(*flood, other, backend).take_batch({})
+    assert other in batch and backend in batch
+    assert BATCH_BYTES - 60_000 < sum(each.size for each in batch) <= BATCH_BYTES
+
+
+def test_many_floods_have_the_same_share_and_each_its_turn() -> None:
+    queue = queued(*(waiting(size=60_000, source=n % 20) for n in range(2000)))
+    batches = [queue.take_batch({}) for _ in range(20)]
+    served = [sum(each.source == source for batch in batches for each in batch) for source in range(20)]
+    assert max(served) - min(served) <= SHARE_BYTES // 60_000
+    assert {each.source for batch in batches[:3] for each in batch} == set(range(20))
+
+
+def test_the_largest_message_fits_a_share() -> None:
+    assert 131072 + appender.OVERHEAD <= SHARE_BYTES
+
+
+def test_what_is_put_back_comes_first_again() -> None:
+    one, two, other = waiting(source=7), waiting(source=7), waiting(source=8)
+    queue = queued(one, two, other)
+    queue.put_back(queue.take_batch({}))
+    assert [one, two] == [each for each in queue.take_batch({}) if each.source == 7]
+
+
+def test_what_was_told_takes_no_place() -> None:
+    one, other = waiting(source=7), waiting(source=8)
+    queue = queued(one, other)
+    one.told = True
+    queue.forget_told()
+    assert [[other]] == [list(line) for line in queue.lines()]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, BATCH_BYTES))), st.sets(st.integers(1, 3))
+)
+def test_of_each_source_nothing_is_lost_doubled_or_overtaken(
+    drafts: list[tuple[int, int, int]], held_topics: set[int]
+) -> None:
+    all_ = [waiting(topic_id, size=size, source=source) for source, topic_id, size in drafts]
+    queue, held = queued(*all_), {topic_id: deque[Waiting]() for topic_id in held_topics}
+    taken: list[Waiting] = []
+    while queue:
+        batch = queue.take_batch(held)
+        assert len(batch) <= 1 or sum(each.size for each in batch) <= BATCH_BYTES
+        taken += batch
+    came = taken + [each for line in held.values() for each in line]
+    assert len(came) == len(all_)
+    for source in range(1, 5):
+        for topic_id in range(1, 4):
+            mine = [w for w in all_ if (w.source, w.draft.topic_id) == (source, topic_id)]
+            assert mine == [w for w in came if (w.source, w.draft.topic_id) == (source, topic_id)]
 
 
 # --- patience ---------------------------------------------------------------------------------------------------------

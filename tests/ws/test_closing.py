@@ -115,14 +115,6 @@ async def test_4012_for_a_session_that_is_being_opened_when_the_server_drains(re
             await drained
 
 
-async def test_4029_for_one_that_goes_on_in_spite_of_errors(database: str) -> None:
-    async with running(database, rate_limit=5.0) as recado, recado.client("diego") as diego:
-        await receive(diego, "connected")
-        for _ in range(40):
-            await send(diego, action="dance")
-        await ends(diego, 4029, reconnect=True)
-
-
 # --- stay away -------------------------------------------------------------------------------------
 
 
@@ -161,6 +153,7 @@ async def test_4503_for_a_device_too_many(recado: Running) -> None:
             await receive(link, "connected")
         link = await stack.enter_async_context(recado.client("diego", "?device=d16"))
         await ends(link, 4503, reconnect=False)
+        assert 1 == recado.node.metrics.registry.get_sample_value("recado_limit_reached_total", {"limit": "devices"})
         again = await stack.enter_async_context(recado.client("diego", "?device=d3"))
         await receive(again, "connected")
 

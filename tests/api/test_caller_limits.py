@@ -1,0 +1,92 @@
+"""How much a user's token may ask for by REST; a backend has no limit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from doors import KEY, Opener
+
+pytest_plugins = ["doors"]
+
+V1 = "/api/v1"
+POST = f"{V1}/topics/plaza/messages"
+
+
+def reached(door: Any, limit: str) -> float:
+    return door.node.metrics.registry.get_sample_value("recado_limit_reached_total", {"limit": limit}) or 0.0
+
+
+async def test_a_caller_above_its_rate_is_told_so_and_others_are_not(open_door: Opener) -> None:
+    door = await open_door(auth_mode="key", api_key=KEY, rate_limit=0.5)  # bursts of one
+    ana, eva = await door.token("ana"), await door.token("eva")
+    await door.ask("GET", f"{V1}/topics/general", token=ana)
+    async with door.send("GET", f"{V1}/topics/general", token=ana) as refused:
+        assert (429, "1") == (refused.status, refused.headers["Retry-After"])
+        assert "rate_limited" == (await refused.json())["code"]
+    await door.ask("GET", f"{V1}/topics/general", token=eva)
+    for _ in range(5):
+        await door.ask("GET", f"{V1}/topics/general", token=KEY)
+    assert 1 == reached(door, "rate_limit")
+
+
+async def test_the_bytes_of_a_caller_count_whatever_becomes_of_them(open_door: Opener) -> None:
+    door = await open_door(auth_mode="key", api_key=KEY, rate_bytes=2**14)  # bursts of 128 KiB
+    ana = await door.token("ana")
+    await door.ask("PUT", f"{V1}/topics/plaza", 201, token=ana, json={"kind": "public"})
+    for _ in range(3):
+        await door.ask("POST", POST, 201, token=ana, json={"content": "y" * 50_000})
+    assert "rate_limited" == (await door.ask("POST", POST, 429, token=ana, json={"content": 1}))["code"]
+    await door.ask("GET", f"{V1}/topics/plaza", token=ana)  # nothing comes in by that
+    await door.ask("POST", POST, 201, token=KEY, json={"content": 1})
+    assert 1 == reached(door, "rate_bytes")
+
+
+async def test_a_body_without_a_length_counts_too(open_door: Opener) -> None:
+    door = await open_door(auth_mode="key", api_key=KEY, rate_bytes=2**14)
+    ana = await door.token("ana")
+    await door.ask("PUT", f"{V1}/topics/plaza", 201, token=ana, json={"kind": "public"})
+
+    async def pieces() -> Any:
+        yield b'{"content":"'
+        yield b"y" * 50_000
+        yield b'"}'
+
+    headers = {"Content-Type": "application/json"}
+    for _ in range(3):
+        await door.ask("POST", POST, 201, token=ana, data=pieces(), headers=headers)
+    await door.ask("POST", POST, 429, token=ana, data=pieces(), headers=headers)
+
+
+async def test_a_body_that_is_only_announced_costs_no_more_than_one_may_have(open_door: Opener) -> None:
+    door = await open_door(auth_mode="key", api_key=KEY, rate_bytes=2**14)
+    ana = await door.token("ana")
+    await door.ask("PUT", f"{V1}/topics/plaza", 201, token=ana, json={"kind": "public"})
+    await door.ask("POST", POST, 413, token=ana, json={"content": "y" * 10**6})
+    await door.ask("POST", POST, 201, token=ana, json={"content": 1})
+
+
+async def test_a_limit_that_is_reached_is_409_and_says_which(open_door: Opener) -> None:
+    door = await open_door(
+        auth_mode="key", api_key=KEY, max_topics_per_user=1, max_memberships_per_user=1, invites=1
+    )
+    ana, _, _ = await door.token("ana"), await door.token("eva"), await door.token("omar")
+    for name in ("a", "b"):
+        await door.ask("PUT", f"{V1}/topics/{name}", 201, token=KEY, json={"owner": "omar"})
+    await door.ask("PUT", f"{V1}/topics/own", 201, token=ana, json={})
+    for method, path, body in (
+        ("PUT", f"{V1}/topics/more", {}),
+        ("POST", f"{V1}/topics", {"topic_name": "more", "user": "ana", "is_private": False}),
+    ):
+        refused = await door.ask(method, path, 409, token=ana, json=body)
+        assert "limit_reached" == refused["code"] and "MAX_TOPICS_PER_USER" in refused["message"]
+    await door.ask("PUT", f"{V1}/topics/a/members/ana", 201, token=ana)
+    for method, path, body in (
+        ("PUT", f"{V1}/topics/b/members/ana", None),
+        ("PUT", f"{V1}/topics", {"topic_name": "b", "user": "ana"}),
+    ):
+        refused = await door.ask(method, path, 409, token=ana, json=body)
+        assert "limit_reached" == refused["code"] and "MAX_MEMBERSHIPS_PER_USER" in refused["message"]
+    await door.ask("PUT", f"{V1}/topics/own/members/eva", 201, token=ana)
+    refused = await door.ask("PUT", f"{V1}/topics/own/members/omar", 429, token=ana)
+    assert "rate_limited" == refused["code"] and "INVITES" in refused["message"]
+    await door.ask("PUT", f"{V1}/topics/own/members/omar", 201, token=KEY)
