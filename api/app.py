@@ -45,7 +45,7 @@ def make_app(
     node: Node, tokens: Tokens, settings: Settings, trouble: Callable[[], str] = lambda: ""
 ) -> web.Application:
     """The API over this process's share of the domain. ``trouble``: see `Domain`."""
-    streams = Streams(settings.max_connections_per_user)
+    streams = Streams()
     domain = Domain(node, tokens, settings, streams, Pages(node.store, events), trouble)
     rules = Rules.of(settings)
     table, asker = all_routes(), web.RequestKey("asker", Asker)

@@ -39,6 +39,9 @@ class Metrics:
         self.bus_refused = Counter(
             "recado_bus_refused_total", "Parcels of the bus that were dropped", registry=self.registry
         )
+        self.refused = Counter(
+            "recado_refused_total", "What a limit refused", ["limit"], registry=self.registry
+        )
 
         loop_lag = Gauge(
             "recado_loop_lag_seconds", "The most that the event loop was late, lately", registry=self.registry
@@ -58,6 +61,10 @@ class Metrics:
     def delivered(self, messages: int, writes: int) -> None:
         self._deliveries.inc(messages)
         self._writes.inc(writes)
+
+    def reached(self, limit: str) -> None:
+        """A limit has refused something."""
+        self.refused.labels(limit).inc()
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""

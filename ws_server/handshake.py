@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http
-import ipaddress
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from websockets.typing import Subprotocol
 
 from messaging.errors import BadRequest, RecadoError, Unauthorized
 from messaging.model import is_name
-from messaging.settings import Network
 
 BEARER = "bearer"
 
@@ -57,22 +55,6 @@ def token_of(path: str, headers: Headers) -> str:
 def choose_subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     """Only ``bearer`` is ever echoed: a token offered beside it does not come back."""
     return Subprotocol(BEARER) if BEARER in offered else None
-
-
-def client_address(peer: str, headers: Headers, proxies: Sequence[Network]) -> str:
-    """Who connects: the peer, or the nearest that the trusted proxies in front of us name."""
-    hops = [hop.strip() for line in headers.get_all("X-Forwarded-For") for hop in line.split(",") if hop.strip()]
-    address = peer
-    while hops and _is_trusted(address, proxies):
-        address = hops.pop()
-    return address
-
-
-def _is_trusted(address: str, proxies: Sequence[Network]) -> bool:
-    try:
-        return any(ipaddress.ip_address(address) in network for network in proxies)
-    except ValueError:
-        return False
 
 
 def refused(error: RecadoError) -> Response:

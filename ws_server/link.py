@@ -13,6 +13,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import CLOSED, CLOSING, OPEN, Event
 
+from messaging.connections import MAX_HEAD, Accepted, Connections
 from ws_server.session import BUFFER_BYTES, Session
 
 
@@ -32,15 +33,18 @@ class Link(ServerConnection):
     """One WebSocket. `reader` is set before the handshake is answered, so that it misses no frame."""
 
     # With the library's own it would be more than 30 in one dict, whose keys CPython then does not share: 1.5 KiB each.
-    __slots__ = ("_limit", "_links", "_parts", "address", "reader")
+    __slots__ = ("_connections", "_head", "_limit", "_links", "_parts", "accepted", "address", "reader")
 
-    def __init__(self, links: set[Link], *args: Any, **kwargs: Any) -> None:
-        """``links``: where it stands while its socket is open."""
+    def __init__(self, links: set[Link], connections: Connections, *args: Any, **kwargs: Any) -> None:
+        """``links``: where it stands while its socket is open; ``connections``: where it is counted."""
         super().__init__(*args, **kwargs)
         self._links = links
+        self._connections = connections
+        self.accepted: Accepted | None = None  # None: it was refused, and nothing else is done for it
         self.reader: Reader | None = None
         self.address = ""  # of the peer; taken at once, for a transport that has closed tells none
         self._parts = bytearray()  # of a fragmented message; the library bounds its size, not the number of fragments
+        self._head = 0  # bytes before the handshake was read
         self._limit: asyncio.TimerHandle | None = None  # when a peer that goes is cut off
 
     @property
@@ -49,9 +53,13 @@ class Link(ServerConnection):
         return self._limit is not None
 
     def connection_made(self, transport: Any) -> None:
+        self.address = str((transport.get_extra_info("peername") or ("",))[0])
+        self.accepted = self._connections.accept(self.address, transport.abort)
+        if self.accepted is None:
+            transport.abort()
+            return
         super().connection_made(transport)
         self._links.add(self)
-        self.address = str((transport.get_extra_info("peername") or ("",))[0])
         # Above the bound of the fan-out: reached by replies alone, whose asker then is no longer read.
         transport.set_write_buffer_limits(BUFFER_BYTES, BUFFER_BYTES // 2)
 
@@ -108,6 +116,10 @@ class Link(ServerConnection):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self.request is None:
+            self._head += len(data)
+            if self._head > MAX_HEAD:
+                self.transport.abort()
         self._check()
 
     def eof_received(self) -> None:
@@ -115,6 +127,9 @@ class Link(ServerConnection):
         self._check()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.accepted is None:
+            return
+        self._connections.end(self.accepted)
         super().connection_lost(exc)
         self._links.discard(self)
         if self._limit is not None:

@@ -1,6 +1,5 @@
-"""The opening handshake: where a token may stand, what may be wished, who is connecting."""
+"""The opening handshake: where a token may stand, what may be wished."""
 
-import ipaddress
 import json
 import logging
 from typing import Any
@@ -16,15 +15,11 @@ from ws_server.handshake import (
     Wishes,
     answer,
     choose_subprotocol,
-    client_address,
     quiet_logger,
     refused,
     token_of,
     wishes,
 )
-
-PROXIES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1")]
-
 
 # --- the token --------------------------------------------------------------------------------------------------------
 
@@ -102,28 +97,6 @@ def test_whatever_is_wished_nothing_breaks(query: str) -> None:
         wishes(query)
     except BadRequest:
         assert "device" in query
-
-
-# --- addresses --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("peer", "forwarded", "address"),
-    [
-        ("203.0.113.9", [], "203.0.113.9"),
-        ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),  # nobody we trust says so
-        ("10.1.1.1", [], "10.1.1.1"),
-        ("10.1.1.1", ["198.51.100.1"], "198.51.100.1"),
-        ("::1", ["6.6.6.6, 198.51.100.1"], "198.51.100.1"),  # what came before was the client's to write
-        ("10.1.1.1", ["6.6.6.6", "198.51.100.1"], "198.51.100.1"),
-        ("10.1.1.1", [" "], "10.1.1.1"),
-        ("", ["198.51.100.1"], ""),
-        ("@", ["198.51.100.1"], "@"),
-    ],
-)
-def test_who_connects_is_whom_a_trusted_proxy_names_last(peer: str, forwarded: list[str], address: str) -> None:
-    headers = Headers([("X-Forwarded-For", line) for line in forwarded])
-    assert address == client_address(peer, headers, PROXIES)
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
