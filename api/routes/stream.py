@@ -177,7 +177,7 @@ class Reading:
                 if shared.page.entries:
                     self._position = shared.page.last
                     return shared.frames
-                await ear.wait(min(left, CHECK))
+                await ear.wait(min(left, random.uniform(CHECK / 2, CHECK)))  # not all at once, where many came together
             except Unavailable:
                 await asyncio.sleep(min(left, jittered(4)))
         return _BEAT

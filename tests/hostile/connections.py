@@ -85,11 +85,11 @@ async def silent_sockets(row: Row) -> None:
 
 
 async def all_streams(row: Row) -> None:
-    """As many streams as each of many users may have, and somebody else who wants one."""
+    """As many streams of a quiet topic as each of many users may have, and somebody else who wants one."""
     async with one_command(row) as (server, bystander):
         users = [f"u{number}" for number in range(READERS)]
-        await row.rig.topic("plaza", *users, "lucia")
-        requests = [_get("/api/v1/topics/plaza/stream", row.rig.token(user)) for user in users]
+        await row.rig.topic("quiet", *users, "lucia")
+        requests = [_get("/api/v1/topics/quiet/stream", row.rig.token(user)) for user in users]
         lucia = {"Authorization": f"Bearer {row.rig.token('lucia')}"}
         failed = tried = 0
 
@@ -97,7 +97,7 @@ async def all_streams(row: Row) -> None:
             nonlocal failed, tried
             tried += 1
             try:
-                await _answered(server, "/api/v1/topics/plaza/stream", lucia, b"event: message")
+                await _answered(server, "/api/v1/topics/quiet/stream", lucia, b"id: 0")
             except (aiohttp.ClientError, asyncio.IncompleteReadError, TimeoutError):
                 failed += 1
 
