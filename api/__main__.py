@@ -38,7 +38,7 @@ async def _serve_until(stop: Stop, node: Node, settings: Settings) -> None:
     # A background task that dies ends the group, and with it the process.
     async with tokens, asyncio.TaskGroup() as tasks:
         work = tasks.create_task(node.run(keeps_house=False))
-        runner = await serve(app, settings.api_host, settings.api_port)
+        runner = await serve(app, node, settings.api_host, settings.api_port)
         stop.ready()
         try:
             await stop.wait()

@@ -19,7 +19,8 @@ from api.routes import all_routes
 from api.routes.about import ws_url_for
 from api.routes.stream import events
 from api.streaming import Streams
-from messaging.access import Rules, WrongCredentials, client_address
+from messaging.access import Rules, WrongCredentials
+from messaging.addresses import client_address
 from messaging.errors import Forbidden, Unauthorized
 from messaging.node import Node
 from messaging.pages import Pages
@@ -49,7 +50,7 @@ def make_app(
     wrong: WrongCredentials | None = None,
 ) -> web.Application:  # fmt: skip
     """The API over this process's share of the domain. ``trouble``: see `Domain`."""
-    streams = Streams(settings.max_connections_per_user)
+    streams = Streams()
     domain = Domain(node, tokens, settings, streams, Pages(node.store, events), trouble)
     rules = Rules.of(settings)
     table, asker = all_routes(), web.RequestKey("asker", Asker)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from api.connection import connection_of
 from api.problems import NotJson, TooLarge, TooSlow
 from api.route import Answer, Asked, Asker, Domain, Route
 from api.shapes import Path
@@ -33,7 +34,12 @@ class Endpoint:
         self._decoder = None if route.body is None else msgspec.json.Decoder(route.body)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request whose caller the guard has found."""
+        """Answer a request whose caller the guard has found. Raises RateLimited where too many of it are under way."""
+        user = request[self._asker].caller.user
+        with self._domain.node.under_way.one_more(0 if user is None else user.id):
+            return await self._answer(request)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         asker, parameters = request[self._asker], dict(request.query)
         asked = Asked(
             domain=self._domain,
@@ -59,7 +65,11 @@ class Endpoint:
             raise NotJson
         announced = min(request.content_length or 0, self._limit)
         self._count(caller, announced)  # before it is read: what is under way counts, too
-        body = await read(request, self._limit)
+        connection = connection_of(request)
+        try:
+            body = await read(request, self._limit, connection.hold)
+        finally:
+            connection.release()
         self._count(caller, len(body) - announced)
         return body if self._route.undecoded else decode(body, self._decoder)
 
@@ -68,8 +78,8 @@ class Endpoint:
             self._domain.node.actions.limits.check_bytes(caller, size, asyncio.get_running_loop().time())
 
 
-async def read(request: web.Request, limit: int) -> bytes:
-    """The body, whole.
+async def read(request: web.Request, limit: int, hold: Callable[[int], None]) -> bytes:
+    """The body, whole. ``hold`` is told of the bytes that there are more of it.
 
     Raises:
         TooLarge: it has more than ``limit`` bytes.
@@ -81,6 +91,7 @@ async def read(request: web.Request, limit: int) -> bytes:
         async with asyncio.timeout(PATIENCE):
             while not is_large and (part := await request.content.readany()):
                 body += part
+                hold(len(part))
                 is_large = len(body) > limit
     except TimeoutError:
         raise TooSlow from None

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
-from api.problems import of_aiohttp
+from api.connection import Bounds, Connection, connection_of
+from api.problems import of_aiohttp, refusal
+from messaging.connections import TooManyConnections
 from messaging.listening import named
+from messaging.node import Node
 
 DRAIN = 15.0  # seconds that requests under way have when the server stops: more than a publish waits
 _LINGER = 2.0  # seconds that the rest of a refused body is read for
-_IDLE = 75.0  # seconds without a request, or with a part of one
-_PATIENCE = 30  # seconds without progress after which a client that does not take its answer is given up
+_IDLE = 75.0  # seconds from an answer to the next request
 _CUT = 1.0  # seconds that a request may still take whose connection was cut
 
 log = logging.getLogger(__name__)
@@ -26,22 +26,13 @@ log = logging.getLogger(__name__)
 Answering = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-class _Connection(web.RequestHandler):
-    """One connection. What aiohttp answers by itself, before or around the application, is answered as all else is."""
-
-    __slots__ = ()
-
-    def handle_error(self, request: web.BaseRequest, status: int = 500, *more: Any, **named: Any) -> web.StreamResponse:
-        super().handle_error(request, status, *more, **named)  # which logs, and stops where an answer has begun
-        answer = of_aiohttp(status)
-        answer.force_close()
-        return answer
-
-
 def _in_our_words(handle: Answering) -> Answering:
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         try:
+            connection_of(request).work(request)
             return await handle(request)
+        except TooManyConnections as exc:
+            return refusal(exc)
         except web.HTTPException as exc:  # of an Expect, which is looked at outside of all middlewares
             return of_aiohttp(exc.status, exc.headers)
 
@@ -50,6 +41,10 @@ def _in_our_words(handle: Answering) -> Answering:
 
 class Runner(web.AppRunner):
     """Whose sites make connections of our kind."""
+
+    def __init__(self, app: web.Application, bounds: Bounds) -> None:
+        super().__init__(app, shutdown_timeout=DRAIN)
+        self._bounds = bounds
 
     @property
     def server(self) -> Any:
@@ -61,7 +56,7 @@ class Runner(web.AppRunner):
         terms: dict[str, Any] = {
             "access_log": None, "logger": log, "lingering_time": _LINGER, "keepalive_timeout": _IDLE,
         }  # fmt: skip
-        return lambda: _Connection(server, loop=loop, **terms)
+        return lambda: Connection(self._bounds, server, loop=loop, **terms)
 
     async def setup(self) -> None:
         await super().setup()
@@ -73,19 +68,18 @@ class Runner(web.AppRunner):
         """End every connection, whatever state it is in."""
         server = super().server
         for connection in () if server is None else server.connections:
-            if isinstance(connection.transport, asyncio.WriteTransport):
-                connection.transport.abort()
+            assert isinstance(connection, Connection)
+            connection.cut_off()
 
 
-async def serve(app: web.Application, host: str, port: int) -> Runner:
+async def serve(app: web.Application, node: Node, host: str, port: int) -> Runner:
     """Listen; `leave` ends it.
 
     Raises:
         SettingsError: the address is not to be had.
     """
     log.addFilter(discreet)
-    app.on_response_prepare.append(impatient)
-    runner = Runner(app, shutdown_timeout=DRAIN)
+    runner = Runner(app, Bounds(node.connections, node.metrics.reached))
     await runner.setup()
     try:
         with named("API", host, port):
@@ -103,13 +97,6 @@ async def leave(runner: Runner, seconds: float) -> None:
         runner.cut_off()
         await asyncio.wait([ending], timeout=_CUT)
         ending.cancel()
-
-
-async def impatient(request: web.Request, _: web.StreamResponse) -> None:
-    """Where a client stops taking its answer, have the kernel end the connection: nothing else would."""
-    sock = None if request.transport is None else request.transport.get_extra_info("socket")
-    if sock is not None and sys.platform == "linux":
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _PATIENCE * 1000)
 
 
 def discreet(record: logging.LogRecord) -> bool:

@@ -8,11 +8,11 @@ systems' surfaces in the same way. Neither is ever opened by where the server li
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from messaging.addresses import in_networks, network_of
 from messaging.errors import Forbidden, Misdirected, NoCredential, RateLimited, RecadoError, Unauthorized
 from messaging.settings import Network, Settings
 
@@ -120,28 +120,6 @@ def _are_equal(token: str, secret: bytes) -> bool:
     return bool(secret) and hmac.compare_digest(token.encode("utf-8", "surrogateescape"), secret)
 
 
-def in_networks(peer: str, nets: Iterable[Network]) -> bool:
-    address = _address_of(peer)
-    return address is not None and any(address in net for net in nets)
-
-
-def _address_of(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(peer.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def client_address(peer: str, forwarded: Iterable[str], proxies: Iterable[Network]) -> str:
-    """Who asks: the peer, or the nearest that the trusted proxies in front of us name in X-Forwarded-For."""
-    hops = [hop.strip() for line in forwarded for hop in line.split(",") if hop.strip()]
-    address = peer
-    while hops and in_networks(address, proxies):
-        address = hops.pop()
-    return address
-
-
 def host_of(text: str) -> str:
     """A Host without its port, in small letters; an IPv6 address in brackets."""
     host = text.strip().lower()
@@ -175,11 +153,3 @@ class WrongCredentials:
             place = ""  # those who come last share one count
         self._counts[place] += 1
         return self._counts[place] > self._most
-
-
-def network_of(address: str) -> str:
-    """Who counts as one: an IPv4 address, or the 64 bits of an IPv6 address that one customer has."""
-    found = _address_of(address)
-    if isinstance(found, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return "" if found is None else str(found)

@@ -27,6 +27,7 @@ from messaging.model import (
     person_name,
 )
 from messaging.news import MAKER, kind_of_unowned
+from messaging.pages import fit
 from messaging.permissions import (
     Aim,
     Caller,
@@ -46,7 +47,7 @@ from messaging.permissions import (
     visible,
 )
 from messaging.settings import Settings
-from messaging.store import Member, Standing, Store
+from messaging.store import HISTORY_BYTES, Member, Standing, Store
 from messaging.store_append import Draft
 from messaging.store_quotas import Quotas
 
@@ -182,7 +183,10 @@ class Actions:
     async def history(
         self, caller: Caller, name: str, before: int | None, after: int | None, limit: int
     ) -> tuple[list[Message], bool]:
-        """Messages in order, and whether there are more: beyond ``after`` where it is given, else before ``before``."""
+        """Messages in order, and whether there are more: beyond ``after`` where it is given, else before ``before``.
+
+        One at least, then as many as fit in 128 KiB.
+        """
         standing, opened = await self.readable(caller, name)
         floor = max(opened.floor, after or 0)
         limit = max(1, min(limit, HISTORY_MOST))
@@ -190,8 +194,8 @@ class Actions:
         messages = await self._store.history(
             standing.topic.id, floor, before or MAX_SEQ, limit + 1, opened.membership, newest=newest
         )
-        more = len(messages) > limit
-        return (messages[-limit:] if newest else messages[:limit]), more
+        kept = fit(messages, limit, HISTORY_BYTES, newest=newest)
+        return kept, len(kept) < len(messages)
 
     async def readable(self, caller: Caller, name: str) -> tuple[Standing, Past]:
         """A topic of which the caller may read, and how much. Raises UnknownTopic, NotAMember."""

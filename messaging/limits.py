@@ -23,7 +23,7 @@ class Limits:
 
     def reached(self, limit: str) -> None:
         """Count that a limit refused something, or held it up."""
-        self._metrics.refused.labels(limit).inc()
+        self._metrics.reached(limit)
 
     def frames(self, now: float) -> Bucket:
         """What a session's frames take from: each session has its own."""

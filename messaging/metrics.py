@@ -62,6 +62,10 @@ class Metrics:
         self._deliveries.inc(messages)
         self._writes.inc(writes)
 
+    def reached(self, limit: str) -> None:
+        """A limit has refused something, or held it up."""
+        self.refused.labels(limit).inc()
+
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -12,7 +12,9 @@ from messaging.actions import Actions
 from messaging.appender import Appender
 from messaging.bus import Bus
 from messaging.buses.seal import Seal
+from messaging.connections import Connections
 from messaging.cursors import Cursors
+from messaging.descriptors import descriptors_for_peers
 from messaging.housekeeping import Housekeeping
 from messaging.intake import Intake
 from messaging.integrator.accepting import Integrator
@@ -30,6 +32,7 @@ from messaging.store_bridges import BridgeBook
 from messaging.store_intake import IntakeStore
 from messaging.store_platforms import PlatformBook
 from messaging.tickets import Tickets
+from messaging.under_way import UnderWay
 from messaging.watch import Watch
 
 
@@ -42,6 +45,11 @@ class Node:
         self.name = secrets.token_hex(16)  # new at each start: no two processes ever had the same
         self.bus = bus
         self.metrics = Metrics()
+        reached = self.metrics.reached
+        self.connections = Connections(
+            settings.max_connections_per_address, descriptors_for_peers(), settings.trusted_proxies, reached
+        )
+        self.under_way = UnderWay(settings.max_connections_per_user, reached)
         self.store = Store(dsn)
         self.nodes = Nodes(self.store.pool, self.name)
         self._writers = self.store.log_writer(self.name), self.store.log_writer(self.name)
@@ -58,7 +66,7 @@ class Node:
         self.registry = Registry(self.platforms, self.book, bus)
         self.integrator = Integrator(self.platforms, bus)
         self.watch = Watch(bus, self.store)
-        self.pulling = Pulling(self.store, self.cursors, self.watch)
+        self.pulling = Pulling(self.store, self.cursors, self.watch, self.under_way)
 
     async def open(self) -> None:
         """Bring the database up to date and connect.

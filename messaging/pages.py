@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from messaging.errors import Unavailable
-from messaging.model import Page, Topic
+from messaging.model import Message, Page, Topic
 from messaging.store import Store
 
 F = TypeVar("F")
@@ -75,3 +76,14 @@ class Pages(Generic[F]):
             for stage in (self._boarding, self._flying):
                 if stage.get(key) is flight:
                     del stage[key]
+
+
+def fit(messages: list[Message], limit: int, budget: int, *, newest: bool) -> list[Message]:
+    """At most ``limit`` messages, from the newest or the oldest on, within ``budget`` bytes; one at least."""
+    size, count = 0, 0
+    for message in itertools.islice(reversed(messages) if newest else messages, limit):
+        size += len(message.content.encode())
+        if count and size > budget:
+            break
+        count += 1
+    return messages[len(messages) - count :] if newest else messages[:count]

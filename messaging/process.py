@@ -13,6 +13,7 @@ from typing import Any
 
 import uvloop
 
+from messaging.descriptors import raise_descriptor_limit
 from messaging.errors import RecadoError
 from messaging.loop_watch import watching_loop
 from messaging.migrations import MigrationError
@@ -98,6 +99,7 @@ def run_process(
     SIGINT, SIGTERM and SIGHUP ask it to stop; whoever ignored SIGHUP before (nohup) goes on ignoring it.
     A task that was cancelled and does not end keeps no process alive.
     """
+    raise_descriptor_limit()
     speak_plainly()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     failures: tuple[type[Exception], ...] = (SettingsError, MigrationError, NotDurable, RecadoError, OSError, *expected)

@@ -96,7 +96,7 @@ def _workers(value: str) -> int:
 
 
 def _connections(value: str) -> int:
-    return _bounded(value, 1, 1_000_000, "a whole number")
+    return _bounded(value, 0, 1_000_000, "a whole number, 0 for no limit")
 
 
 def _seconds(value: str, most_days: int) -> int:

@@ -22,6 +22,7 @@ from messaging.store_pool import Pool
 MAX_DEVICES = 16
 DEVICE_KEPT = timedelta(days=30)
 PAGE_ROWS = 512
+HISTORY_BYTES = 128 * 1024  # of content
 
 # Cursors may be lost by a crash: what they confirmed is then delivered again, which is what "at least once" allows.
 _QUICK = "SET LOCAL synchronous_commit = off"
@@ -240,9 +241,12 @@ class Store:
     async def history(
         self, topic_id: int, after: int, before: int, limit: int, membership: int | None, *, newest: bool
     ) -> list[Message]:
-        """Messages with after < seq < before, ascending: the newest ``limit`` of them, or the oldest."""
+        """Messages with after < seq < before, ascending: the newest ``limit`` of them, or the oldest.
+
+        Those that fit in `HISTORY_BYTES`, and one more where there is one.
+        """
         name = "history_before" if newest else "history_after"
-        rows = await self.pool.fetch(name, topic_id, after, before, limit, membership)
+        rows = await self.pool.fetch(name, topic_id, after, before, limit, membership, HISTORY_BYTES)
         return [_message(row) for row in (reversed(rows) if newest else rows)]
 
     async def move_cursors(self, moves: Sequence[Move]) -> set[int]:

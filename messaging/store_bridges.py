@@ -15,6 +15,7 @@ Direction = Literal["out", "in"]
 
 INTAKE = "intake"  # what the dead letters of the intake stand under; no bridge is called so
 PREFIX = "%bridge/"  # of the user that a bridge is: no token can name it, as '%' is in no name
+BURIED_BYTES = 1024 * 1024  # of the content of dead letters in one answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,8 @@ class BridgeBook:
         return name == INTAKE or bool(await self._pool.value("dead_letters_kept", name))
 
     async def buried(self, bridge: str | None, after: int, limit: int) -> list[Buried]:
-        rows = await self._pool.fetch("dead_letters_page", bridge, after, limit)
+        """Those after an id, oldest first: at most ``limit``, and about a MiB of content."""
+        rows = await self._pool.fetch("dead_letters_page", bridge, after, limit, BURIED_BYTES)
         return [_buried(row) for row in rows]
 
     async def chosen(

@@ -70,7 +70,7 @@ async def _secret(settings: Settings, node: Node) -> str:
 def _door(settings: Settings, node: Node, tokens: Tokens) -> Door | Workers:
     """The WebSocket door: in this process, or in several beside it."""
     if settings.workers == 1:
-        return Door(settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics)
+        return Door(settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics, node.connections)
     shared = {
         "DATABASE_URL": settings.database_url,
         "JWT_SECRET": settings.jwt_secret,
@@ -86,7 +86,7 @@ async def _serve(settings: Settings, node: Node, stop: Stop, lost: asyncio.Futur
     app = make_app(node, tokens, settings, door.trouble if isinstance(door, Workers) else lambda: "")
     async with tokens, asyncio.TaskGroup() as tasks:
         works = [tasks.create_task(run) for run in (node.run(keeps_house=True), bridging.run(), door.run())]
-        runner = await serve(app, settings.api_host, settings.api_port)
+        runner = await serve(app, node, settings.api_host, settings.api_port)
         ports = replace(settings, ws_port=await door.listening(), api_port=runner.addresses[0][1])
         say(await welcome(ports, node.actions, tokens, to_person=sys.stdout.isatty()))
         stop.ready()

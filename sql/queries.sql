@@ -235,18 +235,27 @@ LEFT JOIN LATERAL (
 WHERE h.topic_id = $1 ORDER BY page.seq;
 
 -- name: history_before
--- The newest messages with $2 < seq < $3, newest first; a private topic's only for a member.
-SELECT seq, sender, content, sent_at FROM recado.messages
-WHERE topic_id = $1 AND seq > $2 AND seq < $3 AND (expires_at IS NULL OR expires_at > now())
-  AND ($5::bigint IS NULL OR EXISTS (SELECT FROM recado.memberships WHERE topic_id = $1 AND id = $5))
-ORDER BY seq DESC LIMIT $4;
+-- The newest messages with $2 < seq < $3, newest first; a private topic's only for a member. At most $4, and at least
+-- one: as many as fit in $6 bytes, and the one that does not.
+SELECT seq, sender, content, sent_at FROM (
+    SELECT m.*, sum(octet_length(content)) OVER (ORDER BY seq DESC) - octet_length(content) AS before FROM (
+        SELECT seq, sender, content, sent_at FROM recado.messages
+        WHERE topic_id = $1 AND seq > $2 AND seq < $3 AND (expires_at IS NULL OR expires_at > now())
+          AND ($5::bigint IS NULL OR EXISTS (SELECT FROM recado.memberships WHERE topic_id = $1 AND id = $5))
+        ORDER BY seq DESC LIMIT $4
+    ) AS m
+) AS page WHERE before <= $6 ORDER BY seq DESC;
 
 -- name: history_after
--- The oldest messages with $2 < seq < $3, oldest first; a private topic's only for a member.
-SELECT seq, sender, content, sent_at FROM recado.messages
-WHERE topic_id = $1 AND seq > $2 AND seq < $3 AND (expires_at IS NULL OR expires_at > now())
-  AND ($5::bigint IS NULL OR EXISTS (SELECT FROM recado.memberships WHERE topic_id = $1 AND id = $5))
-ORDER BY seq LIMIT $4;
+-- The oldest messages with $2 < seq < $3, oldest first; else as history_before.
+SELECT seq, sender, content, sent_at FROM (
+    SELECT m.*, sum(octet_length(content)) OVER (ORDER BY seq) - octet_length(content) AS before FROM (
+        SELECT seq, sender, content, sent_at FROM recado.messages
+        WHERE topic_id = $1 AND seq > $2 AND seq < $3 AND (expires_at IS NULL OR expires_at > now())
+          AND ($5::bigint IS NULL OR EXISTS (SELECT FROM recado.memberships WHERE topic_id = $1 AND id = $5))
+        ORDER BY seq LIMIT $4
+    ) AS m
+) AS page WHERE before <= $6 ORDER BY seq;
 
 -- name: cursors_move
 -- Move cursors upwards; the inboxes among their topics.
@@ -400,9 +409,16 @@ INSERT INTO recado.dead_letters (bridge, topic, topic_id, seq, sender, content, 
 SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 WHERE recado.in_term('bridges', $11) ON CONFLICT DO NOTHING;
 
 -- name: dead_letters_page
--- The dead letters of a bridge (NULL: of all), oldest first.
-SELECT id, bridge, topic, topic_id, seq, sender, content, sent_at, reason, came_by, ttl, replayable, died_at
-FROM recado.dead_letters WHERE ($1::text IS NULL OR bridge = $1) AND id > $2 ORDER BY id LIMIT $3;
+-- The dead letters of a bridge (NULL: of all), oldest first; at least one: as many as fit in $4 bytes, and the one that
+-- does not.
+SELECT id, bridge, topic, topic_id, seq, sender, content, sent_at, reason, came_by, ttl, replayable, died_at FROM (
+    SELECT d.*, coalesce(sum(octet_length(content)) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
+               AS before
+    FROM (
+        SELECT id, bridge, topic, topic_id, seq, sender, content, sent_at, reason, came_by, ttl, replayable, died_at
+        FROM recado.dead_letters WHERE ($1::text IS NULL OR bridge = $1) AND id > $2 ORDER BY id LIMIT $3
+    ) AS d
+) AS page WHERE before <= $4 ORDER BY id;
 
 -- name: dead_letters_chosen
 -- Those of a bridge by their ids (NULL: all that can be replayed) and times of death.

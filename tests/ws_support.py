@@ -60,7 +60,9 @@ async def running(dsn: str, bus: LocalBus | None = None, **changes: Any) -> Asyn
     tokens = Tokens(SECRET, settings.jwt_issuers)
     try:
         async with tokens, asyncio.TaskGroup() as tasks:
-            door = Door(settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics)
+            door = Door(
+                settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics, node.connections
+            )
             works = [tasks.create_task(node.run(keeps_house=True)), tasks.create_task(door.run())]
             yield Running(node, door, tokens, await door.listening())
             await door.drain()

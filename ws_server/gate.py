@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import msgspec
 from websockets.http11 import Request, Response
 
-from messaging.access import Arrival, Rules, WrongCredentials, check_metrics, client_address
+from messaging.access import Arrival, Rules, WrongCredentials, check_metrics
+from messaging.addresses import client_address
 from messaging.errors import BadRequest, Forbidden, RecadoError, Unauthorized, Unavailable
 from messaging.identity import identify
 from messaging.metrics import CONTENT_TYPE, Metrics

@@ -15,6 +15,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import CLOSED, CLOSING, OPEN, Event
 
+from messaging.connections import MAX_HEAD, Accepted, Connections
 from ws_server.session import BUFFER_BYTES, Session
 from ws_server.turns import TURN, FrameReader, Turns
 
@@ -48,15 +49,19 @@ class Link(ServerConnection):
 
     # With the library's own it would be more than 30 in one dict, whose keys CPython then does not share: 1.5 KiB each.
     __slots__ = (
-        "_fragments", "_frames", "_handling", "_has_more", "_limit", "_links", "_parts", "_turns",
-        "address", "reader", "unread_for",
+        "_connections", "_fragments", "_frames", "_handling", "_has_more", "_head", "_limit", "_links", "_parts",
+        "_turns", "accepted", "address", "reader", "unread_for",
     )  # fmt: skip
 
-    def __init__(self, links: set[Link], turns: Turns, *args: Any, **kwargs: Any) -> None:
-        """``links``: where it stands while its socket is open."""
+    def __init__(
+        self, links: set[Link], connections: Connections, turns: Turns, *args: Any, **kwargs: Any
+    ) -> None:
+        """``links``: where it stands while its socket is open; ``connections``: where it is counted."""
         super().__init__(*args, **kwargs)
         self._links = links
+        self._connections = connections
         self._turns = turns
+        self.accepted: Accepted | None = None  # None: it was refused, and nothing else is done for it
         self.reader: Reader | None = None
         self.address = ""  # of the peer; taken at once, for a transport that has closed tells none
         self.unread_for: set[str] = set()  # the reasons why nothing is read from the peer
@@ -67,6 +72,7 @@ class Link(ServerConnection):
         self._handling = False
         self._parts = bytearray()  # of a fragmented message, whose size the library bounds
         self._fragments = 0
+        self._head = 0  # bytes before the handshake was read
         self._limit: asyncio.TimerHandle | None = None  # when a peer that goes is cut off
 
     @property
@@ -75,9 +81,13 @@ class Link(ServerConnection):
         return self._limit is not None
 
     def connection_made(self, transport: Any) -> None:
+        self.address = str((transport.get_extra_info("peername") or ("",))[0])
+        self.accepted = self._connections.accept(self.address, transport.abort)
+        if self.accepted is None:
+            transport.abort()
+            return
         super().connection_made(transport)
         self._links.add(self)
-        self.address = str((transport.get_extra_info("peername") or ("",))[0])
         # Above the bound of the fan-out: reached by replies alone, whose asker then is no longer read.
         transport.set_write_buffer_limits(BUFFER_BYTES, BUFFER_BYTES // 2)
 
@@ -86,6 +96,10 @@ class Link(ServerConnection):
     def data_received(self, data: bytes) -> None:
         if self.reader is None:
             super().data_received(data)
+            if self.request is None:
+                self._head += len(data)
+                if self._head > MAX_HEAD:
+                    self.transport.abort()
             self._check()
         else:
             self._frames.feed_data(data)
@@ -186,6 +200,9 @@ class Link(ServerConnection):
         self._check()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.accepted is None:
+            return
+        self._connections.end(self.accepted)
         super().connection_lost(exc)
         self.unread_for.clear()
         self._has_more = False

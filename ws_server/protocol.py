@@ -114,17 +114,6 @@ def history_message(message: Message) -> HistoryMessage:
     return HistoryMessage(msgspec.Raw(message.content.encode()), message.sender, message.seq, sent_at)
 
 
-def fit(messages: list[HistoryMessage], budget: int, *, newest: bool) -> list[HistoryMessage]:
-    """As many messages, from the newest or the oldest on, as stay within ``budget`` bytes; one at least."""
-    size, count = 0, 0
-    for message in reversed(messages) if newest else messages:
-        size += len(bytes(message.content))
-        if count and size > budget:
-            break
-        count += 1
-    return messages[len(messages) - count :] if newest else messages[:count]
-
-
 def pieces(frames: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
     """Frames in groups of at most 64 KiB, each of one frame at least."""
     group: list[tuple[int, bytes]] = []

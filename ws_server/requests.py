@@ -17,7 +17,7 @@ from messaging.permissions import Aim
 from messaging.settings import Settings
 from ws_server.hub import Hub
 from ws_server.pace import Pace
-from ws_server.protocol import Refusal, decode, error_frame, fit, history_message
+from ws_server.protocol import Refusal, decode, error_frame, history_message
 from ws_server.publishes import Known, Publishes
 from ws_server.session import Session
 from ws_server.ticker import Ticker
@@ -38,7 +38,6 @@ from ws_server.vocabulary import (
 )
 
 WAITING_MOST = 64  # requests that wait their turn
-HISTORY_BYTES = 128 * 1024
 
 Closer = Callable[[Session, int, str], None]
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
@@ -220,12 +219,7 @@ class Requests:
             self.session.caller, command.topic_name, command.before, command.after, command.limit
         )
         page = [history_message(message) for message in messages]
-        kept = fit(page, HISTORY_BYTES, newest=command.after is None)
-        self.session.send(
-            HistoryPage(
-                topic_name=command.topic_name, messages=kept, more=more or len(kept) < len(page), ref=command.ref
-            )
-        )
+        self.session.send(HistoryPage(topic_name=command.topic_name, messages=page, more=more, ref=command.ref))
 
     async def _topics(self, command: Topics) -> None:
         session = self.session

@@ -17,6 +17,7 @@ from websockets.protocol import CONNECTING
 
 from messaging.actions import Actions
 from messaging.bus import Bus
+from messaging.connections import Connections
 from messaging.cursors import Cursors
 from messaging.delivery import Place
 from messaging.errors import LimitReached, RecadoError, Unavailable
@@ -27,7 +28,7 @@ from messaging.store import Store
 from messaging.tokens import Tokens
 from ws_server.catchup import CatchUp
 from ws_server.gate import Gate, Guest
-from ws_server.handshake import choose_subprotocol, in_our_words, quiet_logger
+from ws_server.handshake import choose_subprotocol, in_our_words, quiet_logger, refused
 from ws_server.hub import Hub, SessionFeed
 from ws_server.link import Link
 from ws_server.requests import Requests
@@ -56,7 +57,7 @@ class Door:
 
     def __init__(
         self, settings: Settings, store: Store, actions: Actions, tokens: Tokens, cursors: Cursors, bus: Bus,
-        metrics: Metrics, *, reuse_port: bool = False,
+        metrics: Metrics, connections: Connections, *, reuse_port: bool = False,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._reuse_port = reuse_port
@@ -64,6 +65,7 @@ class Door:
         self._gate = Gate(settings, store, tokens, metrics)
         self._cursors = cursors
         self._metrics = metrics
+        self._connections = connections
         self._catch_up = CatchUp(
             store, metrics, deliver=lambda feed, frames: self.hub.deliver(feed, frames),
             written=lambda session: self._ticker.ping_soon(session),
@@ -78,7 +80,6 @@ class Door:
             store, self.hub, self._catch_up, metrics, revoked=self._revoked, restored=self._restored
         )
         self._per_user: Counter[int] = Counter()
-        self._per_address: Counter[str] = Counter()
         self._opening = asyncio.Semaphore(OPENING_MOST)
         self._opening_waits = 0
         self._tasks = asyncio.TaskGroup()
@@ -138,7 +139,8 @@ class Door:
         await self._shut(session, 4012, "the server restarts", 1)
 
     def _serve(self) -> Awaitable[Server]:
-        made: Any = partial(Link, self._links, Turns(self._actions.limits))  # the library asks for a type, and calls it
+        turns = Turns(self._actions.limits)
+        made: Any = partial(Link, self._links, self._connections, turns)  # the library asks for a type, and calls it
         return serve(
             self._handle, self._settings.ws_host, self._settings.ws_port,
             create_connection=made, process_request=self._admit, process_response=in_our_words,
@@ -151,8 +153,12 @@ class Door:
 
     async def _admit(self, link: ServerConnection, request: Request) -> Response | None:
         """The answer to a handshake that is not let in, or None."""
-        assert isinstance(link, Link)
+        assert isinstance(link, Link) and link.accepted is not None
         shut = self._draining or self._opening_waits > OPENING_QUEUE
+        try:
+            self._connections.work(link.accepted, request.headers.get_all("X-Forwarded-For"))
+        except RecadoError as exc:
+            return refused(exc)
         admitted = await self._gate.admit(link.address, request, shut=shut)
         if isinstance(admitted, Response):
             return admitted
@@ -161,15 +167,13 @@ class Door:
 
     def _let_in(self, link: Link, guest: Guest) -> None:
         session = Session(
-            link, guest.user, guest.claims, guest.wishes, guest.address,
-            cursors=self._cursors, ready=self._catch_up.want,
-        )  # fmt: skip
+            link, guest.user, guest.claims, guest.wishes, cursors=self._cursors, ready=self._catch_up.want
+        )
         link.reader = Requests(
             session, self._actions, self.hub, self._ticker, self._settings,
             spawn=self._tasks.create_task, close=self._close, gone=self._gone,
         )  # fmt: skip
         self._per_user[guest.user.id] += 1
-        self._per_address[guest.address] += 1
         self._metrics.sessions.inc()
         if link.protocol.state is not CONNECTING:  # it left while the store was asked
             self._gone(session)
@@ -179,6 +183,7 @@ class Door:
         assert isinstance(link, Link) and isinstance(link.reader, Requests)
         session = link.reader.session
         if self._too_many(session):
+            self._metrics.reached("max_connections_per_user")
             await self._shut(session, 4529, "too many connections")
             return
         try:
@@ -193,10 +198,8 @@ class Door:
         await link.wait_closed()
 
     def _too_many(self, session: Session) -> bool:
-        return (
-            self._per_user[session.user.id] > self._settings.max_connections_per_user
-            or self._per_address[session.address] > self._settings.max_connections_per_address
-        )
+        most = self._settings.max_connections_per_user
+        return bool(most) and self._per_user[session.user.id] > most
 
     async def _open(self, session: Session, requests: Requests) -> None:
         self._opening_waits += 1
@@ -256,7 +259,6 @@ class Door:
         self._detach(session)
         self._metrics.sessions.dec()
         _decrease(self._per_user, session.user.id)
-        _decrease(self._per_address, session.address)
 
     def _fell_behind(self, session: Session, place: Place[Session]) -> None:
         self._metrics.fell_behind.inc()

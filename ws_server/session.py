@@ -49,7 +49,6 @@ class Session:
         user: User,
         claims: Claims,
         wished: Wishes,
-        address: str,
         *,
         cursors: Cursors,
         ready: Callable[[Session], None],
@@ -61,7 +60,6 @@ class Session:
         self.caller = Caller(user, claims.grants)
         self.claims = claims
         self.wishes = wished
-        self.address = address
         self.device = wished.device
         self.places: dict[int, Place[Session]] = {}
         self.aims: dict[str, Aim] = {}  # by name: where a publish to one of this session's topics goes

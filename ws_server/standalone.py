@@ -24,7 +24,7 @@ async def serve(settings: Settings, stop: Stop, *, reuse_port: bool = False) -> 
         tokens = Tokens(settings.jwt_secret, settings.jwt_issuers)
         async with tokens, asyncio.TaskGroup() as tasks:
             door = Door(
-                settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics,
+                settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics, node.connections,
                 reuse_port=reuse_port,
             )  # fmt: skip
             works = [tasks.create_task(node.run(keeps_house=True)), tasks.create_task(door.run())]

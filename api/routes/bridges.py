@@ -114,7 +114,8 @@ def routes() -> list[Route]:
               errors=(UnknownBridge, Conflict)),
         Route(method="GET", path="/api/v1/dead-letters", handler=get_dead, group=group, access="backend",
               query=DeadLettersQuery,
-              summary="What a bridge, or the intake of recado.publish (`intake`), gave up on, oldest first.",
+              summary="What a bridge, or the intake of recado.publish (`intake`), gave up on, oldest first. At most 500"
+                      " and about 1 MiB: go on behind the last `id` until none come.",
               answers={200: list[DeadLetter]}, errors=(UnknownBridge,)),
         Route(method="POST", path="/api/v1/dead-letters/replay", handler=replay, group=group, access="backend",
               body=ReplayWish,

@@ -11,7 +11,7 @@ from messaging.model import Kind, Topic, person_name
 
 MOST_MEMBERS = 1000
 MOST_TOPICS = 1000
-MOST_NAMES = 50_000  # of members in one answer
+MOST_NAMES = 10_000  # of members in one answer
 
 
 class TopicQuery(msgspec.Struct, frozen=True):

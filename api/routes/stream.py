@@ -99,10 +99,9 @@ async def get(asked: Asked[StreamQuery, None]) -> Answer:
     if after is not None and after > standing.head:
         raise BadRequest(f"The topic has no message {after} yet; its last one is {standing.head}.")
     position = max(opened.floor, standing.head if after is None else after)
-    reader = None if asked.caller.user is None else asked.caller.user.name
     retry = random.randint(RETRY // 4, RETRY * 2)  # not all at once, when a server comes back
     farewell = f"retry: {retry}\n".encode() + event("closing", StreamClosing(DRAINING, "The server ends.", True))
-    flow = Flow(Reading(asked, standing, opened, position).pieces(), farewell, reader)
+    flow = Flow(Reading(asked, standing, opened, position).pieces(), farewell)
     return Answer(200, flow, {"X-Accel-Buffering": "no"})  # nginx would hold events back
 
 
@@ -178,7 +177,7 @@ class Reading:
                 if shared.page.entries:
                     self._position = shared.page.last
                     return shared.frames
-                await ear.wait(min(left, CHECK))
+                await ear.wait(min(left, random.uniform(CHECK / 2, CHECK)))  # not all at once, where many came together
             except Unavailable:
                 await asyncio.sleep(min(left, jittered(4)))
         return _BEAT

@@ -10,6 +10,7 @@ from messaging.integrator.news import Platform
 from messaging.model import Entry, Membership, Message
 from messaging.replay import read_replay
 from messaging.store import Store
+from messaging.under_way import UnderWay
 from messaging.watch import Ear, Watch
 
 DEVICE = ""
@@ -27,10 +28,11 @@ class Pulled:
 class Pulling:
     """The inboxes of platforms that pull."""
 
-    def __init__(self, store: Store, cursors: Cursors, watch: Watch) -> None:
+    def __init__(self, store: Store, cursors: Cursors, watch: Watch, under_way: UnderWay) -> None:
         self._store = store
         self._cursors = cursors
         self._watch = watch
+        self._under_way = under_way
         self._waiting: set[Ear] = set()
         self._closed = False
 
@@ -47,13 +49,13 @@ class Pulling:
 
         Raises:
             Conflict: this platform is told its news. BadRequest: the cursor is none that it was given.
-            Unavailable.
+            RateLimited: too many ask for this platform at a time. Unavailable.
         """
         if platform.style != "pull":
             raise Conflict(f"The style of this platform is {platform.style}: its news are sent to it.")
         membership, cursor = await self._place(platform)
         topic = membership.topic
-        with self._watch.listen() as ear:
+        with self._under_way.one_more(platform.id), self._watch.listen() as ear:
             start = cursor if after is None else await self._confirm(membership, after)
             ear.attend(topic.id, start)
             pulled = await self._page(membership, start, limit)

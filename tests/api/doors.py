@@ -88,7 +88,7 @@ async def running(dsn: str, wrong: WrongCredentials | None = None, **values: Any
     await node.open()
     work = asyncio.create_task(node.run(keeps_house=False))
     app = make_app(node, tokens, settings, wrong=wrong)
-    runner = await serve(app, "127.0.0.1", settings.api_port)
+    runner = await serve(app, node, "127.0.0.1", settings.api_port)
     try:
         async with aiohttp.ClientSession() as http:
             yield Door(f"http://127.0.0.1:{settings.api_port}", http, node, tokens, settings)

@@ -7,18 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from doors import Door, Opener, free_port
 from listener import NEWS, Event, contents, listening, news, publish, topic_id
 
-from api import streaming
+from api import connection
 from api.app import make_app
 from api.routes import stream
 from api.serving import serve
-from api.streaming import MOST
 from messaging.node import Node
 
 pytest_plugins = ["doors"]
@@ -54,7 +52,7 @@ async def stoppable(beside: Door, dsn: str) -> AsyncIterator[tuple[Door, Any]]:
     """A door that the test stops itself; what it publishes is stored by the other one's node, on the same bus."""
     port, node = free_port(), Node(beside.settings, dsn, beside.node.bus)
     await node.open()
-    runner = await serve(make_app(node, beside.tokens, beside.settings), "127.0.0.1", port)
+    runner = await serve(make_app(node, beside.tokens, beside.settings), node, "127.0.0.1", port)
     node.actions = beside.node.actions
     try:
         yield replace(beside, url=f"http://127.0.0.1:{port}", node=node), runner.cleanup
@@ -64,7 +62,7 @@ async def stoppable(beside: Door, dsn: str) -> AsyncIterator[tuple[Door, Any]]:
 
 
 async def test_who_does_not_read_is_given_up_and_holds_up_nobody(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "PATIENCE", 0.2)
+    monkeypatch.setattr(connection, "PATIENCE", 0.2)
     await news(door)
     items = [{"topic_name": "news", "content": "x" * 60_000} for _ in range(15)]
     port = int(door.url.rpartition(":")[2])
@@ -94,59 +92,6 @@ async def test_a_slow_reader_gets_everything(door: Door) -> None:
             seqs.append((await ear.event()).data["seq"])
             await asyncio.sleep(0 if number % 10 else 0.02)
     assert seqs == list(range(1, 121))
-
-
-class Line(asyncio.WriteTransport):
-    """A transport whose buffer empties as the test says, each time it is looked at."""
-
-    def __init__(self, sizes: list[int]) -> None:
-        super().__init__()
-        self.sizes = sizes
-        self.aborted = False
-
-    def get_write_buffer_size(self) -> int:
-        return self.sizes.pop(0)
-
-    def abort(self) -> None:
-        self.aborted = True
-
-
-@pytest.mark.parametrize(("sizes", "given_up"), [([9, 8, 8, 5, 5, 2, 2], False), ([9, 8, 8, 8, 8], True)])
-async def test_progress_however_slow_is_enough(
-    monkeypatch: pytest.MonkeyPatch, sizes: list[int], given_up: bool
-) -> None:
-    monkeypatch.setattr(streaming, "PATIENCE", 0.01)
-    line = Line(sizes)
-    written = asyncio.Event()
-
-    class Response:
-        async def write(self, piece: bytes) -> None:
-            while line.sizes and not line.aborted:  # noqa: ASYNC110
-                await asyncio.sleep(0)
-            written.set()
-
-    request: Any = SimpleNamespace(transport=line)
-    response: Any = Response()
-    if given_up:
-        with pytest.raises(ConnectionError):
-            await streaming.push(request, response, b"x")
-    else:
-        await streaming.push(request, response, b"x")
-        assert written.is_set()
-    assert line.aborted is given_up
-
-
-async def test_streams_are_counted(open_door: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a user, and of the process; who leaves makes room."""
-    door = await open_door(max_connections_per_user=1)
-    await news(door)
-    ana = await door.token("ana")
-    async with listening(door, token=ana):
-        assert (await door.ask("GET", f"{NEWS}/stream", 429, token=ana))["code"] == "rate_limited"
-        monkeypatch.setattr(streaming, "MOST", 2)
-        async with listening(door):
-            assert (await door.ask("GET", f"{NEWS}/stream", 503))["code"] == "unavailable"
-    assert MOST == 1000
 
 
 async def test_who_left_makes_room(open_door: Opener, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,7 @@ def _in_pieces(given: bytes) -> object:
         protocol.connection_made(asyncio.Transport())
         stream = StreamReader(protocol, 64 * KIB, loop=loop)
         request: Any = SimpleNamespace(content=stream, content_length=None)
-        reading = asyncio.create_task(read(request, len(given)))
+        reading = asyncio.create_task(read(request, len(given), lambda _: None))
         for byte in given:
             stream.feed_data(bytes([byte]))
             await asyncio.sleep(0)

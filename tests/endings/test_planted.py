@@ -11,7 +11,7 @@ import pytest
 from held import held, nothing_left
 from prometheus_client import CollectorRegistry, Gauge
 
-from api.serving import _Connection
+from api.connection import Connection
 from ws_server.session import Session
 
 kept: list[Any] = []
@@ -36,7 +36,7 @@ def a_session(_: Gauge) -> Callable[[], None]:
 
 
 def a_connection_of_the_api(_: Gauge) -> Callable[[], None]:
-    kept.append(object.__new__(_Connection))
+    kept.append(object.__new__(Connection))
     return kept.clear
 
 

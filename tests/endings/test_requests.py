@@ -14,7 +14,7 @@ from doors import running as running_door
 from held import Held, held, nothing_left
 from peer import GONE, Ending, Peer, Peers, half_closes, peers, stays
 
-from api import endpoint, serving, streaming
+from api import connection, endpoint, serving
 from api.routes import stream
 from log_support import waits_for_lock
 from messaging.permissions import BACKEND
@@ -41,8 +41,8 @@ class Town:
 async def town(module_database: str) -> AsyncIterator[Town]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(endpoint, "PATIENCE", 1.0)
-        patch.setattr(streaming, "PATIENCE", 1.0)
-        patch.setattr(serving, "_PATIENCE", 1)
+        patch.setattr(connection, "PATIENCE", 1.0)
+        patch.setattr(connection, "HEAD_TIME", 1.0)
         patch.setattr(serving, "_IDLE", 1.0)
         patch.setattr(stream, "HEARTBEAT", 0.3)  # when a stream sees that nobody reads it any more
         async with running_door(module_database) as door, peers(door.url) as all_peers, sql(module_database) as db:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
-from hostile import brokers, lines, peers, strangers
+from hostile import brokers, connections, lines, peers, strangers
 from hostile.bystander import percentile
 from hostile.measuring import Found, Row
 from hostile.rig import Unable, rig
@@ -34,8 +34,11 @@ ATTACKS: dict[str, tuple[str, Callable[[Row], Awaitable[None]]]] = {
     "A16": ("a stranger on the bus", strangers.on_the_bus),
     "A17": ("a stranger holds locks", strangers.with_locks),
     "A18": ("one of two workers stopped", peers.stopped_worker),
+    "C2": ("answers that nobody takes", connections.answers_not_taken),
+    "C3": ("1,100 sockets that say nothing", connections.silent_sockets),
     "C4": ("frames that are no messages", peers.no_messages),
     "C5": ("48 sessions of one user publish 60 KB each", peers.large_messages),
+    "C6": ("16 users with 64 streams each", connections.all_streams),
 }
 
 

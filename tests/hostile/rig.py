@@ -164,8 +164,10 @@ class Rig:
     def token(self, user: str) -> str:
         return self.tokens.issue(user)[0]
 
-    async def start(self, module: str, place: Place | None = None, *, ready: bool = True, **more: str) -> Server:
-        """Start `python -m MODULE`, and wait until it is ready."""
+    async def start(
+        self, module: str, place: Place | None = None, *, ready: bool = True, descriptors: int = 0, **more: str
+    ) -> Server:
+        """Start `python -m MODULE`, and wait until it is ready. ``descriptors``: that it may have, where it is few."""
         address = "127.0.0.1" if place is None else place.address
         environ = {
             "DATABASE_URL": self.dsn, "JWT_SECRET": SECRET, "WS_HOST": address, "WS_PORT": str(free_port()),
@@ -173,6 +175,8 @@ class Rig:
         }  # fmt: skip
         log = self.folder / f"log{len(self.servers)}"
         command = (sys.executable, "-m", module)
+        if descriptors:
+            command = ("prlimit", f"--nofile={descriptors}", *command)
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 *(command if place is None else place.command(*command)), cwd=ROOT, env={**os.environ, **environ},

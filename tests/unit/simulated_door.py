@@ -433,7 +433,7 @@ class Node:
         user = User(user_id, f"u{user_id}", self.store.users[user_id])
         claims = Claims(user.name, "", 1.0, 2.0)
         peer.session = Session(
-            link, user, claims, Wishes(device, explicit, False), "", cursors=self.cursors, ready=self.catch_up.want
+            link, user, claims, Wishes(device, explicit, False), cursors=self.cursors, ready=self.catch_up.want
         )
         self.peers.append(peer)
         self.jobs.append(Job(self._open, peer))

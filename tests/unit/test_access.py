@@ -13,13 +13,12 @@ from messaging.access import (
     WrongCredentials,
     bearer,
     check_metrics,
-    client_address,
     host_of,
-    in_networks,
     is_key,
     is_legacy,
     why_outside,
 )
+from messaging.addresses import client_address, in_networks
 from messaging.errors import Forbidden, Misdirected, NoCredential, RateLimited, Unauthorized
 from messaging.settings import Settings
 

@@ -1,4 +1,4 @@
-"""The opening handshake: where a token may stand, what may be wished, who is connecting."""
+"""The opening handshake: where a token may stand, what may be wished."""
 
 import json
 import logging

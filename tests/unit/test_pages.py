@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from messaging.errors import Unavailable, UnknownTopic
-from messaging.model import Page, Topic
-from messaging.pages import Pages
+from messaging.model import Message, Page, Topic
+from messaging.pages import Pages, fit
 
 NEWS = Topic(1, "news", "public", "ana")
 PAGE = Page((), 5, 5)
@@ -85,3 +86,13 @@ async def test_a_reader_that_is_cancelled_takes_no_other_with_it(leader: int) ->
         outcome = outcomes[place]
         assert isinstance(outcome, Unavailable) or getattr(outcome, "page", None) is PAGE
     assert (await pages.read(NEWS, 0, 1024)).page is PAGE
+
+
+@pytest.mark.parametrize(("newest", "kept"), [(True, [4, 5]), (False, [1, 2])])
+def test_a_page_of_history_fits(newest: bool, kept: list[int]) -> None:
+    page = [Message(seq, "omar", '"12345é8"', datetime(2026, 1, 2, tzinfo=UTC)) for seq in range(1, 6)]
+    assert kept == [message.seq for message in fit(page, 5, 25, newest=newest)]
+    assert kept == [message.seq for message in fit(page, 2, 1000, newest=newest)]
+    assert 1 == len(fit(page, 5, 1, newest=newest))
+    assert page == fit(page, 5, 50, newest=newest)
+    assert [] == fit([], 5, 50, newest=newest)

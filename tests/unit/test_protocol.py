@@ -24,7 +24,6 @@ from ws_server.protocol import (
     encode,
     entry_frames,
     error_frame,
-    fit,
     history_message,
     pieces,
     ping_frame,
@@ -368,15 +367,6 @@ def test_pieces_hold_every_frame_in_order_and_are_small_unless_one_frame_is_not(
     assert all(len(group) == 1 or sum(len(f) for _, f in group) <= PIECE_BYTES for group in groups)
     together = [sum(len(f) for _, f in a) + len(b[0][1]) for a, b in itertools.pairwise(groups)]
     assert all(size > PIECE_BYTES for size in together)  # no group ends before it must
-
-
-@pytest.mark.parametrize(("newest", "kept"), [(True, [4, 5]), (False, [1, 2])])
-def test_a_page_of_history_fits(newest: bool, kept: list[int]) -> None:
-    page = [history_message(Message(seq, "omar", '"12345678"', NOW)) for seq in range(1, 6)]
-    assert kept == [message.seq for message in fit(page, 25, newest=newest)]
-    assert 1 == len(fit(page, 1, newest=newest))
-    assert page == fit(page, 50, newest=newest)
-    assert [] == fit([], 50, newest=newest)
 
 
 def test_the_decoder_makes_nothing_when_it_is_imported_but_values() -> None:

@@ -1,0 +1,168 @@
+"""One connection of the API: counted when it is accepted, and held to a pace in both directions."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from api.problems import of_aiohttp
+from api.slow_peers import SlowPeers
+from messaging.connections import HEAD_TIME, MAX_HEAD, Accepted, Connections
+
+PATIENCE = 30.0  # seconds without progress after which a client that does not take its answer is given up
+READ_AHEAD = 4  # requests behind the one that is being answered
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the connections of one server share."""
+
+    connections: Connections
+    refused: Callable[[str], None]  # is told the name of a limit each time that somebody meets it
+    slow_peers: SlowPeers[Connection] = field(default_factory=SlowPeers)
+
+
+class Connection(web.RequestHandler):
+    """What aiohttp answers by itself, before or around the application, is answered as all else is.
+
+    Nothing may stay in its write buffer: so `drain` waits until the kernel has taken everything, and whatever it has
+    not taken is known, whoever wrote it.
+    """
+
+    __slots__ = ("_accepted", "_bounds", "_head", "_head_limit", "_line", "_stuck", "_wants_head")
+
+    def __init__(self, bounds: Bounds, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._max_msg_queue_size, self._msg_queue_resume_size = READ_AHEAD, READ_AHEAD // 2
+        self._bounds = bounds
+        self._accepted: Accepted | None = None  # None: it was refused
+        self._head = 0  # bytes of a request whose headers are not all here
+        self._head_limit: asyncio.TimerHandle | None = None
+        self._wants_head = True  # what comes is no body
+        self._stuck: asyncio.TimerHandle | None = None  # while something waits to be taken
+
+    # Coming and going
+
+    def connection_made(self, transport: Any) -> None:
+        self._line: asyncio.Transport = transport  # the library forgets its own before it is closed
+        peer = str((transport.get_extra_info("peername") or ("",))[0])
+        self._accepted = self._bounds.connections.accept(peer, transport.close)
+        if self._accepted is None:
+            transport.abort()
+            return
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(0)
+        _end_if_silent(transport)
+        self._await_head(0)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._has_head()
+        self.release()
+        if self._accepted is not None:
+            self._bounds.connections.end(self._accepted)
+        super().connection_lost(exc)
+
+    def cut_off(self) -> None:
+        self._line.abort()
+
+    # What it asks
+
+    def data_received(self, data: bytes) -> None:
+        known = self._request_count
+        super().data_received(data)
+        if self._request_count != known:
+            self._has_head()
+        elif self._wants_head:
+            self._await_head(len(data))
+
+    def _await_head(self, size: int) -> None:
+        self._head += size
+        if self._head > MAX_HEAD:
+            self.force_close()
+        elif self._head_limit is None:
+            self._head_limit = self._loop.call_later(HEAD_TIME, self.force_close)
+
+    def _has_head(self) -> None:
+        self._head, self._wants_head = 0, False
+        if self._head_limit is not None:
+            self._head_limit.cancel()
+            self._head_limit = None
+
+    def work(self, request: web.BaseRequest) -> None:
+        """A request begins. Raises TooManyConnections."""
+        if self._accepted is not None:
+            self._bounds.connections.work(self._accepted, request.headers.getall("X-Forwarded-For", ()))
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self._wants_head = not self._messages and request.content.is_eof()
+            if self._accepted is not None:
+                self._bounds.connections.rest(self._accepted)
+
+    def handle_error(self, request: web.BaseRequest, status: int = 500, *more: Any, **named: Any) -> web.StreamResponse:
+        super().handle_error(request, status, *more, **named)  # which logs, and stops where an answer has begun
+        answer = of_aiohttp(status)
+        answer.force_close()
+        return answer
+
+    # What is held for it
+
+    def hold(self, size: int) -> None:
+        """So many bytes more wait for it, until `release`; who waits for too much is cut off."""
+        address = "" if self._accepted is None else self._accepted.address
+        for peer in self._bounds.slow_peers.hold(self, address, size):
+            peer.give_up()
+
+    def release(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
+        self._bounds.slow_peers.release(self)
+
+    def give_up(self) -> None:
+        """It is too slow."""
+        self._bounds.refused("slow_peers")
+        self.cut_off()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        size = self._line.get_write_buffer_size()
+        self._look_again(size)
+        self.hold(size)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.release()
+
+    def _look_again(self, before: int) -> None:
+        self._stuck = self._loop.call_later(PATIENCE, self._look, before)
+
+    def _look(self, before: int) -> None:
+        left = self._line.get_write_buffer_size()
+        if left < before:
+            self._look_again(left)
+        else:
+            self.give_up()
+
+
+def connection_of(request: web.BaseRequest) -> Connection:
+    connection = request.protocol
+    assert isinstance(connection, Connection)
+    return connection
+
+
+def _end_if_silent(transport: asyncio.Transport) -> None:
+    """Have the kernel end the connection where nothing is taken of what we could give it whole."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sys.platform == "linux":
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(2 * PATIENCE * 1000))

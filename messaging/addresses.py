@@ -1,0 +1,38 @@
+"""Who a peer is, by its address. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+from messaging.settings import Network
+
+
+def client_address(peer: str, forwarded: Iterable[str], proxies: Sequence[Network]) -> str:
+    """Who asks: the peer, or the nearest that the trusted proxies in front of us name in X-Forwarded-For."""
+    hops = [hop.strip() for line in forwarded for hop in line.split(",") if hop.strip()]
+    address = peer
+    while hops and in_networks(address, proxies):
+        address = hops.pop()
+    return address
+
+
+def network_of(address: str) -> str:
+    """Who counts as one: an IPv4 address, or the 64 bits of an IPv6 address that one customer has."""
+    found = _parsed(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((found, 64), strict=False))
+    return "" if found is None else str(found)
+
+
+def in_networks(address: str, networks: Iterable[Network]) -> bool:
+    found = _parsed(address)
+    return found is not None and any(found in network for network in networks)
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
