@@ -24,7 +24,7 @@ def honest(lost: type[Exception]) -> Iterator[None]:
         if not task.cancelling():  # nobody asked for it
             raise lost("the line was lost") from exc
         raise
-    except (RuntimeError, StopAsyncIteration, AttributeError, AssertionError) as exc:
+    except (RuntimeError, AttributeError, AssertionError) as exc:
         raise lost(f"the line was lost ({exc or type(exc).__name__})") from exc
     finally:
         if task.cancelling() > before:

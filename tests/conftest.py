@@ -1,6 +1,8 @@
 """What all tests share: the event loop, the database, and tools that may be missing."""
 
 import asyncio
+import atexit
+import fcntl
 import gc
 import itertools
 import os
@@ -8,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -25,6 +27,7 @@ REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 TEMPLATE = "recado_template"
 MEMORY = Path("/dev/shm")
 ROOM = 8 * 2**30  # bytes
+RUN = "recado-run-"
 
 _Loop = asyncio.AbstractEventLoop
 _errors: list[dict[str, Any]] = []
@@ -40,11 +43,38 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _keep_in_memory() -> None:
     """What tests write needs no disk: a thousand databases take a third less where there is memory for them."""
-    if "TMPDIR" in os.environ or not MEMORY.is_dir():
+    if "TMPDIR" in os.environ or not _has_room():  # the controller has set it for its workers
         return
+    for folder in MEMORY.glob(f"{RUN}*"):
+        if _is_mine(folder):  # that run was killed
+            shutil.rmtree(folder, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=RUN, dir=MEMORY))
+    folder.chmod(0o711)  # as root, PostgreSQL runs as another user, who must get through
+    if _is_mine(folder):
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+
+
+def _has_room() -> bool:
+    """Whether programs and much data may lie in memory, by the file system, the machine, and a container's limit."""
+    if not os.access(MEMORY, os.W_OK | os.X_OK):
+        return False
     system = os.statvfs(MEMORY)
-    if system.f_bavail * system.f_frsize >= ROOM and not system.f_flag & os.ST_NOEXEC:
-        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+    room = [system.f_bavail * system.f_frsize]
+    with suppress(OSError, ValueError):
+        room.append(int(Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()[0]) * 1024)
+    with suppress(OSError, ValueError):
+        room.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(room) >= ROOM and not system.f_flag & os.ST_NOEXEC
+
+
+def _is_mine(folder: Path) -> bool:
+    """Whether no living run has this folder; then it is ours, as long as we live."""
+    try:
+        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 # --- tools that may be missing ---------------------------------------------------------------------

@@ -14,7 +14,7 @@ _made: asyncio.Task[Path] | None = None
 async def copy_to(data: Path) -> None:
     """Put an empty cluster where ``data`` says, as a start would have made it. Its folder must be there already."""
     global _made
-    if _made is None:
+    if _made is None or (_made.done() and _made.exception() is not None):
         _made = asyncio.create_task(_make())
     source = await asyncio.shield(_made)
     # Its owner is kept: as root, PostgreSQL runs as another user.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -101,7 +103,9 @@ def _text(given: bytes) -> str:
 
 
 def _in_file(read: Callable[[Path], object]) -> Callable[[bytes], object]:
-    path = Path(tempfile.mkdtemp(prefix="recado-bounded-")) / "file"
+    folder = Path(tempfile.mkdtemp(prefix="recado-bounded-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "file"
 
     def reader(given: bytes) -> object:
         path.write_bytes(given)

@@ -87,6 +87,13 @@ async def _publish(channel: AbstractChannel, queue: str, body: bytes, header: Co
     return confirmed
 
 
+def _has_committed(records: bytes, queue: bytes) -> bool:
+    """Whether a file of mnesia has a queue, and not just what an undecided transaction would write of it."""
+    at = records.rfind(queue)
+    transaction, presumed = records.rfind(b"tid", 0, at), records.rfind(b"d\0\x0dpresume_abort", 0, at)
+    return at >= 0 and (presumed < 0 or records[transaction:presumed] + b"d\0\x09committed" in records[at:])
+
+
 class Rabbit:
     """The server and its epmd, both children of ours: an epmd that the server starts itself would stay behind."""
 
@@ -159,7 +166,7 @@ class Rabbit:
     async def keeps(self, queue: str) -> None:
         """Wait until a queue is on disk: a young one may not survive a kill, confirms or not."""
         async with asyncio.timeout(TIME):
-            while not any(queue.encode() in path.read_bytes() for path in self._records()):  # noqa: ASYNC110
+            while not any(_has_committed(path.read_bytes(), queue.encode()) for path in self._records()):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
 
     def _records(self) -> list[Path]:

@@ -108,7 +108,8 @@ async def stopped_worker(row: Row) -> None:
         [busy] = _holders(workers, int(server.url.rpartition(":")[2]), bystander.local_port)
         [stopped] = [pid for pid in workers if pid != busy]
 
-        await _in_vain(url, path)  # so many at once let pools grow: what the attack leaves behind is counted from there
+        # So many at once let pools grow: what the attack leaves behind is counted from there.
+        row.found.check(not await _in_vain(url, path), "all connect before it")
 
         async def stop() -> None:
             nonlocal in_vain
