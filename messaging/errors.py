@@ -5,6 +5,8 @@ RecadoError
 │   ├── BadJson           bad_json       400
 │   └── UnknownAction     unknown_action 400
 ├── Unauthorized          unauthorized   401
+│   ├── TokenExpired      unauthorized   401
+│   └── TokenRevoked      unauthorized   401
 ├── Forbidden             forbidden      403
 │   └── NotAMember        not_a_member   403
 ├── NotFound              not_found      404
@@ -63,6 +65,14 @@ class Unauthorized(RecadoError):
 
     code = "unauthorized"
     status = 401
+
+
+class TokenExpired(Unauthorized):
+    """The token has expired. Ask for a new one."""
+
+
+class TokenRevoked(Unauthorized):
+    """The token was revoked. Ask for a new one."""
 
 
 class Forbidden(RecadoError):

@@ -120,9 +120,10 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Notice: memberships or revocations of a user changed."""
+    """Notice: memberships or revocations of a user changed; ``ended``: topic and membership that ended."""
 
     user_id: int
+    ended: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,8 @@ class Node:
         self.bus = bus
         self.metrics = Metrics()
         self.store = Store(dsn)
-        self.nodes = Nodes(self.store.pool, self.name)
+        self.nodes = Nodes(self.store.pool, self.name, clock=self.store.clock)
+        self.metrics.clock_offset.set_function(lambda: self.store.clock.seconds)
         self._writers = self.store.log_writer(self.name), self.store.log_writer(self.name)
         self.appender = Appender(*self._writers, bus.tell, self.metrics)
         self._housekeeping = Housekeeping(self.store, settings)

@@ -10,6 +10,7 @@ else; and only there it may do as a member or owner what others notice: invite, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from messaging.errors import Forbidden, NotAMember, UnknownTopic
@@ -25,6 +26,7 @@ class Caller:
 
     user: User | None
     grants: Grants = field(default_factory=Grants)
+    expires_at: float = math.inf  # of its token, in seconds since 1970
 
     @property
     def is_backend(self) -> bool:

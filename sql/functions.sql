@@ -190,8 +190,8 @@ BEGIN
     RETURN true;
 END $$;
 
--- Leave a topic, or be removed from it. Returns whether there was a membership.
-CREATE OR REPLACE FUNCTION recado.leave_topic(topic bigint, member bigint) RETURNS boolean
+-- Leave a topic, or be removed from it. Returns the membership that this ended; NULL where there was none.
+CREATE OR REPLACE FUNCTION recado.leave_topic(topic bigint, member bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
     ended bigint;
@@ -199,11 +199,11 @@ BEGIN
     PERFORM FROM recado.heads WHERE topic_id = topic FOR NO KEY UPDATE;
     DELETE FROM recado.memberships WHERE topic_id = topic AND user_id = member RETURNING id INTO ended;
     IF ended IS NULL THEN
-        RETURN false;
+        RETURN NULL;
     END IF;
     UPDATE recado.users SET version = version + 1 WHERE id = member;
     DELETE FROM recado.cursors WHERE topic_id = topic AND membership_id = ended;
-    RETURN true;
+    RETURN ended;
 END $$;
 
 -- Delete a topic: its name is free and nobody belongs to it from here on; its messages go with housekeeping.
