@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+import msgspec
+
 Kind = Literal["public", "private", "direct"]
 Role = Literal["owner", "member"]
 
@@ -42,8 +44,7 @@ def inbox_of(user: str) -> str:
     return "@" + user
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
+class Topic(msgspec.Struct, frozen=True, gc=False):  # a node has very many, which its collector need not walk over
     """A named, ordered, append-only log. Inside, it is its id; ids never come back."""
 
     id: int
@@ -54,8 +55,7 @@ class Topic:
     lifetime: int | None = None  # seconds; None: messages have none of their own
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(msgspec.Struct, frozen=True, gc=False):
     """A user's belonging to a topic, from joining to leaving; joining again makes a new one."""
 
     id: int

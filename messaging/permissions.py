@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import msgspec
+
 from messaging.errors import Forbidden, NotAMember, UnknownTopic
 from messaging.grants import Grants
 from messaging.model import Kind, Topic, User
@@ -46,8 +48,7 @@ class Caller:
 BACKEND = Caller(None)
 
 
-@dataclass(frozen=True, slots=True)
-class Aim:
+class Aim(msgspec.Struct, frozen=True, gc=False):
     """Where a publish goes: a topic, and the user who must belong to it when it is stored (None: nobody must)."""
 
     topic: Topic
