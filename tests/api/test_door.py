@@ -81,9 +81,8 @@ async def test_revoking_goes_by_the_clock_of_the_database(
     async def issued() -> str:
         return str((await door.ask("POST", f"{V1}/tokens", 201, json={"user": "ana"}))["token"])
 
-    real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + ahead)
-    old = await issued()
+    real, old = time.time, await issued()
+    monkeypatch.setattr(time, "time", lambda: real() + ahead)  # this node's
     await door.ask("POST", f"{V1}/tokens/revoke", json={"user": "ana"})
     await door.ask("GET", f"{V1}/messages?user=ana", 401, token=old)
     await door.ask("GET", f"{V1}/messages?user=ana", token=await issued())
