@@ -53,11 +53,11 @@ class SeedTopic(msgspec.Struct, frozen=True):
     is_private: bool
 
 
-class SeedTopics(msgspec.Struct, frozen=True):
-    """`more`: whether there are others behind the last one's name."""
+class SeedTopics(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`more`, where it is true: there are others behind the last one's name."""
 
     topics: list[SeedTopic]
-    more: bool
+    more: bool = False
 
 
 def routes() -> list[Route]:
@@ -140,7 +140,7 @@ async def topics_of(asked: Asked[TopicQuery, None], username: str) -> SeedTopics
     try:
         user = await asked.actions.user(username)
     except UnknownUser:
-        return SeedTopics([], False)
+        return SeedTopics([])
     after, limit = asked.query.after or "", min(asked.query.limit, TOPICS_MOST)
     found, more = await asked.actions.topics(asked.caller, user, after=after, limit=limit + 1)  # one may be the inbox
     topics = [membership.topic for membership, _, _ in found if membership.topic.kind != "direct"]

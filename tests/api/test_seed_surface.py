@@ -1,5 +1,6 @@
 """The older surface: every status, body and text that its clients and backends compare."""
 
+import math
 from typing import Any
 
 import jwt
@@ -47,7 +48,7 @@ async def test_a_token_with_other_parameters_as_payload(door: Door) -> None:
     assert list(answer) == ["token"]
     claims = jwt.decode(answer["token"], SECRET, ["HS256"])
     assert claims["payload"] == {"role": "cook", "n": "1"}
-    assert claims["exp"] == int(claims["iat"] + 86400)
+    assert claims["exp"] == math.ceil(claims["iat"] + 86400)
 
 
 async def test_the_claims_of_a_token(door: Door) -> None:
@@ -95,6 +96,17 @@ async def test_the_topics_of_a_user(door: Door) -> None:
         ("news", False, ["ana"]), ("plans", True, ["ana"]),
     ]  # fmt: skip
     assert await door.ask("GET", f"{V1}/topics?user=nobody") == {"topics": []}
+
+
+async def test_the_topics_of_a_user_come_by_name_a_page_at_a_time(door: Door) -> None:
+    for name in ("c", "a", "b"):
+        await topic(door, name)
+    after, names = "", []
+    while after is not None:
+        found = await door.ask("GET", f"{V1}/topics?user=ana&limit=1" + (f"&after={after}" if after else ""))
+        names += [each["topic_name"] for each in found["topics"]]
+        after = names[-1] if found.get("more") else None
+    assert names == ["a", "b", "c"]
 
 
 async def test_an_inbox_is_a_topic_of_a_user(door: Door) -> None:

@@ -22,7 +22,6 @@ from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 from rabbit_readers import Office, inboxes_of, offers, office, one_queue, reading
 from rabbit_server import TIME, Rabbit, fresh
-from rules_support import until
 
 from bridges import amqp_connection, rabbitmq_in
 from bridges.amqp_connection import TROUBLE, Line, _Lenient
@@ -31,6 +30,7 @@ from messaging.actions import Actions
 from messaging.errors import Unavailable
 from messaging.inlet import Inlet
 from messaging.settings import Settings
+from rules_support import until
 
 pytest_plugins = ["rabbit_server"]
 
