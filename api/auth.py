@@ -105,4 +105,4 @@ async def caller_of(credential: Credential, domain: Domain) -> Caller:
     if not credential.token:
         return BACKEND if credential.is_backend else stranger()
     claims = await domain.tokens.verify(credential.token)
-    return Caller(await identify(domain.node.store, claims), claims.grants)
+    return Caller(await identify(domain.node.store, claims), claims.grants, claims.expires_at)

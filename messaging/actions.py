@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from typing import Any
 
 from messaging.appender import Appender
@@ -52,6 +51,7 @@ from messaging.store_append import Draft
 from messaging.store_quotas import Quotas
 
 HISTORY_MOST = 100
+TOPICS_MOST = 1000
 INBOXES_KNOWN = 100_000  # an inbox never goes, so its id may be remembered
 
 
@@ -159,9 +159,9 @@ class Actions:
     async def unsubscribe(self, caller: Caller, user: User, name: str) -> bool:
         """End a membership: one's own, or as a backend or owner anybody's. Whether there was one."""
         found = leaving(caller, await self._standing(caller, name), user)
-        left = await self._store.leave(found.topic.id, user.id)
-        self._bus.tell(Changed(user.id))
-        return left
+        ended = await self._store.leave(found.topic.id, user.id)
+        self._bus.tell(Changed(user.id, None if ended is None else (found.topic.id, ended)))
+        return ended is not None
 
     async def invite(self, caller: Caller, name: str, username: str) -> bool:
         """Make a known user a member; any member may. Whether it was none before."""
@@ -202,12 +202,22 @@ class Actions:
         standing = visible(caller, await self._standing(caller, name))
         return standing, past(caller, standing)
 
-    async def topics(self, caller: Caller, user: User, device: str = "") -> list[tuple[Membership, int, int]]:
-        """What a user belongs to, as far as the caller sees it: each with its head and this device's cursor."""
-        positions = await self._store.positions(user.id, device)
-        memberships = await self._store.memberships(user.id)
-        seen = (m for m in memberships if sees(caller, m.topic, member=True))
-        return [(m, *positions[m.topic.id]) for m in seen if m.topic.id in positions]
+    async def topics(
+        self, caller: Caller, user: User, device: str = "", after: str = "", limit: int = TOPICS_MOST
+    ) -> tuple[list[tuple[Membership, int, int]], bool]:
+        """What a user belongs to, as far as the caller sees it, by name behind ``after``; whether there are more.
+
+        Each with its head and this device's cursor.
+        """
+        limit = max(1, min(limit, TOPICS_MOST))
+        found: list[tuple[Membership, int, int]] = []
+        more = True
+        while more and len(found) <= limit:
+            page = await self._store.topics_page(user.id, device, after, limit + 1)
+            found += (each for each in page if sees(caller, each[0].topic, member=True))
+            more = len(page) > limit
+            after = page[-1][0].topic.name if page else after
+        return found[:limit], len(found) > limit
 
     async def topic(self, caller: Caller, name: str) -> Standing:
         return visible(caller, await self._standing(caller, name))
@@ -293,12 +303,12 @@ class Actions:
         return found[0]
 
     async def revoke_user(self, name: str) -> None:
-        """Void every token of a user issued until now; its sessions end."""
-        self._bus.tell(Changed(await self._store.revoke_user(name, time.time())))
+        """Void every token of a user issued until now; its sessions end. Raises UnknownUser."""
+        self._bus.tell(Changed(await self._store.tokens.revoke_user(name)))
 
     async def revoke_token(self, jti: str) -> None:
         """Void one token by its id; its sessions end."""
-        await self._store.revoke_token(jti)
+        await self._store.tokens.revoke(jti)
         self._bus.tell(Voided(jti))
 
     async def _standing(self, caller: Caller, name: str) -> Standing | None:

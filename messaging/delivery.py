@@ -65,7 +65,7 @@ class Feed(Generic[R]):
         self.heard = 0
         self.live: dict[R, Place[R]] = {}
         self.behind: dict[R, Place[R]] = {}
-        self._tail: deque[tuple[int, bytes]] = deque()
+        self._tail: deque[tuple[int, bytes]] | None = None  # most feeds never have one
         self._tail_start = 0  # the tail continues from this seq
         self._tail_bytes = 0
 
@@ -94,6 +94,8 @@ class Feed(Generic[R]):
             self._keep(frames)
 
     def _keep(self, frames: Iterable[tuple[int, bytes]]) -> None:
+        if self._tail is None:
+            self._tail = deque()
         for seq, frame in frames:
             self._tail.append((seq, frame))
             self._tail_bytes += len(frame)
@@ -141,11 +143,12 @@ class Feed(Generic[R]):
 
     def missing(self, place: Place[R]) -> list[tuple[int, bytes]] | None:
         """The frames between a reader's position and the node's, if the tail continues from just there."""
-        known = sum(seq <= place.position for seq, _ in self._tail)
-        start = self._tail[known - 1][0] if known else self._tail_start
-        if known == len(self._tail) or start != place.position:
+        tail = list(self._tail or ())
+        known = sum(seq <= place.position for seq, _ in tail)
+        start = tail[known - 1][0] if known else self._tail_start
+        if known == len(tail) or start != place.position:
             return None
-        return list(self._tail)[known:]
+        return tail[known:]
 
     def _settle(self) -> None:
         if not self.live:
@@ -154,7 +157,7 @@ class Feed(Generic[R]):
 
     def _forget_tail(self) -> None:
         if self.position is None or not self.behind:
-            self._tail.clear()
+            self._tail = None
             self._tail_bytes = 0
 
 

@@ -5,7 +5,9 @@ RecadoError
 │   ├── BadJson           bad_json       400
 │   └── UnknownAction     unknown_action 400
 ├── Unauthorized          unauthorized   401
-│   └── NoCredential      unauthorized   401  where none was shown
+│   ├── NoCredential      unauthorized   401  where none was shown
+│   ├── TokenExpired      unauthorized   401
+│   └── TokenRevoked      unauthorized   401
 ├── Forbidden             forbidden      403
 │   └── NotAMember        not_a_member   403
 ├── NotFound              not_found      404
@@ -70,6 +72,14 @@ class Unauthorized(RecadoError):
 
 class NoCredential(Unauthorized):
     """A key or a token is needed, as Authorization: Bearer."""
+
+
+class TokenExpired(Unauthorized):
+    """The token has expired. Ask for a new one."""
+
+
+class TokenRevoked(Unauthorized):
+    """The token was revoked. Ask for a new one."""
 
 
 class Forbidden(RecadoError):

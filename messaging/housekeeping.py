@@ -21,7 +21,7 @@ BATCH = 1000  # rows
 SLICE = 500  # topics of the walk at a time
 EVERY = 1.0  # seconds between rounds
 KEYS_KEPT = timedelta(hours=24)
-REVOCATIONS_KEPT = timedelta(seconds=MAX_LIFETIME)
+REVOCATIONS_KEPT = timedelta(seconds=MAX_LIFETIME + 86400)  # longer than a token lives, whatever clocks say
 NEWS_KEPT = timedelta(days=7)
 DEAD_KEPT = timedelta(days=90)
 HINTS = 100_000  # inboxes; the walk finds what did not fit

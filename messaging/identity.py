@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from messaging.errors import Unauthorized, Unavailable
+from messaging.errors import TokenRevoked, Unavailable
 from messaging.model import User
 from messaging.store import Store
 from messaging.tokens import Claims
@@ -12,7 +12,7 @@ async def identify(store: Store, claims: Claims) -> User:
     """The user of a token, known from here on.
 
     Raises:
-        Unauthorized: the token was revoked.
+        TokenRevoked.
         Unavailable: the store does not answer.
     """
     for _ in range(2):
@@ -20,7 +20,7 @@ async def identify(store: Store, claims: Claims) -> User:
         if found is not None:
             user, revoked = found
             if revoked:
-                raise Unauthorized("The token was revoked. Ask for a new one.")
+                raise TokenRevoked
             return user
         await store.know([claims.user])
     raise Unavailable

@@ -47,6 +47,9 @@ class Metrics:
             "recado_loop_lag_seconds", "The most that the event loop was late, lately", registry=self.registry
         )
         loop_lag.set_function(lag_of_this_loop())
+        self.clock_offset = Gauge(
+            "recado_clock_offset_seconds", "That the database's clock is ahead of ours", registry=self.registry
+        )
 
         counts = partial(Counter, labelnames=["bridge"], registry=self.registry)
         gauges = partial(Gauge, labelnames=["bridge"], registry=self.registry)

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Literal
 from urllib.parse import quote, unquote
 
+import msgspec
+
 from messaging.errors import BadRequest
 
 Kind = Literal["public", "private", "direct"]
@@ -87,8 +89,7 @@ def inbox_of(user: str) -> str:
     return "@" + user
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
+class Topic(msgspec.Struct, frozen=True, gc=False):  # a node has very many, which its collector need not walk over
     """A named, ordered, append-only log. Inside, it is its id; ids never come back."""
 
     id: int
@@ -100,8 +101,7 @@ class Topic:
     in_doubt: bool = False  # a user has the same name, and no backend made it: see `permissions.aim_at`
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(msgspec.Struct, frozen=True, gc=False):
     """A user's belonging to a topic, from joining to leaving; joining again makes a new one."""
 
     id: int
@@ -166,9 +166,10 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Notice: memberships or revocations of a user changed."""
+    """Notice: memberships or revocations of a user changed; ``ended``: topic and membership that ended."""
 
     user_id: int
+    ended: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,16 @@
-"""Which processes of this installation are alive: who has renewed its row in `nodes`, by the database's clock."""
+"""Which processes of this installation are alive: who has renewed its row in `nodes`, by the database's clock.
+
+Each renewal also tells how far this machine's clock is from that one.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from messaging.clock import ClockOffset
 from messaging.errors import Unavailable
 from messaging.retrying import retrying
 from messaging.store_pool import Pool
@@ -20,9 +25,12 @@ class Nodes:
     """This process's row, and the names of all whose row counts. `renew` first, then `run`; `leave` last."""
 
     def __init__(
-        self, pool: Pool, name: str, term: float = TERM_SECONDS, interval: float = RENEW_SECONDS
+        self, pool: Pool, name: str, term: float = TERM_SECONDS, interval: float = RENEW_SECONDS,
+        clock: ClockOffset | None = None,
     ) -> None:  # fmt: skip
+        """``clock``: is told what each renewal says of it."""
         self.alive: frozenset[str] = frozenset()
+        self._clock = clock or ClockOffset()
         self._pool = pool
         self._name = name
         self._term = term
@@ -40,7 +48,9 @@ class Nodes:
 
     async def renew(self) -> None:
         """Raises Unavailable. Cancelling is safe."""
+        asked = time.time()
         rows = await self._pool.fetch("renew_node", self._name, self._term)
+        self._clock.measured(asked, rows[0]["now"], time.time())
         self.alive = frozenset(row["node"] for row in rows)
         for told in self._told:
             told(self.alive)

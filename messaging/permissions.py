@@ -10,7 +10,10 @@ else; and only there it may do what others notice, as a member or owner: leave, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+
+import msgspec
 
 from messaging.errors import Conflict, Forbidden, NotAMember, UnknownTopic
 from messaging.grants import Grants
@@ -25,6 +28,7 @@ class Caller:
 
     user: User | None
     grants: Grants = field(default_factory=Grants)
+    expires_at: float = math.inf  # of its token, in seconds since 1970
 
     @property
     def is_backend(self) -> bool:
@@ -49,8 +53,7 @@ class Caller:
 BACKEND = Caller(None)
 
 
-@dataclass(frozen=True, slots=True)
-class Aim:
+class Aim(msgspec.Struct, frozen=True, gc=False):
     """Where a publish goes: a topic, and the user who must belong to it when it is stored (None: nobody must)."""
 
     topic: Topic

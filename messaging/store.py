@@ -5,6 +5,7 @@ Reads, and writes that are harmless to repeat, are tried again while a failure m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,12 +13,14 @@ from typing import Any
 
 import msgspec
 
+from messaging.clock import ClockOffset
 from messaging.delivery import fill
-from messaging.errors import LimitReached, UnknownTopic, UnknownUser
-from messaging.model import Kind, Membership, Message, Page, Role, Topic, User
+from messaging.errors import LimitReached, TokenRevoked, Unavailable, UnknownTopic, UnknownUser
+from messaging.model import MAX_SEQ, Kind, Membership, Message, Page, Role, Topic, User
 from messaging.store_append import LogWriter
 from messaging.store_leases import LeaseBook
 from messaging.store_pool import Pool
+from messaging.store_tokens import TokenStore, digest
 
 MAX_DEVICES = 16
 DEVICE_KEPT = timedelta(days=30)
@@ -63,6 +66,8 @@ class Store:
         self._dsn = dsn
         self.pool = Pool(dsn, pool_size)
         self.leases = LeaseBook(dsn)
+        self.tokens = TokenStore(dsn, self.pool)
+        self.clock = ClockOffset()
 
     def log_writer(self, node: str, **limits: float) -> LogWriter:
         """A writer of the process called ``node``, with a connection of its own. It is closed before the store is."""
@@ -72,14 +77,18 @@ class Store:
         """Connect. Raises Unavailable."""
         await self.pool.open()
         await self.leases.open()
+        await self.tokens.open()
 
     async def close(self) -> None:
+        await self.tokens.close()
         await self.leases.close()
         await self.pool.close()
 
     async def ping(self) -> None:
-        """Raises Unavailable where the database does not answer."""
+        """Raises Unavailable where the database does not answer, or its clock is another than ours."""
         await self.pool.fetch("ping")
+        if self.clock.trouble:
+            raise Unavailable(self.clock.trouble)
 
     async def shared_value(self, name: str, offer: str) -> str:
         """The value that all services of this installation use: the first that any offered."""
@@ -93,7 +102,7 @@ class Store:
 
     async def find_user(self, name: str, jti: str = "", issued_at: float = 0.0) -> tuple[User, bool] | None:
         """A known user, and whether its token (by id and time of issue, seconds since 1970) was revoked."""
-        row = await self.pool.row("user_by_name", name, jti, issued_at)
+        row = await self.pool.row("user_by_name", name, digest(jti), issued_at)
         return None if row is None else (User(row["id"], row["name"], row["version"]), row["revoked"])
 
     async def user(self, name: str) -> User:
@@ -106,50 +115,44 @@ class Store:
     async def users_page(self, after: str, limit: int) -> list[tuple[int, str]]:
         return [(row["id"], row["name"]) for row in await self.pool.fetch("users_page", after, limit)]
 
-    async def see_device(self, user_id: int, device: str) -> None:
-        """A device connects: it counts from now on, and has its cursors. Raises LimitReached."""
-        if not await self.pool.value("device_see", user_id, device, MAX_DEVICES, DEVICE_KEPT):
+    async def see_device(self, user_id: int, device: str, jti: str = "", issued_at: float = math.inf) -> int:
+        """A device connects: it counts from now on, and has its cursors. The version of its user.
+
+        Raises:
+            TokenRevoked: the token (by id and time of issue) was revoked by now.
+            LimitReached: there are too many devices.
+        """
+        token = digest(jti), issued_at
+        row = await self.pool.row("device_see", user_id, device, MAX_DEVICES, DEVICE_KEPT, *token)
+        if row is None:
+            raise Unavailable  # another database than the one that knew the user
+        if row["revoked"]:
+            raise TokenRevoked
+        if not row["fits"]:
             raise LimitReached(f"This user has {MAX_DEVICES} devices already, the most. Use one of their names.")
+        return int(row["version"])
 
     async def stay_seen(self, devices: Sequence[tuple[int, str]]) -> None:
         """These devices, each of a user by its id, are connected."""
         await self.pool.fetch("devices_stay", [user_id for user_id, _ in devices], [name for _, name in devices])
 
-    async def revoke_user(self, name: str, until: float) -> int:
-        """Void the tokens of a user issued until then (seconds since 1970). Its id. Raises UnknownUser."""
-        user_id = await self.pool.value("user_revoke", name, until)
-        if user_id is None:
-            raise UnknownUser
-        return int(user_id)
-
-    async def revoke_token(self, jti: str) -> None:
-        await self.pool.fetch("token_revoke", jti)
-
-    async def versions(self, user_ids: Sequence[int]) -> dict[int, tuple[int, float]]:
-        """By user id: its version, and until when (seconds since 1970) tokens are void."""
-        rows = await self.pool.fetch("users_changed", user_ids)
-        return {row["id"]: (row["version"], row["revoked_before"]) for row in rows}
-
-    async def revoked(self, jtis: Sequence[str]) -> set[str]:
-        return {row["jti"] for row in await self.pool.fetch("tokens_revoked", jtis)}
-
-    async def keep_ticket(self, digest: bytes, claims: str, seconds: float) -> None:
-        await self.pool.fetch("ticket_keep", digest, claims, seconds)
-
-    async def take_ticket(self, digest: bytes) -> str | None:
-        """The claims of a ticket, for the first who asks."""
-        claims: str | None = await self.pool.value("ticket_take", digest)
-        return claims
-
     # Topics and memberships
 
-    async def memberships(self, user_id: int) -> list[Membership]:
-        return [_membership(row) for row in await self.pool.fetch("memberships_of_user", user_id)]
+    async def memberships(self, user_id: int, after: int = 0, limit: int | None = None) -> list[Membership]:
+        """What a user belongs to, by topic id: the next ``limit`` (all) behind one."""
+        return [_membership(row) for row in await self.pool.fetch("memberships_of_user", user_id, after, limit)]
 
-    async def positions(self, user_id: int, device: str) -> dict[int, tuple[int, int]]:
-        """By topic id: the head, and what this device has confirmed."""
-        rows = await self.pool.fetch("positions_of_user", user_id, device)
+    async def positions(
+        self, user_id: int, device: str, after: int = 0, until: int = MAX_SEQ
+    ) -> dict[int, tuple[int, int]]:
+        """By topic id, behind ``after`` up to ``until``: the head, and what this device has confirmed."""
+        rows = await self.pool.fetch("positions_of_user", user_id, device, after, until)
         return {row["topic_id"]: (row["last_seq"], row["cursor"]) for row in rows}
+
+    async def topics_page(self, user_id: int, device: str, after: str, limit: int) -> list[tuple[Membership, int, int]]:
+        """What a user belongs to, by name: the next ``limit`` behind one, with their heads and the device's cursors."""
+        rows = await self.pool.fetch("topics_page", user_id, device, after, limit)
+        return [(_membership(row), row["last_seq"], row["cursor"]) for row in rows]
 
     async def standing(self, name: str, user_id: int | None = None) -> Standing | None:
         """A topic by its name, as this user stands to it."""
@@ -197,9 +200,10 @@ class Store:
             raise UnknownTopic
         return joined
 
-    async def leave(self, topic_id: int, user_id: int) -> bool:
-        """Whether there was a membership."""
-        return bool(await self.pool.value("topic_leave", topic_id, user_id))
+    async def leave(self, topic_id: int, user_id: int) -> int | None:
+        """The membership that ended; None where there was none."""
+        ended: int | None = await self.pool.value("topic_leave", topic_id, user_id)
+        return ended
 
     async def members_page(self, topic_id: int, after: str, limit: int) -> list[Member]:
         rows = await self.pool.fetch("members_page", topic_id, after, limit)

@@ -12,7 +12,7 @@ import msgspec
 
 from messaging.batch import notices
 from messaging.integrator.news import News, Person, Platform, Room
-from messaging.model import Appended, Kind
+from messaging.model import Appended, Changed, Kind
 from messaging.store_append import Draft, append_within
 from messaging.store_pool import Connection, Pool
 
@@ -101,17 +101,17 @@ class Acceptance:
         """Make users of Recado known: all of them, before any head is locked."""
         await self._fetch("users_know", users)
 
-    async def join(self, topic_id: int, user: str, invited_by: str) -> int:
-        """A user of Recado, who is known, belongs to a room. Its id."""
-        [row] = await self._fetch("user_by_name", user, "", 0.0)
+    async def join(self, topic_id: int, user: str, invited_by: str) -> Changed:
+        """A user of Recado, who is known, belongs to a room."""
+        [row] = await self._fetch("user_by_name", user, b"", 0.0)
         await self._fetch("topic_join", topic_id, row["id"], "member", invited_by)
-        return int(row["id"])
+        return Changed(row["id"])
 
-    async def leave(self, topic_id: int, user: str) -> int:
-        """A user of Recado, known until now, belongs to a room no more. Its id."""
-        [row] = await self._fetch("user_by_name", user, "", 0.0)
-        await self._fetch("topic_leave", topic_id, row["id"])
-        return int(row["id"])
+    async def leave(self, topic_id: int, user: str) -> Changed:
+        """A user of Recado, known until now, belongs to a room no more."""
+        [row] = await self._fetch("user_by_name", user, b"", 0.0)
+        [left] = await self._fetch("topic_leave", topic_id, row["id"])
+        return Changed(row["id"], None if left[0] is None else (topic_id, left[0]))
 
     async def people_in(self, topic_id: int) -> set[str]:
         """The users of Recado that belong to a room's topic."""

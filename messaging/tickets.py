@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
+import time
 
 import msgspec
 
@@ -19,25 +19,22 @@ class Tickets:
     """Issues and redeems tickets."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._store = store.tokens
 
     async def issue(self, claims: Claims) -> str:
-        """A ticket that stands in, once and within a minute, for the token with these claims."""
+        """A ticket that stands in, once and within a minute of its life, for the token with these claims."""
         ticket = PREFIX + secrets.token_urlsafe(24)
-        await self._store.keep_ticket(_digest(ticket), msgspec.json.encode(claims).decode(), TICKET_SECONDS)
+        seconds = min(TICKET_SECONDS, max(0.0, claims.expires_at - time.time()))
+        await self._store.keep_ticket(ticket, msgspec.json.encode(claims).decode(), seconds)
         return ticket
 
     async def redeem(self, ticket: str) -> Claims:
         """The claims behind a ticket, which is then used up. Whether they were revoked is not looked at here.
 
         Raises:
-            Unauthorized: it is no ticket, was used, or is too old.
+            Unauthorized: it is no ticket, was used, or is too old, as its token may be.
         """
-        claims = await self._store.take_ticket(_digest(ticket))
+        claims = await self._store.take_ticket(ticket)
         if claims is None:
             raise Unauthorized("The ticket was used already, or is more than a minute old. Ask for a new one.")
         return msgspec.json.decode(claims, type=Claims)
-
-
-def _digest(ticket: str) -> bytes:
-    return hashlib.sha256(ticket.encode()).digest()

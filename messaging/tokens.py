@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Iterable, Mapping
@@ -11,15 +12,16 @@ from typing import Any, Self
 import jwt
 from jwt.types import Options
 
-from messaging.errors import BadRequest, Unauthorized
+from messaging.errors import BadRequest, TokenExpired, Unauthorized
 from messaging.grants import CLAIM, Grants, grants_of
 from messaging.issuers.setting import Issuer
 from messaging.issuers.verifying import Issuers
-from messaging.model import MAX_LIFETIME, is_name, person_name
+from messaging.model import MAX_LIFETIME, person_name
 
 ONE_DAY = 86400  # seconds
 LEEWAY = 30  # seconds that clocks of two machines may differ
 MAX_TOKEN = 4096  # bytes
+MAX_ID = 1024  # bytes of a jti
 _ALGORITHM = "HS256"
 
 
@@ -28,7 +30,7 @@ class Claims:
     """What a valid token says."""
 
     user: str
-    jti: str
+    jti: str  # "" where the token has none
     issued_at: float  # seconds since 1970; 0 where the token does not say
     expires_at: float
     payload: Mapping[str, Any] = field(default_factory=dict)  # with the claim `topics`, wherever it stood
@@ -64,11 +66,12 @@ class Tokens:
         await self._issuers.close()
 
     def issue(
-        self, user: str, lifetime: float = ONE_DAY, payload: Mapping[str, Any] | None = None
+        self, user: str, lifetime: float = ONE_DAY, payload: Mapping[str, Any] | None = None, now: float | None = None
     ) -> tuple[str, float]:
         """A new token for ``user``, as whatever system calls the person, and when it expires (seconds since 1970).
 
         ``iat`` has fractions (a NumericDate may): a token made right after a revocation is told from one made before.
+        ``now``: by the database's clock, which revocations go by; None: by this machine's, which may differ a little.
 
         Raises:
             BadRequest: the name, the lifetime (seconds, at most a year), the payload's claim `topics` or the size is
@@ -77,15 +80,25 @@ class Tokens:
         if not 0 < lifetime <= MAX_LIFETIME:
             raise BadRequest(f"A token lives for 1 … {MAX_LIFETIME} seconds.")
         _granted(payload or {}, BadRequest)
-        now = time.time()
-        jti = secrets.token_urlsafe(12)
-        claims: dict[str, Any] = {"sub": person_name(user), "iat": now, "exp": int(now + lifetime), "jti": jti}
-        if payload:
-            claims["payload"] = dict(payload)
-        token = self._jwt.encode(claims, self._ours.key, _ALGORITHM)
+        now = time.time() if now is None else now
+        expires_at = math.ceil(now + lifetime)
+        claims = Claims(person_name(user), secrets.token_urlsafe(12), now, expires_at, payload or {})
+        return self.stand_in(claims), expires_at
+
+    def stand_in(self, claims: Claims) -> str:
+        """A token of ours that says what another one said, and is revoked with it.
+
+        Raises:
+            BadRequest: it would be too long.
+        """
+        said: dict[str, Any] = {"sub": claims.user, "exp": claims.expires_at}
+        said |= {"iat": claims.issued_at} if claims.issued_at else {}
+        said |= {"jti": claims.jti} if claims.jti else {}
+        said |= {"payload": dict(claims.payload)} if claims.payload else {}
+        token = self._jwt.encode(said, self._ours.key, _ALGORITHM)
         if len(token) > MAX_TOKEN:
             raise BadRequest(f"The payload makes a token of {len(token)} bytes; the most is {MAX_TOKEN}.")
-        return token, claims["exp"]
+        return token
 
     async def decode(self, token: str) -> dict[str, Any]:
         """The claims of a token whose signature and times are right. Ours are verified without ever waiting.
@@ -109,13 +122,12 @@ class Tokens:
         claims = self._checked(token, check)
         issuer = check.issuer
         user = _our_user(claims) if issuer is None else self._issuers.user_of(issuer, claims)
-        payload, jti = _payload(claims), claims.get("jti", "")
+        payload = _payload(claims)
         return Claims(
             user=user,
-            jti=jti if isinstance(jti, str) and is_name(jti) else "",
+            jti=_id(claims),
             issued_at=float(claims.get("iat", 0)),
-            # Timers are set by it: a session of a token that never expires ends, too.
-            expires_at=min(float(claims["exp"]), time.time() + MAX_LIFETIME),
+            expires_at=float(claims["exp"]),
             payload=payload,
             grants=_granted(payload, Unauthorized),
         )
@@ -136,11 +148,16 @@ class Tokens:
             claims = self._jwt.decode(
                 token, check.key, [check.algorithm], options=options, leeway=LEEWAY, audience=audience, issuer=issuer
             )
-            expires_at, _ = float(claims["exp"]), float(claims.get("iat", 0))
+            expires_at, now = float(claims["exp"]), time.time()
+            lifetime = expires_at - float(claims.get("iat", now))
+        except jwt.ExpiredSignatureError:
+            raise TokenExpired from None
         except (jwt.PyJWTError, ValueError, OverflowError, RecursionError) as exc:
             raise Unauthorized(f"The token is not valid: {type(exc).__name__}.") from None
-        if expires_at <= time.time():  # the leeway is for clocks that run behind, not for expiry
-            raise Unauthorized("The token has expired. Ask for a new one.")
+        if expires_at <= now:  # the leeway is for clocks that run behind, not for expiry
+            raise TokenExpired
+        if not lifetime <= MAX_LIFETIME + LEEWAY:  # a revocation is kept for no longer
+            raise Unauthorized("The token is not valid: it lives for more than a year.")
         return claims
 
 
@@ -150,6 +167,17 @@ def _our_user(claims: Mapping[str, Any]) -> str:
         return person_name(user if isinstance(user, str) else "")
     except BadRequest:
         raise Unauthorized("The token names no user.") from None
+
+
+def _id(claims: Mapping[str, Any]) -> str:
+    """The claim `jti`, a text already. Raises Unauthorized for one by which no token could be revoked."""
+    jti: str = claims.get("jti", "")
+    try:
+        if len(jti.encode()) <= MAX_ID:
+            return jti
+    except UnicodeEncodeError:  # half of a surrogate pair
+        pass
+    raise Unauthorized(f"The token is not valid: its id (jti) is a text of at most {MAX_ID} bytes.")
 
 
 def _payload(claims: Mapping[str, Any]) -> dict[str, Any]:

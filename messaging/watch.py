@@ -134,7 +134,7 @@ class Watch:
     async def sweep(self) -> None:
         """Compare what the ears know with the store. Raises Unavailable."""
         for ids in _slices(self._users):
-            for user_id, (version, _) in (await self._store.versions(ids)).items():
+            for user_id, (version, _) in (await self._store.tokens.versions(ids)).items():
                 for ear in self._users.get(user_id, ()):
                     if ear.version != version:
                         ear.poke()

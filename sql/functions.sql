@@ -149,9 +149,10 @@ BEGIN
     RETURN true;
 END $$;
 
--- Leave a topic, or be removed from it. Returns whether there was a membership. A topic that no backend made is never
--- nobody's: behind its owner, who has belonged to it for longest owns it, and with its last member it goes.
-CREATE OR REPLACE FUNCTION recado.leave_topic(topic bigint, member bigint) RETURNS boolean
+-- Leave a topic, or be removed from it. Returns the membership that this ended; NULL where there was none. A topic that no
+-- backend made is never nobody's: behind its owner, who has belonged to it for longest owns it, and with its last member it
+-- goes.
+CREATE OR REPLACE FUNCTION recado.leave_topic(topic bigint, member bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
 DECLARE
     ended bigint;
@@ -161,7 +162,7 @@ BEGIN
     PERFORM FROM recado.heads WHERE topic_id = topic FOR NO KEY UPDATE;
     DELETE FROM recado.memberships WHERE topic_id = topic AND user_id = member RETURNING id, role INTO ended, was_role;
     IF ended IS NULL THEN
-        RETURN false;
+        RETURN NULL;
     END IF;
     SELECT by_backend INTO was_backends FROM recado.topics WHERE id = topic;
     IF was_role = 'owner' AND was_backends IS NOT TRUE THEN
@@ -175,7 +176,7 @@ BEGIN
     IF NOT was_backends AND NOT EXISTS (SELECT FROM recado.memberships WHERE topic_id = topic) THEN
         PERFORM recado.delete_topic(topic);
     END IF;
-    RETURN true;
+    RETURN ended;
 END $$;
 
 -- Delete a topic: its name is free and nobody belongs to it from here on; its messages go with housekeeping.

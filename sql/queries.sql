@@ -86,18 +86,22 @@ SELECT topic_id, last_seq FROM recado.heads WHERE topic_id = ANY ($1);
 SELECT recado.know($1);
 
 -- name: user_by_name
--- A user, and whether a token of it (its id, when it was issued) has been revoked.
+-- A user, and whether a token of it (the digest of its id, when it was issued) has been revoked.
 SELECT id, name, version,
-       to_timestamp($3) <= revoked_before OR EXISTS (SELECT FROM recado.revocations WHERE jti = $2) AS revoked
+       to_timestamp($3) <= revoked_before OR EXISTS (SELECT FROM recado.revocations WHERE digest = $2) AS revoked
 FROM recado.users WHERE name = $1;
 
 -- name: user_revoke
--- Void all tokens of a user that were issued until now.
-UPDATE recado.users SET revoked_before = to_timestamp($2), version = version + 1 WHERE name = $1 RETURNING id;
+-- Void all tokens of a user that were issued until now. Where the clock was set back, none becomes good again; but a time
+-- that is more than 25 h ahead of it is not followed.
+UPDATE recado.users SET version = version + 1, revoked_before = CASE
+    WHEN revoked_before <= clock_timestamp() + interval '25 hours' THEN greatest(revoked_before, clock_timestamp())
+    ELSE clock_timestamp() END
+WHERE name = $1 RETURNING id;
 
 -- name: token_revoke
--- Void one token.
-INSERT INTO recado.revocations (jti) VALUES ($1) ON CONFLICT DO NOTHING;
+-- Void one token, by the digest of its id.
+INSERT INTO recado.revocations (digest) VALUES ($1) ON CONFLICT DO NOTHING;
 
 -- name: ticket_keep
 -- A ticket, by its digest, for $3 seconds.
@@ -113,16 +117,23 @@ DELETE FROM recado.tickets WHERE digest = $1 AND expires_at > now() RETURNING cl
 SELECT id, version, extract(epoch FROM revoked_before)::float8 AS revoked_before FROM recado.users WHERE id = ANY ($1);
 
 -- name: tokens_revoked
--- The sweep: which of these tokens are void.
-SELECT jti FROM recado.revocations WHERE jti = ANY ($1);
+-- The sweep: which of these tokens are void, by the digests of their ids.
+SELECT digest FROM recado.revocations WHERE digest = ANY ($1);
 
 -- name: users_page
 -- Known people by name.
 SELECT id, name FROM recado.users WHERE name > $1 AND kind = 'person' ORDER BY name LIMIT $2;
 
 -- name: device_see
--- A device connects; false where its user has too many.
-SELECT recado.see_device($1, $2, $3, $4);
+-- A device connects with a token (the digest of its id, when it was issued), read once more: whether that was revoked, the
+-- version of the user, whether the user has room for the device.
+SELECT r.revoked, u.version, CASE WHEN NOT r.revoked THEN recado.see_device($1, $2, $3, $4) END AS fits
+FROM recado.users AS u
+CROSS JOIN LATERAL (
+    SELECT to_timestamp($6) <= u.revoked_before OR EXISTS (SELECT FROM recado.revocations WHERE digest = $5) AS revoked
+    OFFSET 0
+) AS r
+WHERE u.id = $1;
 
 -- name: devices_stay
 -- Connected devices, by user and name, count as seen; once a day is enough.
@@ -130,22 +141,39 @@ UPDATE recado.devices AS d SET seen_at = now() FROM unnest($1::bigint[], $2::tex
 WHERE d.user_id = v.user_id AND d.name = v.name AND d.seen_at < now() - interval '1 day';
 
 -- name: memberships_of_user
--- What a user belongs to. (Each topic is looked up, here and below: a join may be planned as a loop over all of them.)
+-- What a user belongs to, by topic: the next $3 (NULL: all) behind a topic. (Each topic is looked up, here and below: a join
+-- may be planned as a loop over all of them.)
 SELECT t.id AS topic_id, t.name, t.kind, t.creator, t.retention, t.lifetime, t.in_doubt,
        m.id, m.role, m.joined_seq, m.invited_by
 FROM recado.memberships AS m
 CROSS JOIN LATERAL (SELECT * FROM recado.topics WHERE id = m.topic_id OFFSET 0) AS t
-WHERE m.user_id = $1 ORDER BY m.topic_id;
+WHERE m.user_id = $1 AND m.topic_id > $2 ORDER BY m.topic_id LIMIT $3;
 
 -- name: positions_of_user
--- How far each log of a user is, and how far this device of it has confirmed. Read after attaching to the logs.
+-- How far each log of a user is, and how far this device of it has confirmed, behind a topic up to another. Read after
+-- attaching to the logs.
 SELECT m.topic_id, h.last_seq, coalesce(c.seq, m.joined_seq) AS cursor
 FROM recado.memberships AS m
 CROSS JOIN LATERAL (SELECT last_seq FROM recado.heads WHERE topic_id = m.topic_id OFFSET 0) AS h
 LEFT JOIN LATERAL (
     SELECT seq FROM recado.cursors WHERE topic_id = m.topic_id AND membership_id = m.id AND device = $2 OFFSET 0
 ) AS c ON true
-WHERE m.user_id = $1;
+WHERE m.user_id = $1 AND m.topic_id > $3 AND m.topic_id <= $4;
+
+-- name: topics_page
+-- What a user belongs to, by name: the next $4 behind a name, each with how far its log is and what a device has confirmed.
+SELECT m.*, h.last_seq, coalesce(c.seq, m.joined_seq) AS cursor
+FROM (
+    SELECT t.id AS topic_id, t.name, t.kind, t.creator, t.retention, t.lifetime, m.id, m.role, m.joined_seq, m.invited_by
+    FROM recado.memberships AS m
+    CROSS JOIN LATERAL (SELECT * FROM recado.topics WHERE id = m.topic_id OFFSET 0) AS t
+    WHERE m.user_id = $1 AND t.name COLLATE "C" > $3 ORDER BY t.name COLLATE "C" LIMIT $4
+) AS m
+CROSS JOIN LATERAL (SELECT last_seq FROM recado.heads WHERE topic_id = m.topic_id OFFSET 0) AS h
+LEFT JOIN LATERAL (
+    SELECT seq FROM recado.cursors WHERE topic_id = m.topic_id AND membership_id = m.id AND device = $2 OFFSET 0
+) AS c ON true
+ORDER BY m.name COLLATE "C";
 
 -- name: topic_by_name
 -- A topic, how far it is, and what a user ($2, or none) is in it.
@@ -189,7 +217,7 @@ SELECT recado.join_within_limits($1, $2, $3, $4, $5, $6, $7);
 SELECT recado.take_up($1, $2);
 
 -- name: topic_leave
--- A user leaves, or is removed.
+-- A user leaves, or is removed; the membership that ended.
 SELECT recado.leave_topic($1, $2);
 
 -- name: members_named
@@ -675,14 +703,16 @@ INSERT INTO recado.shared AS s (name, value) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET value = s.value RETURNING value;  -- a SELECT would not see what was offered meanwhile
 
 -- name: renew_node
--- One process's row, for $2 more seconds; rows of those that died a week ago go. All that are alive, with itself.
+-- One process's row, for $2 more seconds; rows of those that died a week ago go. All that are alive, with itself; and what
+-- time it is here.
 WITH renewed AS (
     INSERT INTO recado.nodes (node, until) VALUES ($1, clock_timestamp() + make_interval(secs => $2))
     ON CONFLICT (node) DO UPDATE SET until = EXCLUDED.until
 ), gone AS (
     DELETE FROM recado.nodes WHERE until < clock_timestamp() - interval '7 days' AND node <> $1
 )
-SELECT node FROM recado.nodes WHERE until > clock_timestamp() UNION SELECT $1;
+SELECT node, extract(epoch FROM clock_timestamp())::float8 AS now
+FROM (SELECT node FROM recado.nodes WHERE until > clock_timestamp() UNION SELECT $1) AS alive;
 
 -- name: purge_writers
 -- Writers of processes that have been gone for a week, with their answers: what they sent can't be on its way any more.

@@ -50,7 +50,7 @@ async def cursor(recado: Running, user: str, topic: str, device: str = "") -> in
     """How far a device has confirmed, in the database, once what was confirmed until now is there."""
     await recado.node.cursors.flush()
     known = await recado.node.actions.user(user)
-    found = await recado.node.actions.topics(BACKEND, known, device)
+    found, _ = await recado.node.actions.topics(BACKEND, known, device)
     return next(at for membership, _, at in found if membership.topic.name == topic)
 
 

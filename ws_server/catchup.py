@@ -67,7 +67,7 @@ class CatchUp:
 
     def want(self, session: Session) -> None:
         """This session is behind somewhere, and ready for a chunk."""
-        if session.flow is Flow.STEADY and session.behind and not session.gone:
+        if session.flow is Flow.STEADY and session.behind and not session.ending:
             session.flow = Flow.QUEUED
             self._queue.append(session)
             self._more.release()
@@ -113,7 +113,7 @@ class CatchUp:
     async def _serve_session(self, session: Session) -> None:
         written = 0
         try:
-            while session.behind and not session.gone and written < session.chunk:
+            while session.behind and not session.ending and written < session.chunk:
                 share = max((session.chunk - written) // len(session.behind), LEAST_SHARE)
                 size = await self._serve_place(session, session.behind.popleft(), share)
                 if size is None:
@@ -125,7 +125,7 @@ class CatchUp:
             return
         self._metrics.chunks.inc()
         session.flow = Flow.STEADY
-        if session.due and not session.gone:
+        if session.due and not session.ending:
             session.await_pong()
             self._written(session)
         else:
@@ -142,7 +142,7 @@ class CatchUp:
         except Unavailable:
             session.behind.append(place)
             raise
-        if session.gone or feed.behind.get(session) is not place or place.position != after:
+        if session.ending or feed.behind.get(session) is not place or place.position != after:
             return 0
         if place.membership_id not in shared.memberships:
             self._stale(session)

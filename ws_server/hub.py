@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from messaging.delivery import Feed, Place, Step
 from messaging.metrics import Metrics
@@ -11,6 +12,8 @@ from ws_server.protocol import entry_frames, pieces
 from ws_server.session import BUFFER_BYTES, Session
 
 SessionFeed = Feed[Session]
+
+PLACES = 500  # that a session which goes leaves in one turn of the loop
 
 
 class Hub:
@@ -22,13 +25,15 @@ class Hub:
         *,
         wants_page: Callable[[SessionFeed], None],
         fell_behind: Callable[[Session, Place[Session]], None],
+        ended: Callable[[int, int, int], None],
         changed: Callable[[int], None],
         voided: Callable[[Session], None],
     ) -> None:
         """Hear, by callback, what needs more than a synchronous step.
 
         ``wants_page``: a feed is below what it heard of. ``fell_behind``: a session could not take a piece.
-        ``changed``: a connected user's memberships or revocations may have changed. ``voided``: a token was revoked.
+        ``ended``: a membership of a connected user is over (its user, topic and number). ``changed``: memberships or
+        revocations of a connected user may have changed. ``voided``: a token was revoked.
         """
         self.feeds: dict[int, SessionFeed] = {}
         self.users: dict[int, set[Session]] = {}
@@ -36,20 +41,23 @@ class Hub:
         self._metrics = metrics
         self._wants_page = wants_page
         self._fell_behind = fell_behind
+        self._ended = ended
         self._changed = changed
         self._voided = voided
 
     def add(self, session: Session) -> None:
         self.users.setdefault(session.user.id, set()).add(session)
 
-    def remove(self, session: Session) -> None:
-        """Forget a session altogether."""
-        for place in list(session.places.values()):
-            self.detach(session, place)
+    def remove(self, session: Session) -> bool:
+        """Forget a session: from here on it is sent nothing. False: of its places some are left, for another call."""
+        session.fade()
         sessions = self.users.get(session.user.id, set())
         sessions.discard(session)
         if not sessions:
             self.users.pop(session.user.id, None)
+        for place in list(islice(session.places.values(), PLACES)):
+            self.detach(session, place)
+        return not session.places
 
     def sessions(self) -> Iterable[Session]:
         return (session for sessions in self.users.values() for session in sessions)
@@ -78,8 +86,10 @@ class Hub:
         match notice:
             case Appended():
                 self._appended(notice)
-            case Changed(user_id):
+            case Changed(user_id, ended):
                 if user_id in self.users:
+                    if ended is not None:
+                        self._ended(user_id, *ended)
                     self._changed(user_id)
             case Voided(jti):
                 for session in [session for session in self.sessions() if session.claims.jti == jti]:

@@ -223,11 +223,14 @@ class Requests:
 
     async def _topics(self, command: Topics) -> None:
         session = self.session
+        found, more = await self._actions.topics(
+            session.caller, session.user, session.device, command.after or "", command.limit
+        )
         states = [
             TopicState(m.topic.name, m.topic.kind, m.role, head, cursor, max(0, head - max(cursor, m.joined_seq)))
-            for m, head, cursor in await self._actions.topics(session.caller, session.user, session.device)
+            for m, head, cursor in found
         ]
-        session.send(TopicList(topics=states, ref=command.ref))
+        session.send(TopicList(topics=states, more=more, ref=command.ref))
 
     # Answers
 

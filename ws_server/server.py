@@ -20,7 +20,7 @@ from messaging.bus import Bus
 from messaging.connections import Connections
 from messaging.cursors import Cursors
 from messaging.delivery import Place
-from messaging.errors import LimitReached, RecadoError, Unavailable
+from messaging.errors import LimitReached, RecadoError, TokenRevoked, Unavailable
 from messaging.listening import named
 from messaging.metrics import Metrics
 from messaging.settings import Settings
@@ -73,7 +73,7 @@ class Door:
         )  # fmt: skip
         self.hub = Hub(
             metrics, wants_page=self._catch_up.want_feed, fell_behind=self._fell_behind,
-            changed=lambda user_id: self._roster.look_again(user_id), voided=self._revoked,
+            ended=self._ended, changed=lambda user_id: self._roster.look_again(user_id), voided=self._revoked,
         )  # fmt: skip
         self._ticker = Ticker(self.hub, stuck=lambda session: self._close(session, 4008, "no progress for 30 s"))
         self._roster = Roster(
@@ -191,7 +191,7 @@ class Door:
         except RecadoError as exc:
             if isinstance(exc, LimitReached):
                 self._actions.limits.reached("devices")
-            code = 4012 if exc.retryable else 4503
+            code = 4012 if exc.retryable else 4501 if isinstance(exc, TokenRevoked) else 4503
             await self._shut(session, code, exc.message[:100])
         if self._draining:  # it was not among those who were shown out
             await self._restart(session)
@@ -245,11 +245,17 @@ class Door:
         await session.link.close(code, reason)
 
     def _detach(self, session: Session) -> None:
-        self.hub.remove(session)
+        if not self.hub.remove(session):
+            self._tasks.create_task(self._take_out(session))
         self._ticker.remove(session)
         self._roster.forget(session.user.id)
         for timer in session.timers:
             timer.cancel()
+
+    async def _take_out(self, session: Session) -> None:
+        """Out of the feeds, a few at a time, so that others have the loop in between."""
+        while not self.hub.remove(session):  # noqa: ASYNC110 (it is work, no wait)
+            await asyncio.sleep(0)
 
     def _gone(self, session: Session) -> None:
         """The connection takes and gives nothing any more. What it published goes on."""
@@ -264,6 +270,10 @@ class Door:
         self._metrics.fell_behind.inc()
         session.fell_behind(place)
         self._ticker.ping_soon(session)
+
+    def _ended(self, user_id: int, topic_id: int, membership_id: int) -> None:
+        # After this step: who has just left by itself takes its own place away, and is told by the answer alone.
+        asyncio.get_running_loop().call_soon(self._roster.end, user_id, topic_id, membership_id)
 
     def _revoked(self, session: Session) -> None:
         self._close(session, 4501, "the token was revoked")

@@ -40,6 +40,16 @@ class Flow(Enum):
     WAITING = auto()  # a chunk was written: its pong asks for the next
 
 
+class Nowhere(asyncio.Transport):
+    """Where the fan-out writes for a session that is closing or has gone, until it is out of every feed."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
 class Session:
     """One connection. Writes are synchronous; nothing here awaits."""
 
@@ -55,7 +65,7 @@ class Session:
     ) -> None:
         """``ready`` is called when a chunk was confirmed and more is pending."""
         self.link = link
-        self.transport: asyncio.Transport = link.transport
+        self.transport: asyncio.Transport = link.transport  # what the fan-out writes to
         self.user = user
         self.caller = Caller(user, claims.grants)
         self.claims = claims
@@ -83,6 +93,16 @@ class Session:
 
     # What it is sent
 
+    @property
+    def ending(self) -> bool:
+        """Whether it is sent nothing new any more."""
+        return self.closing or self.gone
+
+    def fade(self) -> None:
+        """The fan-out writes to it no more, nor is it caught up with."""
+        self.transport = Nowhere()
+        self.behind.clear()
+
     def send(self, thing: msgspec.Struct) -> None:
         """Write a reply or a push."""
         self.write(encode(thing))
@@ -91,12 +111,12 @@ class Session:
         """Write whole frames, if the connection still takes any."""
         if self.gone or self.mute:
             return False
-        self.transport.write(frames)
+        self.link.transport.write(frames)
         return True
 
     def takes(self, size: int) -> bool:
         """Whether ``size`` more bytes stay within the bound."""
-        return self.transport.get_write_buffer_size() + size <= BUFFER_BYTES
+        return self.link.transport.get_write_buffer_size() + size <= BUFFER_BYTES
 
     def enter(self, place: Place[Session], topic: Topic) -> None:
         self.places[topic.id] = place
@@ -179,8 +199,8 @@ class Session:
         Linux counts them. Elsewhere it is what waits in this process and the kernel, negated: it does not rise for a
         peer to whom as much is written as it takes.
         """
-        sock = self.transport.get_extra_info("socket")
-        waiting = self.transport.get_write_buffer_size()
+        sock = self.link.transport.get_extra_info("socket")
+        waiting = self.link.transport.get_write_buffer_size()
         try:
             if sys.platform == "linux":
                 info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)

@@ -78,8 +78,10 @@ class Ticker:
         self._hub.moved.clear()
 
     def _ping(self, session: Session) -> None:
-        now = asyncio.get_running_loop().time()
         self._due.discard(session)
+        if session.ending:  # it may stand in feeds still: what they moved by was not written to it
+            return
+        now = asyncio.get_running_loop().time()
         session.ping(now)
         self._pinged[session] = now
 

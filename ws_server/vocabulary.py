@@ -70,7 +70,10 @@ class History(Command, frozen=True, tag="history"):
 
 
 class Topics(Command, frozen=True, tag="topics"):
-    """Ask for the topics that one belongs to."""
+    """Ask for the topics that one belongs to, by name: at most 1000 behind ``after``."""
+
+    after: Target | None = None
+    limit: Seq = 1000
 
 
 class Disconnect(Command, frozen=True, tag="disconnect"):
@@ -173,9 +176,10 @@ class TopicState(msgspec.Struct, frozen=True):
 
 
 class TopicList(Push, frozen=True, tag="topics"):
-    """What the user belongs to."""
+    """What the user belongs to, by name; whether there are more."""
 
     topics: list[TopicState]
+    more: bool
     ref: str | None = None
 
 

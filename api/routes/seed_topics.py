@@ -5,20 +5,22 @@ from __future__ import annotations
 import msgspec
 
 from api.route import Answer, Asked, Route
-from api.shapes import PersonName, Problem, Said, Target
+from api.shapes import Limit, PersonName, Problem, Said, Target
+from messaging.actions import TOPICS_MOST
 from messaging.errors import Conflict, LimitReached, NotAMember, UnknownTopic, UnknownUser
 from messaging.model import Kind, Topic, person_name
 
 MOST_MEMBERS = 1000
-MOST_TOPICS = 1000
 MOST_NAMES = 10_000  # of members in one answer
 
 
 class TopicQuery(msgspec.Struct, frozen=True):
-    """One topic by its name, or all of a user."""
+    """One topic by its name, or those of a user by name: at most 1000 behind `after`."""
 
     topic_name: str | None = None
     user: str | None = None
+    after: Target | None = None
+    limit: Limit = TOPICS_MOST
 
 
 class NewTopic(msgspec.Struct, frozen=True):
@@ -37,7 +39,7 @@ class Subscription(msgspec.Struct, frozen=True):
     user_source: PersonName | None = None
 
 
-class TopicName(msgspec.Struct, frozen=True):
+class NamedTopic(msgspec.Struct, frozen=True):
     topic_name: Target
 
 
@@ -51,15 +53,18 @@ class SeedTopic(msgspec.Struct, frozen=True):
     is_private: bool
 
 
-class SeedTopics(msgspec.Struct, frozen=True):
+class SeedTopics(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`more`, where it is true: there are others behind the last one's name."""
+
     topics: list[SeedTopic]
+    more: bool = False
 
 
 def routes() -> list[Route]:
     group, path = "Topics, first surface", "/api/v1/topics"
     return [
         Route(method="GET", path=path, handler=get, group=group, query=TopicQuery,
-              summary="One topic (topic_name), or all that a user belongs to (user).",
+              summary="One topic (topic_name), or those that a user belongs to (user), in pages by name.",
               answers={200: (SeedTopic, SeedTopics), 404: Problem}),
         Route(method="POST", path=path, handler=post, group=group, body=NewTopic, answers={201: Said},
               summary="Create a topic.", errors=(Conflict, LimitReached),
@@ -67,7 +72,7 @@ def routes() -> list[Route]:
         Route(method="PUT", path=path, handler=put, group=group, body=Subscription,
               summary="Make a user a member, on its own or by invitation.", answers={200: Said, 400: Problem},
               errors=(UnknownUser, NotAMember, LimitReached), example={"topic_name": "general", "user": "ana"}),
-        Route(method="DELETE", path=path, handler=delete, group=group, body=TopicName,
+        Route(method="DELETE", path=path, handler=delete, group=group, body=NamedTopic,
               summary="Delete a topic.", answers={200: Said, 400: Problem}, errors=(NotAMember,),
               example={"topic_name": "news"}),
     ]  # fmt: skip
@@ -76,7 +81,7 @@ def routes() -> list[Route]:
 async def get(asked: Asked[TopicQuery, None]) -> Answer:
     query = asked.query
     if query.topic_name is None and query.user is not None:
-        return Answer(200, SeedTopics(await topics_of(asked, query.user)))
+        return Answer(200, await topics_of(asked, query.user))
     try:
         standing = await asked.actions.topic(asked.caller, query.topic_name or "")
     except UnknownTopic as exc:
@@ -101,7 +106,7 @@ async def put(asked: Asked[None, Subscription]) -> Answer:
     return Answer(200, Said("User subscribed"))
 
 
-async def delete(asked: Asked[None, TopicName]) -> Answer:
+async def delete(asked: Asked[None, NamedTopic]) -> Answer:
     try:
         await asked.actions.delete_topic(asked.caller, asked.body.topic_name)
     except UnknownTopic as exc:
@@ -130,18 +135,20 @@ async def member_names(asked: Asked[TopicQuery, None], name: str) -> list[str]:
     return [member.name for member in members]
 
 
-async def topics_of(asked: Asked[TopicQuery, None], username: str) -> list[SeedTopic]:
-    """The topics of a user, without its inbox."""
+async def topics_of(asked: Asked[TopicQuery, None], username: str) -> SeedTopics:
+    """A page of a user's topics, without its inbox."""
     asked.caller.require_self(username)
     try:
         user = await asked.actions.user(username)
     except UnknownUser:
-        return []
-    topics = [membership.topic for membership, _, _ in await asked.actions.topics(asked.caller, user)]
-    topics = [topic for topic in topics if topic.kind != "direct"][:MOST_TOPICS]
+        return SeedTopics([])
+    after, limit = asked.query.after or "", min(asked.query.limit, TOPICS_MOST)
+    found, more = await asked.actions.topics(asked.caller, user, after=after, limit=limit + 1)  # one may be the inbox
+    topics = [membership.topic for membership, _, _ in found if membership.topic.kind != "direct"]
+    topics, more = topics[:limit], more or len(topics) > limit
     most = min(MOST_MEMBERS, MOST_NAMES // max(1, len(topics)))
     names = await asked.domain.node.store.member_names([topic.id for topic in topics], most)
-    return [seed_topic(topic, names[topic.id]) for topic in topics]
+    return SeedTopics([seed_topic(topic, names[topic.id]) for topic in topics], more)
 
 
 def seed_topic(topic: Topic, members: list[str]) -> SeedTopic:

@@ -6,7 +6,9 @@ A stream moves no cursor. Where it is, its client knows: the `id` of the last ev
 from __future__ import annotations
 
 import asyncio
+import math
 import random
+import time
 from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Literal
@@ -22,6 +24,7 @@ from messaging.errors import (
     NotAMember,
     RateLimited,
     RecadoError,
+    TokenExpired,
     Unauthorized,
     Unavailable,
     UnknownTopic,
@@ -37,7 +40,7 @@ PAGE_BYTES = 64 * 1024
 HEARTBEAT = 15.0  # seconds of silence
 CHECK = 5.0  # seconds after which the permission is asked for again, where nothing told that it changed
 RETRY = 2000  # milliseconds before a client comes back
-DRAINING, UNAUTHORIZED, FORBIDDEN = 4012, 4501, 4503  # as the WebSocket door closes
+EXPIRED, DRAINING, UNAUTHORIZED, FORBIDDEN = 4001, 4012, 4501, 4503  # as the WebSocket door closes
 
 _encode = msgspec.json.Encoder().encode
 _BEAT = b": still here\n\n"
@@ -134,6 +137,8 @@ def event_of(topic_name: str, entry: Message | Gap) -> bytes:
 
 
 def closing_of(error: RecadoError) -> bytes:
+    if isinstance(error, TokenExpired):
+        return event("closing", StreamClosing(EXPIRED, error.message, True))
     code = UNAUTHORIZED if isinstance(error, Unauthorized) else FORBIDDEN
     return event("closing", StreamClosing(code, error.message, False))
 
@@ -146,7 +151,7 @@ class Reading:
         self._topic = standing.topic
         self._membership = opened.membership
         self._position = position
-        self._checked = asyncio.get_running_loop().time()
+        self._checked = -math.inf  # once more behind `listen`: what changed before it, nothing has told
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Events as they come, until the reader may read no more."""
@@ -167,7 +172,7 @@ class Reading:
         Raises:
             RecadoError: the reader may read no more.
         """
-        loop = asyncio.get_running_loop()
+        loop, asked = asyncio.get_running_loop(), self._asked
         until = loop.time() + HEARTBEAT
         while (left := until - loop.time()) > 0:
             try:
@@ -177,7 +182,9 @@ class Reading:
                 if shared.page.entries:
                     self._position = shared.page.last
                     return shared.frames
-                await ear.wait(min(left, random.uniform(CHECK / 2, CHECK)))  # not all at once, where many came together
+                # Not all at once, where many came together; and no longer than the token lives.
+                pause = min(random.uniform(CHECK / 2, CHECK), asked.caller.expires_at - time.time())
+                await ear.wait(min(left, pause))
             except Unavailable:
                 await asyncio.sleep(min(left, jittered(4)))
         return _BEAT
@@ -191,12 +198,17 @@ class Reading:
 
     async def _check(self, ear: Ear) -> None:
         """Ask for the permission again where it may have changed, and now and then. Raises RecadoError."""
+        if self._asked.caller.expires_at <= time.time():
+            raise TokenExpired
         now = asyncio.get_running_loop().time()
         if not ear.take_poke() and now < self._checked + CHECK:
             return
         caller = await self._asked.again()
         standing, opened = await self._asked.actions.readable(caller, self._topic.name)
-        if (standing.topic.id, opened.membership) != (self._topic.id, self._membership):
+        is_other = opened.membership != self._membership and None not in (opened.membership, self._membership)
+        if is_other or standing.topic.id != self._topic.id:
             raise Forbidden("The topic is another one by now, or you have left and joined it. Begin anew.")
+        # It may have become private, or public: a member stays, with what is open to it now.
+        self._membership, self._position = opened.membership, max(self._position, opened.floor)
         ear.version = caller.user.version if caller.user else 0
         self._checked = now

@@ -8,14 +8,15 @@ from typing import Annotated, Any
 import msgspec
 
 from api.route import Answer, Asked, Route
-from api.shapes import Lifetime, Name, Nothing, PersonName, Problem
+from api.shapes import Lifetime, Nothing, PersonName, Problem
 from messaging.content import check_content
 from messaging.errors import BadRequest, Unauthorized, UnknownUser
 from messaging.model import person_name
-from messaging.tokens import MAX_TOKEN, ONE_DAY
+from messaging.tokens import MAX_ID, ONE_DAY
 
 PAYLOAD_BYTES = 2048  # base64 makes 4 of 3, and a token has at most 4096
 
+TokenId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)]
 # Kept raw, so that its depth is checked before anything walks it.
 Payload = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 
@@ -52,7 +53,7 @@ class Revocation(msgspec.Struct, frozen=True):
     """One of both: all tokens of a user that were issued until now, or one token by its id."""
 
     user: PersonName | None = None
-    jti: Name | None = None
+    jti: TokenId | None = None
 
 
 def routes() -> list[Route]:
@@ -135,8 +136,6 @@ def readable(seconds: Any) -> str | None:
 async def _issue(
     asked: Asked[Any, Any], user: str, lifetime: float = ONE_DAY, payload: dict[str, Any] | None = None
 ) -> tuple[str, float]:
-    token, expires_at = asked.domain.tokens.issue(user, lifetime, payload)
-    if len(token) > MAX_TOKEN:
-        raise BadRequest(f"With this payload the token has more than {MAX_TOKEN} bytes.")
+    issued = asked.domain.tokens.issue(user, lifetime, payload, await asked.domain.node.store.tokens.now())
     await asked.actions.know(user)
-    return token, expires_at
+    return issued

@@ -61,6 +61,11 @@ export class Desk {
     this.#recado.close();
   }
 
+  /** Say something to the reader, for a while. */
+  tell(text) {
+    this.#topbar?.notice(text);
+  }
+
   // A place for a user: everything that is shown.
   #sit(user) {
     this.#book = new Book(user);

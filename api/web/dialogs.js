@@ -15,6 +15,9 @@ export const askTopic = () => ask(say("addTopic"),
 
 export const askLeave = (topic) => ask(say("leaveAsk", { topic }), [], [["ok", say("leaveDo")]]);
 
+/** Whether a login link may end the session of `user` in this browser. */
+export const askReplace = (user) => ask(say("linkAsk", { user }), [], [["ok", say("linkDo")]]);
+
 /** Whether to log out, and whether to remove what is kept. */
 export const askLogOut = () => ask(say("logOutAsk"), [check("forget", say("logOutKept"))], [["ok", say("logOut")]]);
 

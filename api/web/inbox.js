@@ -2,6 +2,7 @@
 
 import { Archive } from "./archive.js";
 import { Desk } from "./desk.js";
+import { askReplace } from "./dialogs.js";
 import { login } from "./login.js";
 import { about, byTicket, clear, keep, reasonOf, restore, takeTicket } from "./session.js";
 import { language, say } from "./texts.js";
@@ -17,12 +18,20 @@ const ticket = takeTicket();
 if (ticket !== null) redeem(ticket);
 else enter(restore());
 
+// Anybody can make somebody follow a link: where a session lives, it is replaced only by who says so.
 async function redeem(ticket) {
-  desk?.close();
+  const living = restore();
+  if (living !== null) {
+    if (desk === null) await enter(living);
+    if ((await askReplace(living.user)) === null) return;
+  }
   try {
-    enter(await byTicket(ticket));
+    const session = await byTicket(ticket);
+    desk?.close();
+    enter(session);
   } catch (error) {
-    ask(say(reasonOf(error) === "unreachable" ? "unreachable" : "linkUsed"));
+    const why = say(reasonOf(error) === "unreachable" ? "unreachable" : "linkUsed");
+    restore() === null ? ask(why) : desk.tell(why);
   }
 }
 

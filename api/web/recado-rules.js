@@ -74,6 +74,17 @@ export function gapOf(frame) {
   return { topic: frame.topic_name, from: frame.from, to: frame.to, reason: frame.reason };
 }
 
+/** All of a user's topics, by name; `ask` for the page behind a name gives {topics, more}. */
+export async function allTopics(ask) {
+  const found = [];
+  for (let more = true; more;) {
+    const page = await ask(found.at(-1)?.topic_name);
+    found.push(...page.topics);
+    more = page.more && page.topics.length > 0;
+  }
+  return found.map(({ topic_name: topic, last_seq: lastSeq, ...rest }) => ({ topic, lastSeq, ...rest }));
+}
+
 /**
  * The instant that a time of the server's stands for, in microseconds since 1970 (exact until 2255). As texts, times do not
  * compare: one without a fraction ("…:56Z") would come after all of its second.

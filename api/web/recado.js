@@ -1,7 +1,7 @@
 // Recado in a browser: one user's connection, kept up until it is closed. docs/recado-js.md tells how to use it.
 
 import { ask, newKey } from "./recado-api.js";
-import { Calls, Positions, RecadoError, afterClose, delay, gapOf, isForLater, lastOf, messageOf, read } from "./recado-rules.js";
+import { Calls, Positions, RecadoError, afterClose, allTopics, delay, gapOf, isForLater, lastOf, messageOf, read } from "./recado-rules.js";
 
 export { RecadoError, ask, newKey };
 
@@ -86,10 +86,9 @@ class Recado {
     return { messages: page.messages.map((each) => messageOf(topic, each)), more: page.more };
   }
 
-  /** What the user belongs to: {topic, kind, role, lastSeq, cursor, pending}. */
+  /** What the user belongs to, by name: {topic, kind, role, lastSeq, cursor, pending}. */
   async topics() {
-    const { topics } = await this.#ask({ action: "topics" });
-    return topics.map(({ topic_name: topic, last_seq: lastSeq, ...rest }) => ({ topic, lastSeq, ...rest }));
+    return allTopics((after) => this.#ask({ action: "topics", after }));
   }
 
   /** Acknowledge a message or a gap, and all before it in its topic. Sent at once, or with the next connection. */

@@ -13,6 +13,8 @@ export const EN = {
   logOut: "Log out",
   logOutAsk: "Log out of this browser?",
   logOutKept: "Also remove the direct messages that are kept on this device",
+  linkAsk: "You followed a login link, perhaps somebody else's. Log {user} out of this browser and use it?",
+  linkDo: "Use the link",
   linkUsed: "This login link was used already or is too old. Ask for a new one.",
   tokenRefused: "This token is not accepted any more. Ask for a new one.",
   unreachable: "The server can't be reached. Try again in a moment.",

@@ -13,6 +13,8 @@ export const ES = {
   logOut: "Cerrar sesión",
   logOutAsk: "¿Cerrar la sesión en este navegador?",
   logOutKept: "Borrar también los mensajes directos guardados en este dispositivo",
+  linkAsk: "Has seguido un enlace de acceso, quizá de otra persona. ¿Cerrar la sesión de {user} en este navegador y usarlo?",
+  linkDo: "Usar el enlace",
   linkUsed: "Este enlace ya se usó o ha caducado. Pide otro.",
   tokenRefused: "Este token ya no se acepta. Pide otro.",
   unreachable: "No se puede contactar con el servidor. Prueba dentro de un momento.",

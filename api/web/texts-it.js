@@ -13,6 +13,8 @@ export const IT = {
   logOut: "Esci",
   logOutAsk: "Uscire da questo browser?",
   logOutKept: "Rimuovi anche i messaggi diretti conservati su questo dispositivo",
+  linkAsk: "Hai aperto un link di accesso, forse di qualcun altro. Uscire dall'account di {user} in questo browser e usarlo?",
+  linkDo: "Usa il link",
   linkUsed: "Questo link è già stato usato o è scaduto. Chiedine un altro.",
   tokenRefused: "Questo token non è più accettato. Chiedine un altro.",
   unreachable: "Il server non è raggiungibile. Riprova fra un momento.",

@@ -61,9 +61,9 @@ class Watch {
       onstate: (state) => this.#tell(state), onrestart: () => this.#restart(),
     });
     this.#isOpen = (await about()).auth_mode === "open";
-    const ticket = takeTicket();
-    if (ticket) keep(await byTicket(ticket));
-    this.#session = restore();
+    const [living, ticket] = [restore(), takeTicket()];
+    this.#session = ticket ? await byTicket(ticket) : living;
+    if (ticket && living === null) keep(this.#session); // else it is for this view alone: nobody is logged out by a link
   }
 
   // In open mode whoever reaches the server reads every topic: nobody has to log in, or to become a member.

@@ -35,6 +35,7 @@ class _Appended(msgspec.Struct, array_like=True, tag="a"):
 
 class _Changed(msgspec.Struct, array_like=True, tag="c"):
     user_id: int
+    ended: tuple[int, int] | None = None
 
 
 class _Voided(msgspec.Struct, array_like=True, tag="v"):
@@ -50,7 +51,7 @@ _ARRAY = struct.Struct(">BH")  # msgpack's head of a list of up to 65,535
 
 def _to_wire(notice: Notice) -> _Appended | _Changed | _Voided:
     if isinstance(notice, Changed):
-        return _Changed(notice.user_id)
+        return _Changed(notice.user_id, notice.ended)
     if isinstance(notice, Voided):
         return _Voided(notice.jti)
     messages = notice.messages
@@ -60,7 +61,7 @@ def _to_wire(notice: Notice) -> _Appended | _Changed | _Voided:
 
 def _from_wire(wire: _Appended | _Changed | _Voided) -> Notice:
     if isinstance(wire, _Changed):
-        return Changed(wire.user_id)
+        return Changed(wire.user_id, wire.ended)
     if isinstance(wire, _Voided):
         return Voided(wire.jti)
     messages = wire.messages

@@ -18,7 +18,7 @@ from messaging.integrator.importing import Diff
 from messaging.integrator.news import OWN, OutsideId, Platform, RoomType, user_news
 from messaging.integrator.rooms import Members, settle_room
 from messaging.integrator.talk import Accepted, Said, accept, new_id
-from messaging.model import Changed, Message, is_user_name, original_name
+from messaging.model import Message, Notice, is_user_name, original_name
 from messaging.retrying import retrying
 from messaging.store_bridges import PREFIX
 from messaging.store_platforms import PlatformBook
@@ -94,10 +94,9 @@ class Integrator:
             platforms = {each.id: each for each in await acceptance.platforms()}
             desk = Desk(acceptance, platforms, PREFIX + platform.bridge)
             result = await work(desk)
-        for notice in acceptance.notices:
+        notices: list[Notice] = [*acceptance.notices, *desk.changed]
+        for notice in notices:
             self._bus.tell(notice)
-        for user_id in desk.changed:
-            self._bus.tell(Changed(user_id))
         return result
 
 

@@ -19,6 +19,7 @@ from messaging.integrator.news import (
     key_of,
     user_news,
 )
+from messaging.model import Changed
 from messaging.store_append import Draft
 from messaging.store_platforms import Acceptance, draft_of
 
@@ -34,7 +35,7 @@ class Desk:
     sender: str  # in whose name news lie in the inboxes
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     drafts: list[Draft] = field(default_factory=list)
-    changed: set[int] = field(default_factory=set)  # users of Recado whose memberships are others now
+    changed: set[Changed] = field(default_factory=set)  # users of Recado whose memberships are others now
 
     def others(self, origin: Platform) -> list[Platform]:
         """Every platform with an inbox, but the one that speaks."""

@@ -151,8 +151,16 @@ class Client:
         return history_of(await self._ask("ref", frame))
 
     async def topics(self) -> list[TopicState]:
-        """What the user belongs to. Raises Refused, Ended."""
-        return topics_of(await self._ask("ref", {"action": "topics"}))
+        """What the user belongs to, by name. Raises Refused, Ended."""
+        found: list[TopicState] = []
+        more = True
+        while more:
+            behind = {"after": found[-1].name} if found else {}
+            frame = await self._ask("ref", {"action": "topics", **behind})
+            page = topics_of(frame)
+            found += page
+            more = bool(page) and bool(frame.get("more"))
+        return found
 
     async def _ask(self, key_name: str, frame: dict[str, Any]) -> Mapping[str, Any]:
         key = uuid4().hex

@@ -13,7 +13,7 @@ from websockets.datastructures import Headers
 
 from messaging.settings import is_loopback
 
-MAX_FRAME = 8 * 1024 * 1024  # bytes; a list of topics may be long
+MAX_FRAME = 1024 * 1024  # bytes; a thousand topics with long names are a third of that
 OPEN_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 

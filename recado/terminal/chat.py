@@ -252,7 +252,7 @@ class Chat:
             self._go(inbox)
 
     async def _topics(self, *_: str) -> None:
-        for state in sorted(await self._client.topics(), key=lambda state: state.name):
+        for state in await self._client.topics():
             self._screen.show(self._topic_line(state))
 
     def _topic_line(self, state: TopicState) -> str:

@@ -71,8 +71,7 @@ async def run_topics(options: argparse.Namespace) -> int:
     access = Access.from_options(options, os.environ)
     user = access.user(options.user)
     async with Rest(access.api_url, _told) as rest:
-        answer = await rest.ask("GET", f"/api/v1/topics?{urlencode({'user': user})}", headers=access.headers(user))
-    topics = answer["topics"]
+        topics = await topics_of(rest, user, access.headers(user))
     if options.json:
         print(safe(json.dumps(topics, ensure_ascii=False)))
     elif not topics:
@@ -80,6 +79,18 @@ async def run_topics(options: argparse.Namespace) -> int:
     else:
         print("\n".join(table(topics, Paint.for_stream(sys.stdout, os.environ))))
     return 0
+
+
+async def topics_of(rest: Rest, user: str, headers: dict[str, str]) -> list[dict[str, Any]]:
+    """All topics of a user, by name."""
+    found: list[dict[str, Any]] = []
+    more = True
+    while more:
+        behind = {"after": found[-1]["topic_name"]} if found else {}
+        answer = await rest.ask("GET", f"/api/v1/topics?{urlencode({'user': user, **behind})}", headers=headers)
+        found += answer["topics"]
+        more = bool(answer["topics"]) and answer.get("more", False)
+    return found
 
 
 def table(topics: list[dict[str, Any]], paint: Paint) -> list[str]:

@@ -27,7 +27,7 @@ async def test_a_token_with_lifetime_and_payload(door: Door) -> None:
     wish = {"user": "ana", "expires_in": 60, "payload": {"topics": {"read": ["a/*"]}}}
     answer = await door.ask("POST", f"{V1}/tokens", 201, json=wish)
     claims = jwt.decode(answer["token"], SECRET, ["HS256"])
-    assert claims["payload"] == wish["payload"] and 0 < claims["exp"] - time.time() <= 60
+    assert claims["payload"] == wish["payload"] and 0 < claims["exp"] - time.time() <= 61
     assert answer["expires_at"].endswith("Z")
     assert (await door.node.actions.user("ana")).name == "ana"
 
@@ -61,8 +61,45 @@ async def test_one_token_is_revoked(door: Door) -> None:
     await door.ask("GET", f"{V1}/messages?user=ana", token=other)
 
 
+@pytest.mark.parametrize("jti", ["a b", "0190…\0", "x" * 1024])
+async def test_any_id_is_revoked(door: Door, jti: str) -> None:
+    """As other issuers choose them."""
+    await door.node.actions.know("ana")
+    now = int(time.time())
+    one, other = (
+        jwt.encode({"sub": "ana", "iat": now, "exp": now + 60, "jti": each}, SECRET, "HS256") for each in (jti, jti[1:])
+    )
+    await door.ask("POST", f"{V1}/tokens/revoke", json={"jti": jti})
+    await door.ask("GET", f"{V1}/messages?user=ana", 401, token=one)
+    await door.ask("GET", f"{V1}/messages?user=ana", token=other)
+
+
+@pytest.mark.parametrize("ahead", [-600.0, 600.0])
+async def test_revoking_goes_by_the_clock_of_the_database(
+    door: Door, monkeypatch: pytest.MonkeyPatch, ahead: float
+) -> None:
+    async def issued() -> str:
+        return str((await door.ask("POST", f"{V1}/tokens", 201, json={"user": "ana"}))["token"])
+
+    real, old = time.time, await issued()
+    monkeypatch.setattr(time, "time", lambda: real() + ahead)  # this node's
+    await door.ask("POST", f"{V1}/tokens/revoke", json={"user": "ana"})
+    await door.ask("GET", f"{V1}/messages?user=ana", 401, token=old)
+    await door.ask("GET", f"{V1}/messages?user=ana", token=await issued())
+
+
+async def test_a_node_whose_clock_is_another_is_not_ready(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.time
+    for ahead, status in [(0, 200), (-600, 503), (20, 200), (600, 503), (0, 200)]:
+        monkeypatch.setattr(time, "time", lambda ahead=ahead: real() + ahead)
+        await door.node.nodes.renew()
+        answer = await door.ask("GET", "/readyz", status)
+        assert status == 200 or "clock" in answer["message"]
+        await door.ask("GET", "/healthz")
+
+
 async def test_a_revocation_names_one(door: Door) -> None:
-    for body in [{}, {"user": "ana", "jti": "x"}, {"jti": "a b"}, {"jti": "\0"}]:
+    for body in [{}, {"user": "ana", "jti": "x"}, {"jti": ""}, {"jti": "x" * 1025}]:
         await door.ask("POST", f"{V1}/tokens/revoke", 400, json=body)
 
 
@@ -73,7 +110,7 @@ async def test_a_valid_token_makes_its_user_known(door: Door) -> None:
 
 
 async def test_tokens_of_other_issuers_with_the_secret(door: Door) -> None:
-    for claims in [{"sub": "ana", "iat": -1e300}, {"username": "ana"}]:
+    for claims in [{"sub": "ana"}, {"username": "ana"}]:
         token = jwt.encode({"exp": time.time() + 60, **claims}, SECRET, "HS256")
         await door.ask("GET", f"{V1}/messages?user=ana", token=token)
 

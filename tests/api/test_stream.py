@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -175,13 +176,61 @@ async def test_a_revoked_tokens_stream_ends_within_a_second(door: Door, how: str
         await ear.end()
 
 
-async def test_an_expired_tokens_stream_ends(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "CHECK", 0.1)
+async def test_a_stream_ends_when_its_token_expires(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a timer, and in words that say: come back with a new one."""
+    monkeypatch.setattr(stream, "CHECK", 3600)
     await news(door, "bob")
-    token, _ = door.tokens.issue("bob", 2)
+    token, expires_at = door.tokens.issue("bob", 1)
     async with listening(door, token=token) as ear:
         closing = await ear.event()
+        assert time.time() < expires_at + 1
+        assert (closing.name, closing.data["code"], closing.data["reconnect"]) == ("closing", 4001, True)
+        await ear.end()
+
+
+@pytest.mark.parametrize("how", ["user", "jti"])
+async def test_who_is_revoked_while_a_stream_opens_is_sent_nothing(
+    door: Door, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """After the door has looked at the token, and before anything tells the stream of changes."""
+    await news(door, "bob")
+    token = await door.token("bob")
+    jti = (await door.tokens.verify(token)).jti
+    real, once = door.node.actions.readable, [True]
+
+    async def readable(*args: Any) -> Any:
+        found = await real(*args)
+        if once:
+            once.pop()
+            await (door.node.actions.revoke_user("bob") if how == "user" else door.node.actions.revoke_token(jti))
+        return found
+
+    monkeypatch.setattr(door.node.actions, "readable", readable)
+    async with listening(door, token=token) as ear:
+        closing = await ear.event(within=2)
     assert (closing.name, closing.data["code"]) == ("closing", 4501)
+
+
+@pytest.mark.parametrize("kinds", ["public private", "private public"])
+async def test_a_member_stays_when_the_kind_of_a_topic_changes(
+    door: Door, monkeypatch: pytest.MonkeyPatch, kinds: str
+) -> None:
+    monkeypatch.setattr(stream, "CHECK", 0)
+    before, after = kinds.split()
+    await news(door, "bob", "eva", kind=before)
+    tokens = [await door.token(user) for user in ("bob", "eva")]
+    async with listening(door, token=tokens[0]) as bob, listening(door, token=tokens[1]) as eva:
+        await publish(door, 1)
+        for ear in (bob, eva):
+            assert contents(await ear.events(1)) == [1]
+        await door.ask("PUT", NEWS, json={"kind": after})
+        await publish(door, 2, 3)
+        for ear in (bob, eva):
+            assert contents(await ear.events(2)) == [2, 3]
+        await door.ask("DELETE", f"{NEWS}/members/bob")
+        await publish(door, 4)
+        assert (await bob.event()).data["code"] == 4503
+        assert contents(await eva.events(1)) == [4]
 
 
 async def test_without_any_notice_a_removal_is_found_all_the_same(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

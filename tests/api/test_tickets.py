@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import asyncpg
 import pytest
 from doors import KEY, Door, Opener
@@ -72,6 +74,27 @@ async def test_a_ticket_goes_with_its_revoked_token(locked: Door) -> None:
     issued = await locked.ask("POST", "/api/v1/tickets", 201, token=token, json={})
     await locked.ask("POST", "/api/v1/tokens/revoke", token=KEY, json={"user": "ana"})
     await locked.ask("POST", "/api/v1/login", 401, json={"ticket": issued["ticket"]})
+
+
+async def test_what_a_ticket_has_opened_goes_with_the_token_that_it_stood_in_for(locked: Door) -> None:
+    """A login and what it gives in turn: all that has one id is revoked by it."""
+    await locked.node.actions.know("ana")
+    token = locked.tokens.issue("ana")[0]
+    said = await locked.tokens.verify(token)
+    for _ in range(3):
+        ticket = (await locked.ask("POST", "/api/v1/tickets", 201, token=token, json={}))["ticket"]
+        token = (await locked.ask("POST", "/api/v1/login", json={"ticket": ticket}))["token"]
+        assert await locked.tokens.verify(token) == said
+    await locked.ask("GET", "/api/v1/topics/general", token=token)
+    await locked.ask("POST", "/api/v1/tokens/revoke", token=KEY, json={"jti": said.jti})
+    await locked.ask("GET", "/api/v1/topics/general", 401, token=token)
+    await locked.ask("GET", "/api/v1/topics/general", token=locked.tokens.issue("ana")[0])
+
+
+async def test_a_ticket_ends_with_its_token(locked: Door) -> None:
+    await locked.node.actions.know("ana")
+    ticket = await locked.node.tickets.issue(Claims("ana", "j", time.time() - 60, time.time() - 0.1))
+    assert "unauthorized" == (await locked.ask("POST", "/api/v1/login", 401, json={"ticket": ticket}))["code"]
 
 
 async def test_who_it_is_for_must_be_said_and_no_ticket_is_none(locked: Door) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
-from hostile import brokers, connections, lines, peers, strangers
+from hostile import brokers, connections, lines, memberships, peers, strangers
 from hostile.bystander import percentile
 from hostile.measuring import Found, Row
 from hostile.rig import Unable, rig
@@ -34,6 +34,8 @@ ATTACKS: dict[str, tuple[str, Callable[[Row], Awaitable[None]]]] = {
     "A16": ("a stranger on the bus", strangers.on_the_bus),
     "A17": ("a stranger holds locks", strangers.with_locks),
     "A18": ("one of two workers stopped", peers.stopped_worker),
+    "C1": ("one of 100,000 memberships reconnects", memberships.reconnecting),
+    "C1n": ("the same, over a bus of NATS", memberships.reconnecting_over_nats),
     "C2": ("answers that nobody takes", connections.answers_not_taken),
     "C3": ("1,100 sockets that say nothing", connections.silent_sockets),
     "C4": ("frames that are no messages", peers.no_messages),

@@ -107,6 +107,18 @@ test("pauses grow, the server may ask for longer ones, and a connection ends the
   assert.deepEqual(states.filter((state) => state.name === "waiting").map((state) => state.retryIn), [500, 1000, 7500]);
 });
 
+test("all topics are asked for, page by page behind the last name", async () => {
+  const { recado } = await connected();
+  sockets[0].open();
+  const topics = recado.topics();
+  const state = (topic_name) => ({ topic_name, kind: "public", role: "member", last_seq: 7, cursor: 5, pending: 2 });
+  sockets[0].push({ action: "topics", topics: [state("a"), state("b")], more: true, ref: sockets[0].sent[0].ref });
+  await settled();
+  sockets[0].push({ action: "topics", topics: [state("c")], more: false, ref: sockets[0].sent[1].ref });
+  assert.deepEqual((await topics).map((each) => [each.topic, each.lastSeq]), [["a", 7], ["b", 7], ["c", 7]]);
+  assert.deepEqual(sockets[0].sent.map((each) => each.after), [undefined, "b"]);
+});
+
 test("it stays away when it is sent away", async () => {
   const { recado, states } = await connected();
   sockets[0].open();

@@ -159,15 +159,47 @@ async def test_key_mode_takes_tokens_and_links(browser: Browser) -> None:
         await connected(page)
         await expect(page.get_by_role("button", name="Account of ana")).to_be_visible()
 
+    async with recado(AUTH_MODE="key", API_KEY=KEY) as server, person(browser, server) as eva:
+        page = await eva.new_page()
         ticket = (await backend(server, "tickets", user="eva"))["ticket"]
         await page.goto(f"{server.api}/#ticket={ticket}")  # as `recado token --link eva` prints it
         await expect(page.get_by_role("button", name="Account of eva")).to_be_visible()
         await connected(page)
         assert "ticket" not in page.url
+        await page.evaluate("localStorage.clear()")
         await page.goto("about:blank")
         await page.goto(f"{server.api}/#ticket={ticket}")
         await expect(page.get_by_role("alert")).to_contain_text("This login link was used already")
         assert "ticket" not in page.url
+
+
+@pytest.mark.parametrize("load", ["in the page", "in a new tab"])
+async def test_a_link_replaces_a_living_session_only_by_who_says_so(browser: Browser, load: str) -> None:
+    """Else anybody could have somebody write in another's name, or into another's inbox."""
+    async with recado(AUTH_MODE="key", API_KEY=KEY) as server, person(browser, server) as ana:
+        page = await ana.new_page()
+        await page.goto(f"{server.api}/#ticket={(await backend(server, 'tickets', user='ana'))['ticket']}")
+        await connected(page)
+        question = page.get_by_role("dialog", name="Log ana out of this browser")
+        for answer, user in [("Escape", "ana"), ("Cancel", "ana"), ("Use the link", "eva")]:
+            ticket = (await backend(server, "tickets", user="eva"))["ticket"]
+            if load == "in a new tab":
+                await page.goto("about:blank")
+            await page.goto(f"{server.api}/#ticket={ticket}")
+            await question.wait_for()
+            assert "ticket" not in page.url
+            if answer == "Escape":
+                await page.keyboard.press("Escape")
+            else:
+                await question.get_by_role("button", name=answer).click()
+            await expect(question).to_have_count(0)
+            await expect(page.get_by_role("button", name=f"Account of {user}")).to_be_visible()
+            await connected(page)
+            assert user == await page.evaluate("JSON.parse(localStorage.getItem('recado.session')).user")
+        await page.goto(f"{server.api}/#ticket={ticket}")  # used by now: whoever is logged in stays so
+        await page.get_by_role("dialog").get_by_role("button", name="Use the link").click()
+        await page.get_by_text("This login link was used already").wait_for()
+        await expect(page.get_by_role("button", name="Account of eva")).to_be_visible()
 
 
 async def backend(server: Recado, path: str, **body: Any) -> Any:

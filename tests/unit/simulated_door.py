@@ -7,7 +7,7 @@ applied later: between the two anything may happen. Whatever a peer is sent is c
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ import msgspec
 import messaging.delivery
 import ws_server.catchup
 import ws_server.hub
+import ws_server.memberships
 import ws_server.protocol
 import ws_server.session
 from messaging.cursors import Cursors
@@ -31,6 +32,7 @@ from messaging.tokens import Claims
 from ws_server.catchup import CatchUp, SharedPage
 from ws_server.handshake import Wishes
 from ws_server.hub import Hub
+from ws_server.memberships import Walk
 from ws_server.protocol import entry_frames
 from ws_server.roster import SLICES, Roster
 from ws_server.session import Session
@@ -41,7 +43,8 @@ SIZES = [  # everything so small that a few messages overflow it
     (messaging.delivery, {"TAIL_BYTES": 400, "CHUNK_MIN": 150, "CHUNK_MAX": 600}),
     (ws_server.protocol, {"PIECE_BYTES": 300}),
     (ws_server.session, {"BUFFER_BYTES": 600, "CHUNK_MIN": 150}),
-    (ws_server.hub, {"BUFFER_BYTES": 600}),
+    (ws_server.hub, {"BUFFER_BYTES": 600, "PLACES": 1}),
+    (ws_server.memberships, {"SLICE": 1}),
     (ws_server.catchup, {"LEAST_SHARE": 100, "NODE_PAGE": 500}),
 ]
 
@@ -124,6 +127,7 @@ class ModelStore:
         self.began: dict[tuple[int, str], int] = {}  # where a device was first put
         self.joined: dict[int, int] = {}  # every membership that ever was
         self.happened = happened
+        self.tokens = self
         for log in self.logs.values():
             for user in users:
                 self.join(log, user)
@@ -139,9 +143,9 @@ class ModelStore:
         self.joined[number] = log.head
         self.users[user] += 1
 
-    def leave(self, log: Log, user: int) -> None:
-        del log.members[user]
+    def leave(self, log: Log, user: int) -> tuple[int, int]:
         self.users[user] += 1
+        return log.topic.id, log.members.pop(user).id
 
     def current(self) -> set[int]:
         """The memberships that hold."""
@@ -150,24 +154,26 @@ class ModelStore:
     def cursor(self, membership_id: int, device: str) -> int:
         return self.cursors.get((membership_id, device), self.joined[membership_id])
 
-    async def see_device(self, user_id: int, device: str) -> None:
+    async def see_device(self, user_id: int, device: str, jti: str, issued_at: float) -> int:
         for member in (log.members[user_id] for log in self.logs.values() if user_id in log.members):
             highest = max(
                 (seq for (id_, _), seq in self.cursors.items() if id_ == member.id), default=member.joined_seq
             )
             if (member.id, device) not in self.cursors:
                 self.cursors[member.id, device] = self.began[member.id, device] = highest
+        return self.users[user_id]
 
-    async def memberships(self, user_id: int) -> list[Membership]:
-        answer = [log.members[user_id] for log in self.logs.values() if user_id in log.members]
+    async def memberships(self, user_id: int, after: int, limit: int) -> list[Membership]:
+        logs = [log for id_, log in sorted(self.logs.items()) if id_ > after and user_id in log.members]
+        answer = [log.members[user_id] for log in logs[:limit]]
         await _Pause()
         return answer
 
-    async def positions(self, user_id: int, device: str) -> dict[int, tuple[int, int]]:
+    async def positions(self, user_id: int, device: str, after: int, until: int) -> dict[int, tuple[int, int]]:
         answer = {
             log.topic.id: (log.head, self.cursor(log.members[user_id].id, device))
             for log in self.logs.values()
-            if user_id in log.members
+            if after < log.topic.id <= until and user_id in log.members
         }
         await _Pause()
         return answer
@@ -177,7 +183,7 @@ class ModelStore:
         await _Pause()
         return answer
 
-    async def revoked(self, jtis: Sequence[str]) -> set[str]:
+    async def revoked(self, jtis: Iterable[str]) -> set[str]:
         return set()
 
     async def heads(self, topic_ids: Sequence[int]) -> dict[int, int]:
@@ -410,6 +416,7 @@ class Node:
             metrics,
             wants_page=lambda feed: self.catch_up.want_feed(feed),
             fell_behind=self._fell_behind,
+            ended=lambda *which: self.roster.end(*which),
             changed=lambda user_id: self.roster.look_again(user_id),
             voided=self._stuck,
         )
@@ -451,10 +458,15 @@ class Node:
         if peer.session.gone:
             return
         peer.session.gone = True
-        self.hub.remove(peer.session)
+        if not self.hub.remove(peer.session):
+            self.jobs.append(Job(self._take_out, peer.session))
         self.ticker.remove(peer.session)
         self.roster.forget(peer.session.user.id)
         self.peers.remove(peer)
+
+    async def _take_out(self, session: Session) -> None:
+        while not self.hub.remove(session):
+            await _Pause()
 
     def pong(self, peer: Peer, payload: bytes) -> None:
         peer.may_confirm = peer.read_before.get(payload, {}) if payload not in peer.answered else {}
@@ -491,17 +503,25 @@ class Node:
         while self.roster._changed:
             user_id = next(iter(self.roster._changed))
             del self.roster._changed[user_id]
-            self.jobs.append(Job(self._reload, user_id))
+            self.jobs.append(Job(self._look, user_id))
+        walking = set(self.roster._walks)
+        self.roster._begin_walks()
+        for user_id in self.roster._walks.keys() - walking:
+            self.jobs.append(Job(self._walk, self.roster._walks[user_id]))
 
     def sweep(self) -> None:
         for part in range(SLICES):
             self.jobs.append(Job(self._sweep_slice, part))
 
-    async def _reload(self, user_id: int) -> None:
+    async def _look(self, user_id: int) -> None:
         try:
-            await self.roster._reload(user_id)
+            await self.roster._check([user_id])
         except Unavailable:
             self.roster.look_again(user_id)
+
+    async def _walk(self, walk: Walk) -> None:
+        while self.roster._walks.get(walk.user_id) is walk:
+            await self.roster._step(walk)
 
     async def _sweep_slice(self, part: int) -> None:
         with suppress(Unavailable):
@@ -561,6 +581,8 @@ class Node:
 
     def _check_place(self, session: Session, place: Place[Session]) -> None:
         """A reader's position is what was written to it, no more and no less."""
+        if session.gone:  # it is being taken out of the feeds, and written to no more
+            return
         peer = next(peer for peer in self.peers if peer.session is session)
         if place.membership_id in peer.sent_to:
             check(place.at == peer.sent_to[place.membership_id], "at", place.at, "but was sent", peer.sent_to)

@@ -161,13 +161,14 @@ class DeliveryMachine(RuleBasedStateMachine):
     def join_or_leave(self, user: int, topic: int, noticed: tuple[bool, bool]) -> None:
         store = self.world.store
         log = store.logs[topic]
+        ended = None
         if user in log.members:
-            store.leave(log, user)
+            ended = store.leave(log, user)
         else:
             store.join(log, user, "u1")
         for node, hears in zip(self.world.nodes, noticed, strict=True):
             if hears:
-                node.hub.receive(Changed(user))
+                node.hub.receive(Changed(user, ended))
 
     # Peers
 
@@ -295,7 +296,7 @@ def drop_without_position(feed: Feed[Session], reader: Session, at: int) -> None
 
 
 def missing_without_contact(feed: Feed[Session], place: Place[Session]) -> list[tuple[int, bytes]] | None:
-    return [(seq, frame) for seq, frame in feed._tail if seq > place.position] or None
+    return [(seq, frame) for seq, frame in feed._tail or () if seq > place.position] or None
 
 
 def moves_downwards(place: Place[Session], seq: int) -> bool:

@@ -1,5 +1,6 @@
 """Who may do what, decided without a database: callers, memberships, and the claim `topics`."""
 
+import time
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -240,6 +241,7 @@ def test_what_a_claim_grants() -> None:
     assert Grants() == grants_of({}) == grants_of({"topics": {}})
 
 
+SOON = time.time() + 3600
 ODD = [None, [], "a", 7, {"read": "a"}, {"read": None}, {"reads": ["a"]}, {"read": [1]}, {"read": ["a b"]},
        {"read": [""]}, {"write": ["a", "é"]}, {"read": {"a": 1}}, {"read": ["x" * 129]}]  # fmt: skip
 
@@ -252,7 +254,7 @@ async def test_a_malformed_claim_is_never_passed_over(claim: Any) -> None:
     with pytest.raises(BadRequest, match="topics"):
         Tokens(secret).issue("ana", payload={"topics": claim})
     for said in ({"topics": claim}, {"payload": {"topics": claim}}):
-        token = jwt.encode({"sub": "ana", "exp": 4e9, **said}, secret, "HS256")
+        token = jwt.encode({"sub": "ana", "exp": SOON, **said}, secret, "HS256")
         with pytest.raises(Unauthorized, match="topics"):
             await Tokens(secret).verify(token)
 
@@ -261,9 +263,9 @@ async def test_the_claim_stands_in_the_payload_or_at_the_top() -> None:
     secret = "a-secret-that-is-only-for-these-tests"
     claim = {"read": ["a*"]}
     for said in ({"topics": claim}, {"payload": {"topics": claim}}, {"topics": claim, "payload": {"shop": 7}}):
-        claims = await Tokens(secret).verify(jwt.encode({"sub": "ana", "exp": 4e9, **said}, secret, "HS256"))
+        claims = await Tokens(secret).verify(jwt.encode({"sub": "ana", "exp": SOON, **said}, secret, "HS256"))
         assert Grants(("a*",)) == claims.grants
         assert claim == claims.payload["topics"]
-    twice = jwt.encode({"sub": "ana", "exp": 4e9, "topics": claim, "payload": {"topics": claim}}, secret, "HS256")
+    twice = jwt.encode({"sub": "ana", "exp": SOON, "topics": claim, "payload": {"topics": claim}}, secret, "HS256")
     with pytest.raises(Unauthorized, match="twice"):
         await Tokens(secret).verify(twice)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import time
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from messaging.errors import BadRequest, Unauthorized
 from messaging.model import MAX_LIFETIME
-from messaging.tokens import LEEWAY, MAX_TOKEN, Claims, Tokens
+from messaging.tokens import LEEWAY, MAX_ID, MAX_TOKEN, Claims, Tokens
 
 SECRET = "a-secret-that-is-only-for-these-tests"
 TOKENS = Tokens(SECRET)
@@ -204,10 +205,35 @@ def test_a_payload_that_is_no_object_counts_as_none(payload: Any) -> None:
     assert {} == verified(signed(claims(payload=payload))).payload
 
 
-def test_an_id_that_can_not_be_kept_is_no_id() -> None:
-    assert "" == verified(signed(claims(jti="a\0b"))).jti
-    assert "" == verified(signed(claims(jti="x" * 129))).jti
-    refusal(signed(claims(jti=7)))
+def test_an_id_is_any_text_up_to_a_kibibyte() -> None:
+    for jti in ("", "a b", "a\0b", "…" * 341, "x" * MAX_ID):
+        assert jti == verified(signed(claims(jti=jti))).jti
+    assert "" == verified(signed(claims())).jti
+    for odd in ("x" * (MAX_ID + 1), "…" * 342, "\ud800", 7, None):  # by these it could not be revoked
+        refusal(signed(claims(jti=odd)))
+
+
+def test_an_end_is_rounded_up() -> None:
+    for fraction in (0.0, 0.25, 0.999):
+        token, expires_at = TOKENS.issue("omar", 60, now=math.floor(time.time()) + fraction)
+        assert expires_at >= math.floor(time.time()) + fraction + 59
+        assert expires_at == verified(token).expires_at == math.ceil(verified(token).issued_at + 60)
+
+
+def test_a_token_that_lives_for_more_than_a_year_is_none() -> None:
+    """A revocation is kept for a year: after it, the token would be good again."""
+    now = int(time.time())
+    assert "omar" == verified(signed(claims(iat=now, exp=now + MAX_LIFETIME))).user
+    assert "omar" == verified(signed(claims(iat=now - MAX_LIFETIME + 60, exp=now + 60))).user
+    assert "year" in refusal(signed(claims(iat=now, exp=now + MAX_LIFETIME + LEEWAY + 5)))
+    assert "year" in refusal(signed(claims(iat=now - MAX_LIFETIME, exp=now + 60)))
+    assert "year" in refusal(signed(claims(exp=now + MAX_LIFETIME + LEEWAY + 5)))  # for all that it says
+
+
+def test_what_stands_in_for_a_token_is_revoked_with_it() -> None:
+    for told in (claims(iat=1.5 + int(time.time()), jti="one", payload={"shop": 7}), claims()):
+        said = verified(signed(told))
+        assert said == verified(TOKENS.stand_in(said))
 
 
 def test_a_token_for_somebody_else_is_refused() -> None:

@@ -230,7 +230,7 @@ async def test_topics(recado: Running) -> None:
         await recado.node.cursors.flush()
         await send(diego, action="topics", ref="r")
         reply = await receive(diego, "topics")
-        assert set(reply) == {"action", "topics", "ref"}
+        assert set(reply) == {"action", "topics", "more", "ref"}
         by_name = {topic.pop("topic_name"): topic for topic in reply["topics"]}
         assert by_name["secreto"] == {"kind": "private", "role": "owner", "last_seq": 0, "cursor": 0, "pending": 0}
         assert by_name["@diego"] == {"kind": "direct", "role": "owner", "last_seq": 0, "cursor": 0, "pending": 0}
