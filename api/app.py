@@ -46,7 +46,8 @@ def make_app(
 ) -> web.Application:
     """The API over this process's share of the domain. ``trouble``: see `Domain`."""
     streams = Streams(settings.max_connections_per_user)
-    domain = Domain(node, tokens, settings, streams, Pages(node.store, events), trouble)
+    pages = Pages(node.store, lambda topic, page: events(topic, page, node.store.epochs.of(topic)))
+    domain = Domain(node, tokens, settings, streams, pages, trouble)
     rules = Rules.of(settings)
     table, asker = all_routes(), web.RequestKey("asker", Asker)
     app = web.Application(

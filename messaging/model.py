@@ -52,6 +52,7 @@ class Topic:
     creator: str
     retention: int | None = None  # seconds; None: the setting RETENTION
     lifetime: int | None = None  # seconds; None: messages have none of their own
+    origin: int | None = None  # its id before it was renumbered; None: it never was
 
 
 @dataclass(frozen=True, slots=True)

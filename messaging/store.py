@@ -16,6 +16,7 @@ from messaging.delivery import fill
 from messaging.errors import Forbidden, UnknownTopic, UnknownUser
 from messaging.model import Kind, Membership, Message, Page, Role, Topic, User
 from messaging.store_append import LogWriter
+from messaging.store_epochs import Epochs
 from messaging.store_leases import LeaseBook
 from messaging.store_pool import Pool
 
@@ -60,6 +61,7 @@ class Store:
     def __init__(self, dsn: str, pool_size: int = 8) -> None:
         self._dsn = dsn
         self.pool = Pool(dsn, pool_size)
+        self.epochs = Epochs(self.pool)
         self.leases = LeaseBook(dsn)
 
     def log_writer(self, node: str, **limits: float) -> LogWriter:
@@ -69,6 +71,7 @@ class Store:
     async def open(self) -> None:
         """Connect. Raises Unavailable."""
         await self.pool.open()
+        await self.epochs.look()
         await self.leases.open()
 
     async def close(self) -> None:
@@ -269,7 +272,9 @@ class Store:
 
 
 def _topic(row: Any, topic_id: int) -> Topic:
-    return Topic(topic_id, row["name"], row["kind"], row["creator"], row["retention"], row["lifetime"])
+    return Topic(
+        topic_id, row["name"], row["kind"], row["creator"], row["retention"], row["lifetime"], row["origin"]
+    )
 
 
 def _membership(row: Any) -> Membership:

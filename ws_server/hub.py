@@ -24,11 +24,13 @@ class Hub:
         fell_behind: Callable[[Session, Place[Session]], None],
         changed: Callable[[int], None],
         voided: Callable[[Session], None],
+        announce: Callable[[SessionFeed], bytes],
     ) -> None:
         """Hear, by callback, what needs more than a synchronous step.
 
         ``wants_page``: a feed is below what it heard of. ``fell_behind``: a session could not take a piece.
         ``changed``: a connected user's memberships or revocations may have changed. ``voided``: a token was revoked.
+        ``announce`` gives the frame that says which log a feed is.
         """
         self.feeds: dict[int, SessionFeed] = {}
         self.users: dict[int, set[Session]] = {}
@@ -38,6 +40,7 @@ class Hub:
         self._fell_behind = fell_behind
         self._changed = changed
         self._voided = voided
+        self._announce = announce
 
     def add(self, session: Session) -> None:
         self.users.setdefault(session.user.id, set()).add(session)
@@ -60,7 +63,7 @@ class Hub:
         feed = self.feeds.get(topic.id)
         if feed is None:
             feed = self.feeds[topic.id] = Feed(topic)
-        place = Place(feed, membership.id, membership.joined_seq)
+        place = Place(feed, membership.id, membership.joined_seq, session.wishes.epoch)
         feed.attach(session, place)
         session.enter(place, topic)
         return place
@@ -100,6 +103,8 @@ class Hub:
         for group in pieces(frames):
             piece = b"".join(frame for _, frame in group)
             room = BUFFER_BYTES - len(piece)
+            if feed.untold:
+                room -= self._tell(feed, room)
             full = []
             for session in feed.live:
                 if session.transport.get_write_buffer_size() <= room:
@@ -115,3 +120,12 @@ class Hub:
                 return
             feed.advance(group, group[-1][0])
         self.moved.add(feed)
+
+    def _tell(self, feed: SessionFeed, room: int) -> int:
+        """Tell who has room for it and the piece behind it which log this is; how many bytes that takes."""
+        frame = self._announce(feed)
+        for session in [each for each in feed.untold if each.takes(BUFFER_BYTES - room + len(frame))]:
+            session.transport.write(frame)
+            feed.live[session].untold = False
+            feed.untold.remove(session)
+        return len(frame)
