@@ -65,7 +65,7 @@ class Feed(Generic[R]):
         self.heard = 0
         self.live: dict[R, Place[R]] = {}
         self.behind: dict[R, Place[R]] = {}
-        self.untold: set[R] = set()  # live, but yet to be told which log this is, before their first frame
+        self.untold: set[R] | None = None  # live, but yet to be told which log this is, before their first frame
         self._tail: deque[tuple[int, bytes]] = deque()
         self._tail_start = 0  # the tail continues from this seq
         self._tail_bytes = 0
@@ -124,6 +124,7 @@ class Feed(Generic[R]):
         self.live[reader] = self.behind.pop(reader)
         place.live = True
         if place.untold:
+            self.untold = self.untold or set()
             self.untold.add(reader)
         self._forget_tail()
         return True
@@ -131,7 +132,8 @@ class Feed(Generic[R]):
     def drop_behind(self, reader: R, at: int) -> None:
         """A live reader could not take more: from ``at`` on it is served from the store."""
         place = self.live.pop(reader)
-        self.untold.discard(reader)
+        if self.untold:
+            self.untold.discard(reader)
         place.position, place.live = at, False
         self.behind[reader] = place
         self._settle()

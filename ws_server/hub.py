@@ -104,7 +104,7 @@ class Hub:
             piece = b"".join(frame for _, frame in group)
             room = BUFFER_BYTES - len(piece)
             if feed.untold:
-                room -= self._tell(feed, room)
+                room -= self._tell(feed, feed.untold, room)
             full = []
             for session in feed.live:
                 if session.transport.get_write_buffer_size() <= room:
@@ -121,11 +121,11 @@ class Hub:
             feed.advance(group, group[-1][0])
         self.moved.add(feed)
 
-    def _tell(self, feed: SessionFeed, room: int) -> int:
+    def _tell(self, feed: SessionFeed, untold: set[Session], room: int) -> int:
         """Tell who has room for it and the piece behind it which log this is; how many bytes that takes."""
         frame = self._announce(feed)
-        for session in [each for each in feed.untold if each.takes(BUFFER_BYTES - room + len(frame))]:
+        for session in [each for each in untold if each.takes(BUFFER_BYTES - room + len(frame))]:
             session.transport.write(frame)
             feed.live[session].untold = False
-            feed.untold.remove(session)
+            untold.remove(session)
         return len(frame)
