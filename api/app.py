@@ -50,15 +50,15 @@ def make_app(
     wrong: WrongCredentials | None = None,
 ) -> web.Application:  # fmt: skip
     """The API over this process's share of the domain. ``trouble``: see `Domain`."""
-    streams = Streams()
-    domain = Domain(node, tokens, settings, streams, Pages(node.store, events), trouble)
+    pages = Pages(node.store, lambda topic, page: events(topic, page, node.store.epochs.of(topic)))
+    domain = Domain(node, tokens, settings, Streams(), pages, trouble)
     rules = Rules.of(settings)
     table, asker = all_routes(), web.RequestKey("asker", Asker)
     guard = guarding(rules, wrong or WrongCredentials(), domain, table, asker)
     app = web.Application(middlewares=[observing(node.metrics.registry), answer_problems, guard])
     app[ROUTES] = table
     app.on_response_prepare.append(heading(rules, settings))
-    app.on_shutdown.append(streams.close)
+    app.on_shutdown.append(domain.streams.close)
     app.on_shutdown.append(answering_polls(node))
     for route in table:
         handle = Endpoint(route, domain, asker).handle

@@ -26,6 +26,7 @@ MemberName = Annotated[
 ]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
 Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]  # 0: before the first message
+Epoch = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]  # which log a seq is of; another than the topic's: 409
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # of no zone, it would be of the server's
 Lifetime = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIFETIME, description="Seconds.")]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]

@@ -140,7 +140,8 @@ class Lane:
 
     def _moor(self, ear: Ear, membership: Membership, cursor: int) -> None:
         known = self._berths.get(membership.topic.id)
-        if known is None or known.membership.id != membership.id:
+        # Below where it is, though all is flushed: the log was restored.
+        if known is None or known.membership.id != membership.id or cursor < known.position:
             self._berths[membership.topic.id] = Berth(membership, cursor)
             ear.attend(membership.topic.id, cursor)
 

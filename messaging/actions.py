@@ -65,6 +65,7 @@ class Actions:
         self._bus = bus
         self._settings = settings
         self._quotas = Quotas(store.pool, settings, limits)
+        self.epochs = store.epochs
         self._inboxes: dict[str, Topic] = {}
 
     # Publishing
@@ -181,13 +182,13 @@ class Actions:
     # Reading
 
     async def history(
-        self, caller: Caller, name: str, before: int | None, after: int | None, limit: int
-    ) -> tuple[list[Message], bool]:
-        """Messages in order, and whether there are more: beyond ``after`` where it is given, else before ``before``.
-
-        One at least, then as many as fit in 128 KiB.
+        self, caller: Caller, name: str, before: int | None, after: int | None, limit: int, epoch: str | None = None
+    ) -> tuple[list[Message], bool, str]:
+        """Messages in order, whether there are more, and their epoch: beyond ``after`` where it is given, else before
+        ``before``. One at least, then as many as fit in 128 KiB. Raises Conflict where these seqs are of another epoch.
         """
         standing, opened = await self.readable(caller, name)
+        now = self.epochs.require(standing.topic, epoch)
         floor = max(opened.floor, after or 0)
         limit = max(1, min(limit, HISTORY_MOST))
         newest = after is None
@@ -195,7 +196,7 @@ class Actions:
             standing.topic.id, floor, before or MAX_SEQ, limit + 1, opened.membership, newest=newest
         )
         kept = fit(messages, limit, HISTORY_BYTES, newest=newest)
-        return kept, len(kept) < len(messages)
+        return kept, len(kept) < len(messages), now
 
     async def readable(self, caller: Caller, name: str) -> tuple[Standing, Past]:
         """A topic of which the caller may read, and how much. Raises UnknownTopic, NotAMember."""
@@ -227,10 +228,14 @@ class Actions:
         return await self._store.members_page(standing.topic.id, after, limit)
 
     async def receipts(
-        self, caller: Caller, name: str, seq: int, after: str, limit: int
+        self, caller: Caller, name: str, seq: int, after: str, limit: int, epoch: str | None = None
     ) -> list[tuple[str, bool]]:
-        """By member that a message was for: whether any of its devices has it. May lag one flush of cursors."""
+        """By member that a message was for: whether any of its devices has it. May lag one flush of cursors.
+
+        Raises Conflict where ``seq`` is of another epoch.
+        """
         standing = belonging(caller, await self._standing(caller, name))
+        self.epochs.require(standing.topic, epoch)
         if seq > standing.head:
             raise BadRequest(f"The topic has no message {seq} yet; its last one is {standing.head}.")
         return await self._store.receipts_page(standing.topic.id, seq, after, limit)

@@ -31,6 +31,10 @@ class Cursors:
         self._moves[cursor] = max(seq, self._moves.get(cursor, 0))
         self._some.set()
 
+    def forget(self) -> None:
+        """Let go of what is noted: it was confirmed of other logs."""
+        self._moves.clear()
+
     async def run(self) -> None:
         """Flush now and then, until cancelled. While the database is away, confirmations wait here."""
         while True:

@@ -57,7 +57,7 @@ class Step(Enum):
 class Feed(Generic[R]):
     """One topic on one node."""
 
-    __slots__ = ("_tail", "_tail_bytes", "_tail_start", "behind", "heard", "live", "position", "topic")
+    __slots__ = ("_tail", "_tail_bytes", "_tail_start", "behind", "heard", "live", "position", "topic", "untold")
 
     def __init__(self, topic: Topic) -> None:
         self.topic = topic
@@ -65,6 +65,7 @@ class Feed(Generic[R]):
         self.heard = 0
         self.live: dict[R, Place[R]] = {}
         self.behind: dict[R, Place[R]] = {}
+        self.untold: set[R] | None = None  # live, but yet to be told which log this is, before their first frame
         self._tail: deque[tuple[int, bytes]] | None = None  # most feeds never have one
         self._tail_start = 0  # the tail continues from this seq
         self._tail_bytes = 0
@@ -124,12 +125,17 @@ class Feed(Generic[R]):
             return False
         self.live[reader] = self.behind.pop(reader)
         place.live = True
+        if place.untold:
+            self.untold = self.untold or set()
+            self.untold.add(reader)
         self._forget_tail()
         return True
 
     def drop_behind(self, reader: R, at: int) -> None:
         """A live reader could not take more: from ``at`` on it is served from the store."""
         place = self.live.pop(reader)
+        if self.untold:
+            self.untold.discard(reader)
         place.position, place.live = at, False
         self.behind[reader] = place
         self._settle()
@@ -164,9 +170,9 @@ class Feed(Generic[R]):
 class Place(Generic[R]):
     """Where one reader is in one topic."""
 
-    __slots__ = ("confirmed", "feed", "joined", "knows_head", "live", "membership_id", "position")
+    __slots__ = ("confirmed", "feed", "joined", "knows_head", "live", "membership_id", "position", "untold")
 
-    def __init__(self, feed: Feed[R], membership_id: int, joined: int) -> None:
+    def __init__(self, feed: Feed[R], membership_id: int, joined: int, untold: bool = False) -> None:
         self.feed = feed
         self.membership_id = membership_id
         self.joined = joined
@@ -174,6 +180,7 @@ class Place(Generic[R]):
         self.confirmed = joined
         self.knows_head = False
         self.live = False
+        self.untold = untold  # the reader wants to be told which log this is, before its first frame
 
     def start(self, cursor: int) -> None:
         """Begin at what the device has confirmed, or at joining where that is later."""

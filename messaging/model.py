@@ -99,6 +99,7 @@ class Topic(msgspec.Struct, frozen=True, gc=False):  # a node has very many, whi
     retention: int | None = None  # seconds; None: the setting RETENTION
     lifetime: int | None = None  # seconds; None: messages have none of their own
     in_doubt: bool = False  # a user has the same name, and no backend made it: see `permissions.aim_at`
+    origin: int | None = None  # its id before it was renumbered; None: it never was
 
 
 class Membership(msgspec.Struct, frozen=True, gc=False):

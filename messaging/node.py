@@ -58,6 +58,7 @@ class Node:
         self._housekeeping = Housekeeping(self.store, settings)
         self._intake = Intake(IntakeStore(self.store.pool), self.store.leases, settings, bus.tell, self.metrics)
         self.cursors = Cursors(self.store, self._housekeeping.seen)
+        self.store.epochs.attach(self.cursors.forget)
         self.actions = Actions(self.store, self.appender, bus, settings, Limits(settings, self.metrics))
         self.tickets = Tickets(self.store)
         self.pending = Pending(self.store, self.cursors)
@@ -92,6 +93,7 @@ class Node:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.appender.run(), name="appender")
             tasks.create_task(self.cursors.run(), name="cursors")
+            tasks.create_task(self.store.epochs.run(), name="epochs")
             tasks.create_task(self.nodes.run(), name="nodes")
             tasks.create_task(self.bus.run(), name="bus")
             tasks.create_task(self.watch.run(), name="watch")

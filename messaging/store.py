@@ -18,6 +18,7 @@ from messaging.delivery import fill
 from messaging.errors import LimitReached, TokenRevoked, Unavailable, UnknownTopic, UnknownUser
 from messaging.model import MAX_SEQ, Kind, Membership, Message, Page, Role, Topic, User
 from messaging.store_append import LogWriter
+from messaging.store_epochs import Epochs
 from messaging.store_leases import LeaseBook
 from messaging.store_pool import Pool
 from messaging.store_tokens import TokenStore, digest
@@ -65,6 +66,7 @@ class Store:
     def __init__(self, dsn: str, pool_size: int = 8) -> None:
         self._dsn = dsn
         self.pool = Pool(dsn, pool_size)
+        self.epochs = Epochs(self.pool)
         self.leases = LeaseBook(dsn)
         self.tokens = TokenStore(dsn, self.pool)
         self.clock = ClockOffset()
@@ -76,6 +78,7 @@ class Store:
     async def open(self) -> None:
         """Connect. Raises Unavailable."""
         await self.pool.open()
+        await self.epochs.look()
         await self.leases.open()
         await self.tokens.open()
 
@@ -284,7 +287,8 @@ class Store:
 
 def _topic(row: Any, topic_id: int) -> Topic:
     return Topic(
-        topic_id, row["name"], row["kind"], row["creator"], row["retention"], row["lifetime"], row["in_doubt"]
+        topic_id, row["name"], row["kind"], row["creator"], row["retention"], row["lifetime"], row["in_doubt"],
+        row["origin"],
     )
 
 

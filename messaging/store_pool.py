@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
@@ -135,13 +135,14 @@ class Pool:
         self._size = size
         self._queries = load_queries()
         self._pool: asyncpg.Pool | None = None
+        self.greet: Callable[[Connection], Awaitable[None]] | None = None  # before all else that is said on a new one
 
     async def open(self) -> None:
         # The first connection tells, in words, why there is none; the pool would retry in silence.
         await (await connect(self._dsn)).close()
         self._pool = await asyncpg.create_pool(
             self._dsn, min_size=0, max_size=self._size, connection_class=Connection, server_settings=_SESSION,
-            timeout=CONNECT_TIMEOUT, max_inactive_connection_lifetime=0,
+            timeout=CONNECT_TIMEOUT, max_inactive_connection_lifetime=0, init=self.greet,
         )  # fmt: skip
 
     async def close(self) -> None:

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_EVERY = 5.0  # seconds
 SLICE = 5000  # heads or versions asked for at a time
+UNKNOWN = 0  # no user has this version
 
 
 class Ear:
@@ -86,6 +87,7 @@ class Watch:
         self._users: dict[int, set[Ear]] = {}
         self._newest = 0  # the highest topic id heard of: a higher one is new, and may have members made by a pattern
         bus.attach(self._receive, self._resync)
+        store.epochs.attach(self._begin_anew)
         self._sweep_now = asyncio.Event()
 
     @contextmanager
@@ -117,6 +119,12 @@ class Watch:
                 for ears in self._users.values():
                     for ear in ears:
                         ear.poke()
+
+    def _begin_anew(self) -> None:
+        """The logs are others: who reads for a user looks at all that it belongs to, whatever its version says."""
+        for ear in [ear for ears in self._users.values() for ear in ears]:
+            ear.version = UNKNOWN
+            ear.poke()
 
     def _resync(self) -> None:
         self._sweep_now.set()

@@ -31,7 +31,7 @@ async def up(settings: Settings, stop: Stop) -> None:
     Raises:
         PostgresError, Unavailable, MigrationError, NotDurable, OSError: the start failed; the text says what to do.
     """
-    async with _database(settings) as (dsn, lost):
+    async with database(settings) as (dsn, lost):
         bus_url = settings.bus_url or ("local:" if settings.workers == 1 else "postgres:")
         node = Node(settings, dsn, make_bus(bus_url, dsn))
         try:
@@ -43,7 +43,7 @@ async def up(settings: Settings, stop: Stop) -> None:
 
 
 @asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[tuple[str, asyncio.Future[int]]]:
+async def database(settings: Settings) -> AsyncIterator[tuple[str, asyncio.Future[int]]]:
     """The database's address, and what ends if the one that we started dies."""
     if settings.database_url:
         yield settings.database_url, asyncio.get_running_loop().create_future()

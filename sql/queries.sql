@@ -143,16 +143,16 @@ WHERE d.user_id = v.user_id AND d.name = v.name AND d.seen_at < now() - interval
 -- name: memberships_of_user
 -- What a user belongs to, by topic: the next $3 (NULL: all) behind a topic. (Each topic is looked up, here and below: a join
 -- may be planned as a loop over all of them.)
-SELECT t.id AS topic_id, t.name, t.kind, t.creator, t.retention, t.lifetime, t.in_doubt,
+SELECT t.id AS topic_id, t.name, t.kind, t.creator, t.retention, t.lifetime, t.in_doubt, t.origin,
        m.id, m.role, m.joined_seq, m.invited_by
 FROM recado.memberships AS m
 CROSS JOIN LATERAL (SELECT * FROM recado.topics WHERE id = m.topic_id OFFSET 0) AS t
 WHERE m.user_id = $1 AND m.topic_id > $2 ORDER BY m.topic_id LIMIT $3;
 
 -- name: positions_of_user
--- How far each log of a user is, and how far this device of it has confirmed, behind a topic up to another. Read after
--- attaching to the logs.
-SELECT m.topic_id, h.last_seq, coalesce(c.seq, m.joined_seq) AS cursor
+-- How far each log of a user is, and how far this device of it has confirmed, behind a topic up to another; never beyond the
+-- log, which may have been restored below what was confirmed of the one before. Read after attaching to the logs.
+SELECT m.topic_id, h.last_seq, least(coalesce(c.seq, m.joined_seq), h.last_seq) AS cursor
 FROM recado.memberships AS m
 CROSS JOIN LATERAL (SELECT last_seq FROM recado.heads WHERE topic_id = m.topic_id OFFSET 0) AS h
 LEFT JOIN LATERAL (
@@ -177,7 +177,7 @@ ORDER BY m.name COLLATE "C";
 
 -- name: topic_by_name
 -- A topic, how far it is, and what a user ($2, or none) is in it.
-SELECT t.id, t.name, t.kind, t.creator, t.retention, t.lifetime, t.in_doubt, h.last_seq,
+SELECT t.id, t.name, t.kind, t.creator, t.retention, t.lifetime, t.in_doubt, t.origin, h.last_seq,
        m.id AS membership_id, m.role, m.joined_seq, m.invitation_of IS NOT NULL AS is_invited
 FROM recado.topics AS t
 CROSS JOIN LATERAL (SELECT last_seq FROM recado.heads WHERE topic_id = t.id OFFSET 0) AS h
@@ -701,6 +701,17 @@ UPDATE recado.leases SET until = clock_timestamp() WHERE slot = 0 AND name = $1 
 -- What the services of an installation agree on: the first value that any of them offered.
 INSERT INTO recado.shared AS s (name, value) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET value = s.value RETURNING value;  -- a SELECT would not see what was offered meanwhile
+
+-- name: log_identity
+-- What the epochs of all topics have in common.
+SELECT installation, incarnation, restored FROM recado.log_identity();
+
+-- name: epochs_raise
+-- The database is not what it was while the counter was $1: every topic has another epoch from here on. Whoever else saw
+-- that finds it raised. Beyond the clock: a backup that is restored twice has two. As durable as what is appended.
+WITH durable AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true) AS setting)
+UPDATE recado.shared SET value = greatest(value::bigint + 1, extract(epoch FROM clock_timestamp())::bigint)::text
+FROM durable WHERE setting IS NOT NULL AND name = 'restored' AND value = $1;
 
 -- name: renew_node
 -- One process's row, for $2 more seconds; rows of those that died a week ago go. All that are alive, with itself; and what

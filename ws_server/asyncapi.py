@@ -17,8 +17,8 @@ from ws_server.vocabulary import AnyCommand
 
 REPLIES: tuple[type[msgspec.Struct], ...] = (vocabulary.Done, vocabulary.HistoryPage, vocabulary.TopicList)
 PUSHES: tuple[type[msgspec.Struct], ...] = (
-    vocabulary.Connected, vocabulary.MessagePush, vocabulary.GapPush, vocabulary.Invited, vocabulary.Removed,
-    vocabulary.Heartbeat, vocabulary.ErrorPush, vocabulary.Closing,
+    vocabulary.Connected, vocabulary.TopicPush, vocabulary.MessagePush, vocabulary.GapPush, vocabulary.Invited,
+    vocabulary.Removed, vocabulary.Heartbeat, vocabulary.ErrorPush, vocabulary.Closing,
 )  # fmt: skip
 ANSWERS: dict[str, type[msgspec.Struct]] = {
     "Subscribe": vocabulary.Done,
@@ -36,7 +36,7 @@ CLOSE_CODES = {
     "1009": "over MAX_FRAME",
     "4001": "the token expired: come back with a new one",
     "4008": "no progress for 30 seconds: come back",
-    "4012": "draining: come back",
+    "4012": "draining, or restored: come back",
     "4029": "too fast: come back more slowly",
     "4501": "revoked: stay away",
     "4503": "forbidden: stay away",
@@ -80,6 +80,7 @@ def _channel(kinds: tuple[type[msgspec.Struct], ...]) -> dict[str, Any]:
                         "device": {"type": "string", "description": "A cursor of its own."},
                         "ack": {"const": "explicit", "description": "Acks move cursors, pongs do not."},
                         "heartbeat": {"const": "1", "description": "A JSON heartbeat every 30 s."},
+                        "epoch": {"const": "1", "description": "A push `topic` before the first frame of each topic."},
                     },
                 },
             }

@@ -42,11 +42,13 @@ class CatchUp:
         written: Callable[[Session], None],
         stale: Callable[[Session], None],
         restored: Callable[[SessionFeed], None],
+        announce: Callable[[SessionFeed], bytes],
     ) -> None:
         """Hand on, by callback, what is others' work.
 
         ``deliver``: frames for the live readers. ``written``: a chunk waits for its pong. ``stale``: a session's
         memberships are not as it knows them. ``restored``: a log ends before what this node knows of it.
+        ``announce`` gives the frame that says which log a feed is.
         """
         self._pages: Pages[Frames] = Pages(store, lambda topic, page: entry_frames(topic.name, page.entries))
         self._metrics = metrics
@@ -54,6 +56,7 @@ class CatchUp:
         self._written = written
         self._stale = stale
         self._restored = restored
+        self._announce = announce
         self._queue: deque[Session | SessionFeed] = deque()
         self._feeds: set[SessionFeed] = set()  # queued or being read for
         self._more = asyncio.Semaphore(0)
@@ -170,16 +173,17 @@ class CatchUp:
             session.behind.append(place)
         return size
 
-    @staticmethod
-    def _write(session: Session, place: Place[Session], frames: Frames) -> int | None:
+    def _write(self, session: Session, place: Place[Session], frames: Frames) -> int | None:
         """Write frames piece by piece, as far as the buffer takes them; None where it did not take all."""
         size = 0
         for group in pieces(frames):
-            piece = b"".join(frame for _, frame in group)
+            news = self._announce(place.feed) if place.untold else b""
+            piece = news + b"".join(frame for _, frame in group)
             if not session.takes(len(piece)):
                 session.await_pong()
                 return None
             session.write(piece)
+            place.untold = False
             place.position = group[-1][0]
             session.written(place)
             size += len(piece)

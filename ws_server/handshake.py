@@ -28,6 +28,7 @@ class Wishes:
     device: str  # '' unless the connection names one
     explicit: bool  # acks move cursors, pongs do not
     heartbeat: bool  # a JSON heartbeat every 30 s
+    epoch: bool = False  # to be told which log the seqs of a topic belong to
 
 
 def wishes(query: str) -> Wishes:
@@ -36,7 +37,9 @@ def wishes(query: str) -> Wishes:
     device = values.get("device", "")
     if device and not is_name(device):
         raise BadRequest("device: this is not a name that a device may have.")
-    return Wishes(device, values.get("ack") == "explicit", values.get("heartbeat") == "1")
+    return Wishes(
+        device, values.get("ack") == "explicit", values.get("heartbeat") == "1", values.get("epoch") == "1"
+    )
 
 
 def token_of(path: str, headers: Headers) -> str:

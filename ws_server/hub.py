@@ -28,12 +28,14 @@ class Hub:
         ended: Callable[[int, int, int], None],
         changed: Callable[[int], None],
         voided: Callable[[Session], None],
+        announce: Callable[[SessionFeed], bytes],
     ) -> None:
         """Hear, by callback, what needs more than a synchronous step.
 
         ``wants_page``: a feed is below what it heard of. ``fell_behind``: a session could not take a piece.
         ``ended``: a membership of a connected user is over (its user, topic and number). ``changed``: memberships or
-        revocations of a connected user may have changed. ``voided``: a token was revoked.
+        revocations of a connected user may have changed. ``voided``: a token was revoked. ``announce`` gives the frame
+        that says which log a feed is.
         """
         self.feeds: dict[int, SessionFeed] = {}
         self.users: dict[int, set[Session]] = {}
@@ -44,6 +46,7 @@ class Hub:
         self._ended = ended
         self._changed = changed
         self._voided = voided
+        self._announce = announce
 
     def add(self, session: Session) -> None:
         self.users.setdefault(session.user.id, set()).add(session)
@@ -68,7 +71,7 @@ class Hub:
         feed = self.feeds.get(topic.id)
         if feed is None:
             feed = self.feeds[topic.id] = Feed(topic)
-        place = Place(feed, membership.id, membership.joined_seq)
+        place = Place(feed, membership.id, membership.joined_seq, session.wishes.epoch)
         feed.attach(session, place)
         session.enter(place, topic)
         return place
@@ -110,6 +113,8 @@ class Hub:
         for group in pieces(frames):
             piece = b"".join(frame for _, frame in group)
             room = BUFFER_BYTES - len(piece)
+            if feed.untold:
+                room -= self._tell(feed, feed.untold, room)
             full = []
             for session in feed.live:
                 if session.transport.get_write_buffer_size() <= room:
@@ -125,3 +130,12 @@ class Hub:
                 return
             feed.advance(group, group[-1][0])
         self.moved.add(feed)
+
+    def _tell(self, feed: SessionFeed, untold: set[Session], room: int) -> int:
+        """Tell who has room for it and the piece behind it which log this is; how many bytes that takes."""
+        frame = self._announce(feed)
+        for session in [each for each in untold if each.takes(BUFFER_BYTES - room + len(frame))]:
+            session.transport.write(frame)
+            feed.live[session].untold = False
+            untold.remove(session)
+        return len(frame)

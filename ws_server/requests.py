@@ -135,7 +135,12 @@ class Requests:
         return False
 
     def _ack(self, command: Ack, aim: Aim) -> bool:
-        """Acknowledge what this connection was sent; False: only the store knows whether the topic goes that far."""
+        """Acknowledge what this connection was sent; False: only the store knows whether the topic goes that far.
+
+        What was sent of another log is not acknowledged by this.
+        """
+        if command.epoch not in (None, self._actions.epochs.of(aim.topic)):
+            return True
         place = self.session.places[aim.topic.id]
         if command.seq > place.at:
             return False
@@ -215,11 +220,13 @@ class Requests:
         self._done("unsubscribe", command)
 
     async def _history(self, command: History) -> None:
-        messages, more = await self._actions.history(
+        messages, more, epoch = await self._actions.history(
             self.session.caller, command.topic_name, command.before, command.after, command.limit
         )
         page = [history_message(message) for message in messages]
-        self.session.send(HistoryPage(topic_name=command.topic_name, messages=page, more=more, ref=command.ref))
+        self.session.send(
+            HistoryPage(topic_name=command.topic_name, messages=page, more=more, epoch=epoch, ref=command.ref)
+        )
 
     async def _topics(self, command: Topics) -> None:
         session = self.session
@@ -227,7 +234,10 @@ class Requests:
             session.caller, session.user, session.device, command.after or "", command.limit
         )
         states = [
-            TopicState(m.topic.name, m.topic.kind, m.role, head, cursor, max(0, head - max(cursor, m.joined_seq)))
+            TopicState(
+                m.topic.name, m.topic.kind, m.role, head, cursor, max(0, head - max(cursor, m.joined_seq)),
+                self._actions.epochs.of(m.topic),
+            )
             for m, head, cursor in found
         ]
         session.send(TopicList(topics=states, more=more, ref=command.ref))

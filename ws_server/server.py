@@ -19,7 +19,7 @@ from messaging.actions import Actions
 from messaging.bus import Bus
 from messaging.connections import Connections
 from messaging.cursors import Cursors
-from messaging.delivery import Place
+from messaging.delivery import Ledger, Place
 from messaging.errors import LimitReached, RecadoError, TokenRevoked, Unavailable
 from messaging.listening import named
 from messaging.metrics import Metrics
@@ -31,12 +31,13 @@ from ws_server.gate import Gate, Guest
 from ws_server.handshake import choose_subprotocol, in_our_words, quiet_logger, refused
 from ws_server.hub import Hub, SessionFeed
 from ws_server.link import Link
+from ws_server.protocol import encode
 from ws_server.requests import Requests
 from ws_server.roster import Roster
 from ws_server.session import Session
 from ws_server.ticker import Ticker
 from ws_server.turns import Turns
-from ws_server.vocabulary import Closing, Heartbeat
+from ws_server.vocabulary import Closing, Heartbeat, TopicPush
 
 K = TypeVar("K")
 
@@ -61,6 +62,7 @@ class Door:
     ) -> None:  # fmt: skip
         self._settings = settings
         self._reuse_port = reuse_port
+        self._epochs = store.epochs
         self._actions = actions
         self._gate = Gate(settings, store, tokens, metrics)
         self._cursors = cursors
@@ -70,10 +72,12 @@ class Door:
             store, metrics, deliver=lambda feed, frames: self.hub.deliver(feed, frames),
             written=lambda session: self._ticker.ping_soon(session),
             stale=lambda session: self._roster.look_again(session.user.id), restored=self._restored,
+            announce=self._announce,
         )  # fmt: skip
         self.hub = Hub(
             metrics, wants_page=self._catch_up.want_feed, fell_behind=self._fell_behind,
             ended=self._ended, changed=lambda user_id: self._roster.look_again(user_id), voided=self._revoked,
+            announce=self._announce,
         )  # fmt: skip
         self._ticker = Ticker(self.hub, stuck=lambda session: self._close(session, 4008, "no progress for 30 s"))
         self._roster = Roster(
@@ -88,6 +92,7 @@ class Door:
         self._draining = False
         self._links: set[Link] = set()
         bus.attach(self.hub.receive, self._roster.sweep_all)
+        store.epochs.attach(self._begin_anew)
 
     async def run(self) -> None:
         """Serve until cancelled; `drain` first. Raises SettingsError where the port is not to be had."""
@@ -118,25 +123,22 @@ class Door:
                 link.transport.abort()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.stop_seconds / 2):
-                await self._show_out(list(self.hub.sessions()))
+                await self._show_out(list(self.hub.sessions()), "the server restarts")
                 if self._server is not None:
                     await self._server.wait_closed()  # who is being opened is shown out at the end of that
         for link in self._links:
             link.transport.abort()
         return True
 
-    async def _show_out(self, sessions: list[Session]) -> None:
+    async def _show_out(self, sessions: list[Session], reason: str) -> None:
         pause = min(DRAIN_PAUSE, self._settings.stop_seconds / 4 * DRAIN_BATCH / max(1, len(sessions)))
         leaving = []
         for start in range(0, len(sessions), DRAIN_BATCH):
             for session in sessions[start : start + DRAIN_BATCH]:
-                leaving.append(self._tasks.create_task(self._restart(session)))
+                leaving.append(self._tasks.create_task(self._shut(session, 4012, reason, 1)))
             await asyncio.sleep(pause if len(sessions) > start + DRAIN_BATCH else 0)
         if leaving:
             await asyncio.wait(leaving)
-
-    async def _restart(self, session: Session) -> None:
-        await self._shut(session, 4012, "the server restarts", 1)
 
     def _serve(self) -> Awaitable[Server]:
         turns = Turns(self._actions.limits)
@@ -194,7 +196,7 @@ class Door:
             code = 4012 if exc.retryable else 4501 if isinstance(exc, TokenRevoked) else 4503
             await self._shut(session, code, exc.message[:100])
         if self._draining:  # it was not among those who were shown out
-            await self._restart(session)
+            await self._shut(session, 4012, "the server restarts", 1)
         await link.wait_closed()
 
     def _too_many(self, session: Session) -> bool:
@@ -279,11 +281,23 @@ class Door:
         self._close(session, 4501, "the token was revoked")
 
     def _restored(self, feed: SessionFeed) -> None:
-        """The log ends before what was delivered: another database than before. Its readers start anew."""
+        """The log ends before what was delivered: it is another database than before, and so is every other log."""
         log.error("topic %d is shorter than it was: was the database restored?", feed.topic.id)
-        for session in [*feed.live, *feed.behind]:
-            self._close(session, 4012, "the server was restored")
         self.hub.feeds.pop(feed.topic.id, None)
+        self._tasks.create_task(self._epochs.restored(self._epochs.identity))
+
+    def _begin_anew(self) -> None:
+        """The epochs have changed: no position is right any more, and nothing that was sent may be confirmed."""
+        sessions = list(self.hub.sessions())
+        for session in sessions:
+            session.ledger = Ledger(session.ledger.explicit)
+            self.hub.remove(session)
+        if sessions:
+            self._tasks.create_task(self._show_out(sessions, "the server was restored"))
+
+    def _announce(self, feed: SessionFeed) -> bytes:
+        epoch = self._epochs.of(feed.topic)
+        return encode(TopicPush(topic_name=feed.topic.name, epoch=epoch, last_seq=feed.heard))
 
 
 def _decrease(counter: Counter[K], key: K) -> None:

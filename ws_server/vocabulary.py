@@ -13,6 +13,7 @@ Target = Annotated[str, msgspec.Meta(max_length=MAX_NAME + 1)]  # a name; or "@"
 Ref = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
 Lifetime = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIFETIME)]
+Epoch = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
 
 
 class Command(msgspec.Struct, frozen=True, tag_field="action", kw_only=True):
@@ -54,10 +55,14 @@ class Publish(Command, frozen=True, tag="message"):
 
 
 class Ack(Command, frozen=True, tag="ack"):
-    """Confirm everything up to ``seq``. From the first one on, pongs confirm nothing on this connection."""
+    """Confirm everything up to ``seq``. From the first one on, pongs confirm nothing on this connection.
+
+    With another ``epoch`` than the topic has, it is of another log, and ignored.
+    """
 
     topic_name: Target
     seq: Seq
+    epoch: Epoch | None = None
 
 
 class History(Command, frozen=True, tag="history"):
@@ -127,6 +132,14 @@ class GapPush(Push, frozen=True, tag="gap"):
     reason: Literal["expired", "seen"]
 
 
+class TopicPush(Push, frozen=True, tag="topic"):
+    """Which log the seqs of a topic belong to, before its first frame. Where the address asks for it: `epoch=1`."""
+
+    topic_name: str
+    epoch: str
+    last_seq: int
+
+
 class Invited(Push, frozen=True, tag="invited"):
     """Somebody made this user a member; what follows comes from here on."""
 
@@ -173,6 +186,7 @@ class TopicState(msgspec.Struct, frozen=True):
     last_seq: int
     cursor: int
     pending: int
+    epoch: str
 
 
 class TopicList(Push, frozen=True, tag="topics"):
@@ -198,4 +212,5 @@ class HistoryPage(Push, frozen=True, tag="history"):
     topic_name: str
     messages: list[HistoryMessage]
     more: bool
+    epoch: str
     ref: str | None = None

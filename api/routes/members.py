@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from api.route import Answer, Asked, Route
-from api.shapes import NameQuery, Nothing
-from messaging.errors import LimitReached, NotAMember, NotFound, UnknownTopic, UnknownUser
+from api.shapes import Epoch, NameQuery, Nothing
+from messaging.errors import Conflict, LimitReached, NotAMember, NotFound, UnknownTopic, UnknownUser
 from messaging.model import User
 from messaging.store import Member
 
@@ -40,6 +40,12 @@ class Receipt(msgspec.Struct, frozen=True):
     received: bool
 
 
+class ReceiptsQuery(NameQuery, frozen=True):
+    """`epoch`: which log the seq is of; another than the topic's is refused."""
+
+    epoch: Epoch | None = None
+
+
 class ReceiptsPage(msgspec.Struct, frozen=True):
     """By member that a message was for, whether it has it; `next`: the `after` of the next page, null: no more."""
 
@@ -62,8 +68,8 @@ def routes() -> list[Route]:
               summary="Leave a topic, or as its owner or a backend remove a member.", answers={200: Nothing},
               errors=(*unseen, NotFound, UnknownUser)),
         Route(method="GET", path="/api/v1/topics/{topic}/receipts/{seq}", handler=receipts, group=group,
-              query=NameQuery, summary="Who has a message on any device, and who has not. May lag half a second.",
-              answers={200: ReceiptsPage}, errors=unseen),
+              query=ReceiptsQuery, summary="Who has a message on any device, and who has not. May lag half a second.",
+              answers={200: ReceiptsPage}, errors=(*unseen, Conflict)),
     ]  # fmt: skip
 
 
@@ -87,9 +93,10 @@ async def delete(asked: Asked[None, None]) -> Answer:
     return Answer(200, Nothing())
 
 
-async def receipts(asked: Asked[NameQuery, None]) -> Answer:
-    name, seq, limit = asked.path.topic, asked.path.seq, min(asked.query.limit, MOST)
-    found = await asked.actions.receipts(asked.caller, name, seq, asked.query.after or "", limit + 1)
+async def receipts(asked: Asked[ReceiptsQuery, None]) -> Answer:
+    query = asked.query
+    name, seq, limit = asked.path.topic, asked.path.seq, min(query.limit, MOST)
+    found = await asked.actions.receipts(asked.caller, name, seq, query.after or "", limit + 1, query.epoch)
     page = [Receipt(username, received) for username, received in found[:limit]]
     return Answer(200, ReceiptsPage(name, seq, page, page[-1].username if len(found) > limit else None))
 

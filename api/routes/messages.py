@@ -9,7 +9,7 @@ import msgspec
 
 from api.outcomes import REPLAYED, Outcome, Outcomes, publish, told
 from api.route import Answer, Asked, Route
-from api.shapes import Lifetime, Limit, Name, Position, SentMessage, Seq, Target, UserName, sent_message
+from api.shapes import Epoch, Lifetime, Limit, Name, Position, SentMessage, Seq, Target, UserName, sent_message
 from messaging.actions import Actions
 from messaging.content import check_content
 from messaging.errors import Conflict, Forbidden, NotAMember, RecadoError, UnknownTopic, UnknownUser
@@ -54,19 +54,21 @@ class BatchResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HistoryQuery(msgspec.Struct, frozen=True):
-    """`after` or `before` a seq; with neither, the newest. At most 100."""
+    """`after` or `before` a seq (of `epoch`, else 409); with neither, the newest. At most 100."""
 
     after: Position | None = None
     before: Seq | None = None
     limit: Limit = 50
+    epoch: Epoch | None = None
 
 
 class History(msgspec.Struct, frozen=True):
-    """Messages in order, and whether there are more on the far side of them."""
+    """Messages in order, whether there are more on the far side of them, and which log their seqs are of."""
 
     topic_name: str
     messages: list[SentMessage]
     more: bool
+    epoch: str
 
 
 def routes() -> list[Route]:
@@ -78,7 +80,7 @@ def routes() -> list[Route]:
               answers={201: Published}, errors=refusals, example={"content": {"text": "hello"}}),
         Route(method="GET", path=path, handler=get, group=group, query=HistoryQuery, answers={200: History},
               summary="The history of a topic: at most 100 messages, and about 128 KiB of content.",
-              errors=(UnknownTopic, NotAMember)),
+              errors=(UnknownTopic, NotAMember, Conflict)),
         Route(method="POST", path="/api/v1/messages/batch", handler=post_batch, group=group,
               body=Annotated[list[BatchItem], msgspec.Meta(max_length=BATCH_MOST)], body_limit=BATCH_BODY,
               headers=("Idempotency-Key",),
@@ -99,8 +101,10 @@ async def post(asked: Asked[None, Publish]) -> Answer:
 
 async def get(asked: Asked[HistoryQuery, None]) -> Answer:
     query = asked.query
-    messages, more = await asked.actions.history(asked.caller, asked.path.topic, query.before, query.after, query.limit)
-    return Answer(200, History(asked.path.topic, [sent_message(message) for message in messages], more))
+    messages, more, epoch = await asked.actions.history(
+        asked.caller, asked.path.topic, query.before, query.after, query.limit, query.epoch
+    )
+    return Answer(200, History(asked.path.topic, [sent_message(message) for message in messages], more, epoch))
 
 
 async def post_batch(asked: Asked[None, list[BatchItem]]) -> Answer:

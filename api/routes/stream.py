@@ -1,6 +1,7 @@
 """A topic as Server-Sent Events (the HTML standard, 9.2): for browsers and programs that only read.
 
 A stream moves no cursor. Where it is, its client knows: the `id` of the last event, which it shows when it comes back.
+An id is `EPOCH:SEQ`: a seq says nothing without the log that it is of.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ import math
 import random
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 
 from api.route import Answer, Asked, Route
-from api.shapes import Position, raw_content
+from api.shapes import Epoch, Position, raw_content
 from api.streaming import Flow
+from messaging.epochs import is_same_topic
 from messaging.errors import (
     BadRequest,
+    Conflict,
     Forbidden,
     NotAMember,
     RateLimited,
@@ -47,16 +51,20 @@ _BEAT = b": still here\n\n"
 
 
 class StreamQuery(msgspec.Struct, frozen=True):
-    """`after` a seq: what lies beyond it comes first. A `Last-Event-ID` is worth more. With neither: from now on."""
+    """`after` a seq (of `epoch`, else 409): what lies beyond it comes first. A `Last-Event-ID` is worth more than both.
+
+    With none of them: from now on.
+    """
 
     after: Position | None = None
+    epoch: Epoch | None = None
 
 
 class StreamEvent(msgspec.Struct, frozen=True):
-    """One event: `data` is JSON, for a `message` or `gap` what a WebSocket is sent; `id` is the seq that it reaches."""
+    """One event: `data` is JSON, for a `message` or `gap` what a WebSocket is sent; `id`: EPOCH:SEQ, its own."""
 
     data: str
-    event: Literal["message", "gap", "closing"]
+    event: Literal["message", "gap", "epoch", "closing"]
     id: str | None = None
     retry: int | None = None
 
@@ -78,6 +86,14 @@ class StreamedGap(msgspec.Struct, frozen=True, tag_field="action", tag="gap"):
     reason: Literal["expired", "seen"]
 
 
+class StreamedTopic(msgspec.Struct, frozen=True, tag_field="action", tag="topic"):
+    """The seqs are of another log from here on: the topic was made again, or the database restored."""
+
+    topic_name: str
+    epoch: str
+    last_seq: int
+
+
 class StreamClosing(msgspec.Struct, frozen=True, tag_field="action", tag="closing"):
     """The stream ends. `code` as of the WebSocket door: below 4500 come back, from there on stay away."""
 
@@ -90,50 +106,71 @@ def routes() -> list[Route]:
     return [
         Route(method="GET", path="/api/v1/topics/{topic}/stream", handler=get, group="Messages", query=StreamQuery,
               headers=("Last-Event-ID",), media="text/event-stream", answers={200: StreamEvent},
-              summary="A topic's messages as Server-Sent Events, as they come: `message` and `gap`, whose `id` is the"
-                      " seq, at last `closing`. Moves no cursor; resumes behind `Last-Event-ID` or `after`.",
-              errors=(UnknownTopic, NotAMember, RateLimited)),
+              summary="A topic's messages as Server-Sent Events, as they come: `message` and `gap`, whose `id` is"
+                      " epoch and seq; `epoch` where another log begins, `closing` at last. Moves no cursor; resumes"
+                      " behind `Last-Event-ID` or `after`.",
+              errors=(UnknownTopic, NotAMember, Conflict, RateLimited)),
     ]  # fmt: skip
 
 
 async def get(asked: Asked[StreamQuery, None]) -> Answer:
     standing, opened = await asked.actions.readable(asked.caller, asked.path.topic)
-    after = last_event_id(asked.headers.get("Last-Event-ID"), asked.query.after)
-    if after is not None and after > standing.head:
-        raise BadRequest(f"The topic has no message {after} yet; its last one is {standing.head}.")
-    position = max(opened.floor, standing.head if after is None else after)
+    header, topic = asked.headers.get("Last-Event-ID"), standing.topic
+    epoch = asked.actions.epochs.require(topic, asked.query.epoch if header is None else None)
+    start = start_of(header, asked.query.after, epoch, standing.head)
     retry = random.randint(RETRY // 4, RETRY * 2)  # not all at once, when a server comes back
     farewell = f"retry: {retry}\n".encode() + event("closing", StreamClosing(DRAINING, "The server ends.", True))
-    flow = Flow(Reading(asked, standing, opened, position).pieces(), farewell)
+    flow = Flow(Reading(asked, standing, opened, start, epoch).pieces(), farewell)
     return Answer(200, flow, {"X-Accel-Buffering": "no"})  # nginx would hold events back
 
 
-def last_event_id(header: str | None, after: int | None) -> int | None:
-    """Behind which seq to go on. The header is worth more: a browser that comes back has both. Raises BadRequest."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a stream begins: behind a seq. ``anew``: in another log than its reader knew."""
+
+    seq: int
+    anew: bool = False
+
+
+def start_of(header: str | None, after: int | None, epoch: str, head: int) -> Start:
+    """Where to go on, in a log of this epoch. The header is worth more: a browser that comes back has both.
+
+    Behind as much as there is of a restored log; of a topic that was made again from its beginning, and so where a seq
+    that comes without its epoch is not there.
+
+    Raises:
+        BadRequest: this is no position.
+    """
     if header is None:
-        return after
-    if not (header.isascii() and header.isdigit() and len(header) <= 16 and int(header) <= MAX_SEQ):
-        raise BadRequest("Last-Event-ID is the seq of a message.")
-    return int(header)
+        if after is not None and after > head:
+            raise BadRequest(f"The topic has no message {after} yet; its last one is {head}.")
+        return Start(head if after is None else after)
+    known, _, number = header.rpartition(":")
+    if not (number.isascii() and number.isdigit() and len(number) <= 16 and int(number) <= MAX_SEQ):
+        raise BadRequest("Last-Event-ID is the id of an event (EPOCH:SEQ), or a seq.")
+    seq = int(number)
+    if known in ("", epoch) and seq <= head:
+        return Start(seq)
+    return Start(min(seq, head) if is_same_topic(known, epoch) else 0, anew=True)
 
 
-def event(name: str, data: object, seq: int | None = None) -> bytes:
+def event(name: str, data: object, epoch: str = "", seq: int = 0) -> bytes:
     """One event. Content is kept byte for byte, so it may have line breaks between its tokens: a line of data each."""
-    number = b"" if seq is None else b"id: %d\n" % seq
+    number = b"id: %b:%d\n" % (epoch.encode(), seq) if epoch else b""
     lines = b"\ndata: ".join(_encode(data).splitlines())
     return b"event: %b\n%bdata: %b\n\n" % (name.encode(), number, lines)
 
 
-def events(topic: Topic, page: Page) -> bytes:
+def events(topic: Topic, page: Page, epoch: str) -> bytes:
     """A page as events."""
-    return b"".join(event_of(topic.name, entry) for entry in page.entries)
+    return b"".join(event_of(topic.name, entry, epoch) for entry in page.entries)
 
 
-def event_of(topic_name: str, entry: Message | Gap) -> bytes:
+def event_of(topic_name: str, entry: Message | Gap, epoch: str) -> bytes:
     if isinstance(entry, Gap):
-        return event("gap", StreamedGap(topic_name, entry.first, entry.last, entry.reason), entry.last)
+        return event("gap", StreamedGap(topic_name, entry.first, entry.last, entry.reason), epoch, entry.last)
     message = StreamedMessage(topic_name, raw_content(entry), entry.sender, entry.seq, entry.sent_at)
-    return event("message", message, entry.seq)
+    return event("message", message, epoch, entry.seq)
 
 
 def closing_of(error: RecadoError) -> bytes:
@@ -146,11 +183,16 @@ def closing_of(error: RecadoError) -> bytes:
 class Reading:
     """One stream: who reads what, and where it is."""
 
-    def __init__(self, asked: Asked[StreamQuery, None], standing: Standing, opened: Past, position: int) -> None:
+    def __init__(
+        self, asked: Asked[StreamQuery, None], standing: Standing, opened: Past, start: Start, epoch: str
+    ) -> None:
         self._asked = asked
         self._topic = standing.topic
         self._membership = opened.membership
-        self._position = position
+        self._position = max(opened.floor, start.seq)
+        self._epoch = epoch
+        position = b"id: %b:%d\n\n" % (epoch.encode(), self._position)
+        self._greeting = self._begin(epoch, standing.head) if start.anew else position
         self._checked = -math.inf  # once more behind `listen`: what changed before it, nothing has told
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
@@ -158,7 +200,7 @@ class Reading:
         user = self._asked.caller.user
         user_id, version = (None, 0) if user is None else (user.id, user.version)
         # An id without data makes no event, but is what a client shows if the line is cut before the first one.
-        yield b"retry: %d\nid: %d\n\n" % (RETRY, self._position)
+        yield b"retry: %d\n" % RETRY + self._greeting
         with self._asked.domain.node.watch.listen(user_id, version) as ear:
             try:
                 while True:
@@ -173,12 +215,18 @@ class Reading:
             RecadoError: the reader may read no more.
         """
         loop, asked = asyncio.get_running_loop(), self._asked
+        epochs = asked.actions.epochs
         until = loop.time() + HEARTBEAT
         while (left := until - loop.time()) > 0:
             try:
                 await self._check(ear)
                 ear.attend(self._topic.id, self._position)
                 shared = await self._page()
+                if (epoch := epochs.of(self._topic)) != self._epoch:
+                    return self._begin(epoch, shared.page.head)
+                if shared.page.head < self._position:
+                    await epochs.restored(epochs.identity)
+                    continue
                 if shared.page.entries:
                     self._position = shared.page.last
                     return shared.frames
@@ -188,6 +236,11 @@ class Reading:
             except Unavailable:
                 await asyncio.sleep(min(left, jittered(4)))
         return _BEAT
+
+    def _begin(self, epoch: str, head: int) -> bytes:
+        """Go on in another log, as far as there is as much of it; the event that says so."""
+        self._epoch, self._position = epoch, min(self._position, head)
+        return event("epoch", StreamedTopic(self._topic.name, epoch, head), epoch, self._position)
 
     async def _page(self) -> SharedPage[bytes]:
         pages = self._asked.domain.pages

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -24,7 +24,10 @@ class TopicWish(msgspec.Struct, frozen=True):
 
 
 class TopicState(msgspec.Struct, frozen=True):
-    """A topic. `retention`: seconds that a message is kept, null: as the server says. `lifetime`: seconds it lives."""
+    """A topic. `retention`: seconds that a message is kept, null: as the server says. `lifetime`: seconds it lives.
+
+    `epoch`: which log its seqs are of.
+    """
 
     topic_name: str
     kind: Literal["public", "private", "direct"]
@@ -32,6 +35,7 @@ class TopicState(msgspec.Struct, frozen=True):
     retention: int | None
     lifetime: int | None
     last_seq: int
+    epoch: str
     role: str | None  # of the user who asks
 
 
@@ -58,13 +62,13 @@ async def put(asked: Asked[None, TopicWish]) -> Answer:
         standing = await asked.actions.topic(asked.caller, name)
     except UnknownTopic:
         await create(asked)
-        return Answer(201, state_of(await asked.actions.topic(asked.caller, name)))
+        return Answer(201, state_of(asked, await asked.actions.topic(asked.caller, name)))
     await change(asked, standing.topic)
-    return Answer(200, state_of(await asked.actions.topic(asked.caller, name)))
+    return Answer(200, state_of(asked, await asked.actions.topic(asked.caller, name)))
 
 
 async def get(asked: Asked[None, None]) -> Answer:
-    return Answer(200, state_of(await asked.actions.topic(asked.caller, asked.path.topic)))
+    return Answer(200, state_of(asked, await asked.actions.topic(asked.caller, asked.path.topic)))
 
 
 async def delete(asked: Asked[None, None]) -> Answer:
@@ -102,7 +106,10 @@ async def owner_of(asked: Asked[None, TopicWish]) -> User:
     return asked.caller.user
 
 
-def state_of(standing: Standing) -> TopicState:
+def state_of(asked: Asked[Any, Any], standing: Standing) -> TopicState:
     topic, membership = standing.topic, standing.membership
     role = None if membership is None else membership.role
-    return TopicState(topic.name, topic.kind, topic.creator, topic.retention, topic.lifetime, standing.head, role)
+    epoch = asked.actions.epochs.of(topic)
+    return TopicState(
+        topic.name, topic.kind, topic.creator, topic.retention, topic.lifetime, standing.head, epoch, role
+    )

@@ -109,6 +109,7 @@ class Conversation {
     this.pending = new Pending(); // of the inbox for all persons
     this.role = "member";
     this.isWhole = kind === "inbox" || kind === "person"; // whether nothing earlier is to be had
+    this.epoch = undefined; // which log of this name the entries are of
   }
 
   get name() {
@@ -156,7 +157,7 @@ export class Book {
     if (given.topic === `@${this.me}`) return this.#receiveDirect(directEntry({ ...given, sentAt: given.sentAt ?? this.#lastTime(), live: true }));
     const conversation = this.topic(given.topic);
     const entry = topicEntry({ ...given, live: true }, this.me);
-    if (isOfAnotherLog(conversation, entry)) forget(conversation);
+    follow(conversation, entry);
     conversation.log.add(entry);
     conversation.pending.add(entry);
     return entry;
@@ -188,7 +189,8 @@ export class Book {
   /** Earlier messages of a topic. */
   prepend(name, messages, more) {
     const conversation = this.topic(name);
-    for (const message of messages) {
+    conversation.epoch ??= messages[0]?.epoch;
+    for (const message of messages.filter((each) => each.epoch === conversation.epoch)) {
       const entry = topicEntry(message, this.me);
       if (!conversation.log.get(entry.key)) conversation.log.add(entry);
     }
@@ -249,10 +251,10 @@ function made(map, key, make) {
   return map.get(key);
 }
 
-// A topic that was deleted and made again begins anew under its name.
-function isOfAnotherLog(conversation, entry) {
-  const old = conversation.log.get(entry.key);
-  return old?.sentAt !== undefined && entry.sentAt !== undefined && instant(old.sentAt) < instant(entry.sentAt) && !old.mine;
+// A topic that was made again, or a database that was restored, begins another log under the same name.
+function follow(conversation, { epoch }) {
+  if (conversation.epoch !== undefined && conversation.epoch !== epoch) forget(conversation);
+  conversation.epoch = epoch;
 }
 
 function forget(conversation) {

@@ -1,8 +1,8 @@
 // What a client needs to come back well: whether, when, and what it has had already. Pure: no clock, no I/O.
 
 /**
- * @typedef {{topic: string, seq: number, content: any, sender: string, sentAt: string}} Message
- * @typedef {{topic: string, from: number, to: number, reason: "expired" | "seen"}} Gap
+ * @typedef {{topic: string, epoch: string, seq: number, content: any, sender: string, sentAt: string}} Message
+ * @typedef {{topic: string, epoch: string, from: number, to: number, reason: "expired" | "seen"}} Gap
  * @typedef {{name: "connecting" | "online" | "waiting" | "ended", username?: string, pending?: number, retryIn?: number, code?: string | number, reason?: string}} State
  */
 
@@ -64,14 +64,14 @@ export function isForLater(error) {
   return LATER.has(error.code);
 }
 
-/** A message as applications see it. */
-export function messageOf(topic, frame) {
-  return { topic, seq: frame.seq, content: frame.content, sender: frame.user_source, sentAt: frame.sent_at };
+/** A message as applications see it. `epoch`: which log of this name its seq is of. */
+export function messageOf(topic, frame, epoch) {
+  return { topic, epoch, seq: frame.seq, content: frame.content, sender: frame.user_source, sentAt: frame.sent_at };
 }
 
 /** A gap as applications see it: the messages `from` … `to` were removed before this reader got them. */
-export function gapOf(frame) {
-  return { topic: frame.topic_name, from: frame.from, to: frame.to, reason: frame.reason };
+export function gapOf(frame, epoch) {
+  return { topic: frame.topic_name, epoch, from: frame.from, to: frame.to, reason: frame.reason };
 }
 
 /** All of a user's topics, by name; `ask` for the page behind a name gives {topics, more}. */
@@ -100,39 +100,38 @@ export const lastOf = (entry) => entry.seq ?? entry.to;
 /**
  * How far each topic has been received and acknowledged, across connections.
  *
- * Within a log seq only rises, so one number per topic tells what is new. A topic that was deleted and made again begins
- * at 1 with the same name: there a seq that is not above the position carries a later time than the position.
+ * Within a log seq only rises, so one number tells what is new, as long as the epoch of its topic is the same.
  */
 export class Positions {
-  #received = new Map(); // topic -> {seq, at}, an instant
-  #acked = new Map(); // topic -> seq
+  #received = new Map(); // topic -> {epoch, seq}
+  #acked = new Map(); // likewise
   #unsent = new Set(); // topics with an acknowledgement that the server may not have
 
   /** Note an entry. What of it is new: all, the rest of a gap, or null. */
   receive(entry) {
-    const known = this.#received.get(entry.topic) ?? { seq: 0, at: null };
-    const at = entry.sentAt === undefined ? known.at : instant(entry.sentAt);
-    const isAnotherLog = known.at !== null && at > known.at;
-    if (lastOf(entry) <= known.seq && !isAnotherLog) {
-      if (lastOf(entry) <= (this.#acked.get(entry.topic) ?? 0)) this.#unsent.add(entry.topic);
+    const known = reached(this.#received, entry);
+    if (known === null) this.forget(entry.topic); // another log
+    const seq = known ?? 0;
+    if (lastOf(entry) <= seq) {
+      if (lastOf(entry) <= (reached(this.#acked, entry) ?? 0)) this.#unsent.add(entry.topic);
       return null;
     }
-    if (lastOf(entry) <= known.seq) this.forget(entry.topic);
-    this.#received.set(entry.topic, { seq: lastOf(entry), at });
-    return entry.seq === undefined ? { ...entry, from: Math.max(entry.from, known.seq + 1) } : entry;
+    this.#received.set(entry.topic, { epoch: entry.epoch, seq: lastOf(entry) });
+    return entry.seq === undefined ? { ...entry, from: Math.max(entry.from, seq + 1) } : entry;
   }
 
-  /** Note that the application has taken everything up to `seq`; whether that is news. */
-  ack(topic, seq) {
-    if (seq <= (this.#acked.get(topic) ?? 0)) return false;
-    this.#acked.set(topic, seq);
-    this.#unsent.add(topic);
+  /** Note that the application has taken an entry and all before it; whether that is news, of the log that is read now. */
+  ack(entry) {
+    const seq = lastOf(entry);
+    if (reached(this.#received, entry) === null || seq <= (reached(this.#acked, entry) ?? 0)) return false;
+    this.#acked.set(entry.topic, { epoch: entry.epoch, seq });
+    this.#unsent.add(entry.topic);
     return true;
   }
 
-  /** The acknowledgements to send now: [topic, seq]; each once, until what it covers comes again. */
+  /** The acknowledgements to send now: {topic, epoch, seq}; each once, until what it covers comes again. */
   takeAcks() {
-    const acks = [...this.#unsent].map((topic) => [topic, this.#acked.get(topic)]);
+    const acks = [...this.#unsent].map((topic) => ({ topic, ...this.#acked.get(topic) }));
     this.#unsent.clear();
     return acks;
   }
@@ -142,6 +141,12 @@ export class Positions {
     this.#acked.delete(topic);
     this.#unsent.delete(topic);
   }
+}
+
+// How far a topic has come; null where that was another log than the entry's.
+function reached(seqs, { topic, epoch }) {
+  const known = seqs.get(topic) ?? { epoch, seq: 0 };
+  return known.epoch === epoch ? known.seq : null;
 }
 
 /** Requests that wait for their answers, in the order in which they were made. */

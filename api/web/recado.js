@@ -1,7 +1,7 @@
 // Recado in a browser: one user's connection, kept up until it is closed. docs/recado-js.md tells how to use it.
 
 import { ask, newKey } from "./recado-api.js";
-import { Calls, Positions, RecadoError, afterClose, allTopics, delay, gapOf, isForLater, lastOf, messageOf, read } from "./recado-rules.js";
+import { Calls, Positions, RecadoError, afterClose, allTopics, delay, gapOf, isForLater, messageOf, read } from "./recado-rules.js";
 
 export { RecadoError, ask, newKey };
 
@@ -38,6 +38,7 @@ class Recado {
   #token = null;
   #isRenewed = false; // since the last connection
   #calls = new Calls();
+  #epochs = new Map(); // of the topics, on this connection
   #positions = new Positions();
   #held = new Set(); // topics in which onmessage failed: nothing is acknowledged there by itself
   #socket = null;
@@ -83,17 +84,17 @@ class Recado {
   /** Up to 100 messages before or after a seq, the newest with neither; ascending, and whether there are more. */
   async history(topic, { before, after, limit = 50 } = {}) {
     const page = await this.#ask({ action: "history", topic_name: topic, before, after, limit });
-    return { messages: page.messages.map((each) => messageOf(topic, each)), more: page.more };
+    return { messages: page.messages.map((each) => messageOf(topic, each, page.epoch)), more: page.more };
   }
 
-  /** What the user belongs to, by name: {topic, kind, role, lastSeq, cursor, pending}. */
+  /** What the user belongs to, by name: {topic, kind, role, lastSeq, cursor, pending, epoch}. */
   async topics() {
     return allTopics((after) => this.#ask({ action: "topics", after }));
   }
 
   /** Acknowledge a message or a gap, and all before it in its topic. Sent at once, or with the next connection. */
   ack(entry) {
-    if (this.#positions.ack(entry.topic, lastOf(entry))) this.#flushSoon();
+    if (this.#positions.ack(entry)) this.#flushSoon();
   }
 
   /** Ask the API as this user. */
@@ -125,7 +126,7 @@ class Recado {
     this.#token ??= await this.#renew(false);
     const { ticket } = await ask(this.#api, "POST", "api/v1/tickets", { token: this.#token, body: {} });
     const { device } = this.#options;
-    const query = new URLSearchParams({ ack: "explicit", heartbeat: "1", ...(device && { device }) });
+    const query = new URLSearchParams({ ack: "explicit", heartbeat: "1", epoch: "1", ...(device && { device }) });
     return `${this.#ws}/${ticket}?${query}`;
   }
 
@@ -168,7 +169,6 @@ class Recado {
     const retryIn = atLeast + delay(this.#attempt++, Math.random());
     this.#tell({ name: "waiting", retryIn, code: error.code, reason: error.message });
     this.#timers.dial = setTimeout(() => this.#dial(), retryIn);
-    return undefined;
   }
 
   async #renewAndDial() {
@@ -212,8 +212,9 @@ class Recado {
   #pushed(frame) {
     switch (frame.action) {
       case "connected": return this.#connected(frame);
-      case "message": return this.#deliver(messageOf(frame.topic_name, frame), "onmessage");
-      case "gap": return this.#deliver(gapOf(frame), "ongap");
+      case "topic": this.#epochs.set(frame.topic_name, frame.epoch); return undefined;
+      case "message": return this.#deliver(messageOf(frame.topic_name, frame, this.#epochs.get(frame.topic_name)), "onmessage");
+      case "gap": return this.#deliver(gapOf(frame, this.#epochs.get(frame.topic_name)), "ongap");
       case "invited": return this.#options.oninvited?.({ topic: frame.topic_name, by: frame.user_source });
       case "removed": return this.#removed(frame.topic_name);
       case "closing": this.#closing = frame; return undefined;
@@ -239,7 +240,6 @@ class Recado {
       globalThis.reportError?.(error);
     }
     if (this.#options.ack !== "explicit" && !this.#held.has(entry.topic)) this.ack(fresh);
-    return undefined;
   }
 
   #removed(topic) {
@@ -274,7 +274,7 @@ class Recado {
     clearTimeout(this.#timers.flush);
     this.#timers.flush = undefined;
     if (this.#state.name !== "online") return;
-    for (const [topic, seq] of this.#positions.takeAcks()) this.#send(JSON.stringify({ action: "ack", topic_name: topic, seq }));
+    for (const { topic, ...rest } of this.#positions.takeAcks()) this.#send(JSON.stringify({ action: "ack", topic_name: topic, ...rest }));
   }
 
   // The end

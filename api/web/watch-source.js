@@ -34,6 +34,7 @@ export class Source {
   #options;
   #path;
   #last = null; // the last seq read; null: nothing read yet
+  #epoch = ""; // which log it is of
   #first = 0;
   #hasOlder = false;
   #attempt = 0;
@@ -94,10 +95,10 @@ export class Source {
   async #follow() {
     this.#control = new AbortController();
     if (this.#last !== null) await this.#skip();
-    const path = `${this.#path}/stream${this.#last === null ? "" : `?after=${this.#last}`}`;
+    const path = `${this.#path}/stream${this.#last === null ? "" : `?after=${this.#last}&epoch=${this.#epoch}`}`;
     for await (const { id, events, clock } of this.#options.stream(path, this.#control.signal)) {
       this.#attempt = 0;
-      if (this.#last === null && id !== null) await this.#begin(Number(id), clock);
+      if (this.#last === null && id !== null) await this.#begin(...id.split(":"), clock);
       this.#take(events.map(([name, data]) => [name, JSON.parse(data)]), clock);
       this.#options.onstate({ name: "live" });
     }
@@ -105,13 +106,16 @@ export class Source {
   }
 
   // Attached first, read second: nothing can come in between.
-  async #begin(position, clock) {
+  async #begin(epoch, seq, clock) {
+    const position = Number(seq);
     const messages = await this.#before(position + 1);
+    this.#epoch = epoch;
     this.#last = position;
     this.#options.onmessages(messages, true, clock);
   }
 
   #take(events, clock) {
+    if (events.some(([name]) => name === "epoch")) throw Object.assign(new Error("another log"), { code: "conflict" });
     const messages = events.filter(([name]) => name === "message").map(([, message]) => message);
     const last = events.map(([name, data]) => (name === "message" ? data.seq : name === "gap" ? data.to : 0));
     this.#last = Math.max(this.#last, ...last);
@@ -125,10 +129,10 @@ export class Source {
     return page.messages;
   }
 
-  // What could never be shown need not be read. A topic that was deleted and made again begins at 1 under its name.
+  // What could never be shown need not be read. A topic that was made again is another log under its name.
   async #skip() {
-    const { last_seq: head } = await this.#options.ask("GET", this.#path);
-    if (head < this.#last) this.#restart();
+    const { last_seq: head, epoch } = await this.#options.ask("GET", this.#path);
+    if (epoch !== this.#epoch) this.#restart();
     else if (head - this.#last > this.#options.most) this.#last = head - this.#options.most;
   }
 
@@ -146,7 +150,9 @@ export class Source {
     if (this.#control.signal.aborted) return 0; // by this page
     const state = stateAfter(error);
     if (state.name === "outside" && this.#options.me()) return this.#join();
-    if (state.name === "missing" && this.#last !== null) this.#restart();
+    const isAnotherLog = error.code === "conflict";
+    if ((state.name === "missing" || isAnotherLog) && this.#last !== null) this.#restart();
+    if (isAnotherLog) return this.#pause();
     this.#options.onstate(state);
     return WAITS_FOR_READER.has(state.name) ? Infinity : this.#pause();
   }

@@ -7,7 +7,7 @@ from collections import deque
 
 from recado.client.calls import Calls
 from recado.client.received import Entry, Gap, Message, Thing
-from recado.client.resuming import Positions, last_of
+from recado.client.resuming import Positions, last_of, reached
 
 
 class Intake:
@@ -24,7 +24,7 @@ class Intake:
         self._positions = Positions()
         self._things: deque[Thing] = deque()
         self._arrived = asyncio.Event()
-        self._acks: dict[str, int] = {}
+        self._acks: dict[str, tuple[str, int]] = {}  # by topic: epoch, seq
         self._end: BaseException | None = None
         self.acks_due = asyncio.Event()
         self.deaf = asyncio.Event()  # it is we who do not read
@@ -61,12 +61,12 @@ class Intake:
         return thing
 
     def ack(self, entry: Entry) -> None:
-        self._positions.ack(entry)
-        self._acks[entry.topic] = max(last_of(entry), self._acks.get(entry.topic, 0))
-        self.acks_due.set()
+        if self._positions.ack(entry):
+            self._acks[entry.topic] = entry.epoch, max(last_of(entry), reached(self._acks, entry))
+            self.acks_due.set()
 
-    def take_acks(self) -> dict[str, int]:
-        """By topic, the seq to acknowledge."""
+    def take_acks(self) -> dict[str, tuple[str, int]]:
+        """By topic, the epoch and the seq to acknowledge."""
         self.acks_due.clear()
         acks, self._acks = self._acks, {}
         return acks

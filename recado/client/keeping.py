@@ -91,6 +91,7 @@ class Keeper:
         self._silence = silence
         self._line: Line | None = None
         self._closing: Mapping[str, Any] = {}  # what the server says before it closes
+        self._epochs: dict[str, str] = {}  # by topic, on this connection
         self._up_since = math.inf
 
     async def run(self) -> None:
@@ -124,6 +125,7 @@ class Keeper:
     async def _connection(self) -> Ending:
         """One connection, from dialling to its end."""
         self._closing = {}
+        self._epochs = {}
         try:
             async with self._dial(await self._purse.token()) as line:
                 assert isinstance(line, Line)
@@ -161,7 +163,9 @@ class Keeper:
             self._on_state(State("connected"))
         elif action == "closing":
             self._closing = frame
-        elif (thing := thing_of(frame)) is not None:
+        elif action == "topic":
+            self._epochs[frame["topic_name"]] = str(frame["epoch"])
+        elif (thing := thing_of(frame, self._epochs.get(frame.get("topic_name", ""), ""))) is not None:
             await self._intake.offer(thing)
 
     # What goes on beside it; a closed connection is noticed by who receives.
@@ -181,8 +185,9 @@ class Keeper:
                 await self._send_acks(line)
 
     async def _send_acks(self, line: Line) -> None:
-        for topic, seq in self._intake.take_acks().items():
-            await line.send(json.dumps({"action": "ack", "topic_name": topic, "seq": seq}))
+        for topic, (epoch, seq) in self._intake.take_acks().items():
+            frame = {"action": "ack", "topic_name": topic, "seq": seq, **({"epoch": epoch} if epoch else {})}
+            await line.send(json.dumps(frame))
 
     async def _watch(self, line: Line) -> None:
         await until_silent(line, self._silence, self._intake.cut, self._intake.deaf)

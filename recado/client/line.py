@@ -36,7 +36,7 @@ def dial(url: str, device: str, token: str) -> connect:
     The client confirms by acks alone (`ack=explicit`), so that what it has in memory only is never confirmed. The
     server pings; the library's own pings are not needed. A proxy of the system is used, but not to this machine itself.
     """
-    query = urlencode({"ack": "explicit", **({"device": device} if device else {})})
+    query = urlencode({"ack": "explicit", "epoch": "1", **({"device": device} if device else {})})
     host = urlsplit(url).hostname or ""
     return connect(
         f"{url}/?{query}", additional_headers={"Authorization": f"Bearer {token}"},

@@ -17,6 +17,7 @@ class Message:
     sender: str
     content: Any
     sent_at: datetime
+    epoch: str = ""  # which log of this name its seq is of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Gap:
     first: int
     last: int
     reason: str
+    epoch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +70,13 @@ class History:
     more: bool
 
 
-def thing_of(frame: Mapping[str, Any]) -> Thing | None:
+def thing_of(frame: Mapping[str, Any], epoch: str = "") -> Thing | None:
     """What a push carries; None for one that this client does not know, which newer servers may send."""
     match frame:
         case {"action": "message", "topic_name": str(topic), "seq": int()}:
-            return message_of(topic, frame)
+            return message_of(topic, frame, epoch)
         case {"action": "gap", "topic_name": str(topic), "from": int(first), "to": int(last)}:
-            return Gap(topic, first, last, str(frame.get("reason", "")))
+            return Gap(topic, first, last, str(frame.get("reason", "")), epoch)
         case {"action": "invited", "topic_name": str(topic)}:
             return Invited(topic, str(frame.get("user_source", "")))
         case {"action": "removed", "topic_name": str(topic)}:
@@ -82,15 +84,14 @@ def thing_of(frame: Mapping[str, Any]) -> Thing | None:
     return None
 
 
-def message_of(topic: str, frame: Mapping[str, Any]) -> Message:
-    return Message(
-        topic, frame["seq"], frame["user_source"], frame.get("content"), datetime.fromisoformat(frame["sent_at"])
-    )
+def message_of(topic: str, frame: Mapping[str, Any], epoch: str = "") -> Message:
+    sent_at = datetime.fromisoformat(frame["sent_at"])
+    return Message(topic, frame["seq"], frame["user_source"], frame.get("content"), sent_at, epoch)
 
 
 def history_of(frame: Mapping[str, Any]) -> History:
-    topic = frame["topic_name"]
-    return History([message_of(topic, message) for message in frame["messages"]], bool(frame["more"]))
+    topic, epoch = frame["topic_name"], str(frame.get("epoch", ""))
+    return History([message_of(topic, message, epoch) for message in frame["messages"]], bool(frame["more"]))
 
 
 def topics_of(frame: Mapping[str, Any]) -> list[TopicState]:

@@ -10,7 +10,8 @@ ClientError
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum, auto
 
 from recado.client.received import Entry, Gap, Invited, Message, Removed, Thing
@@ -103,45 +104,46 @@ def error_of(code: int, reason: str) -> Ended:
 class Positions:
     """How far each topic has been received and acknowledged, across connections.
 
-    Within a log seq only rises, so one number per topic tells what is new. A topic that was deleted and made again
-    begins at 1 with the same name: there a seq that is not above the position carries a later time than the position.
+    Within a log seq only rises, so one number tells what is new, as long as the epoch of its topic is the same.
     """
 
     def __init__(self) -> None:
-        self._received: dict[str, tuple[int, datetime | None]] = {}
-        self._acked: dict[str, int] = {}
+        self._received: dict[str, tuple[str, int]] = {}  # by topic: epoch, seq
+        self._acked: dict[str, tuple[str, int]] = {}
 
     def fresh(self, thing: Thing) -> Thing | None:
         """What of it was not received before: all, the rest of a gap, or nothing. Changes nothing."""
         if isinstance(thing, Invited | Removed):
             return thing
-        seq, sent_at = self._received.get(thing.topic, (0, None))
-        if isinstance(thing, Message):
-            another_log = sent_at is not None and thing.sent_at > sent_at
-            return thing if thing.seq > seq or another_log else None
-        if thing.last <= seq:
+        seq = reached(self._received, thing)
+        if last_of(thing) <= seq:
             return None
-        return Gap(thing.topic, max(thing.first, seq + 1), thing.last, thing.reason)
+        return thing if isinstance(thing, Message) else replace(thing, first=max(thing.first, seq + 1))
 
     def receive(self, thing: Thing) -> None:
         """Note what `fresh` gave."""
         if isinstance(thing, Removed):
             self._received.pop(thing.topic, None)
             self._acked.pop(thing.topic, None)
-        elif isinstance(thing, Message):
-            if thing.seq <= self._received.get(thing.topic, (0, None))[0]:
-                self._acked.pop(thing.topic, None)
-            self._received[thing.topic] = thing.seq, thing.sent_at
-        elif isinstance(thing, Gap):
-            self._received[thing.topic] = thing.last, self._received.get(thing.topic, (0, None))[1]
+        elif isinstance(thing, Message | Gap):
+            self._received[thing.topic] = thing.epoch, last_of(thing)
 
-    def ack(self, entry: Entry) -> None:
-        """Note that the application has taken it, and all before it in its topic."""
-        self._acked[entry.topic] = max(last_of(entry), self._acked.get(entry.topic, 0))
+    def ack(self, entry: Entry) -> bool:
+        """Note that the application has taken it, and all before it in its topic. False: another log came meanwhile."""
+        if entry.epoch != self._received.get(entry.topic, (entry.epoch,))[0]:
+            return False
+        self._acked[entry.topic] = entry.epoch, max(last_of(entry), reached(self._acked, entry))
+        return True
 
     def is_acked(self, entry: Entry) -> bool:
         """Whether the application took it: when it comes again, the server has not heard of that."""
-        return last_of(entry) <= self._acked.get(entry.topic, 0)
+        return last_of(entry) <= reached(self._acked, entry)
+
+
+def reached(seqs: Mapping[str, tuple[str, int]], entry: Entry) -> int:
+    """How far a topic has come by these; 0 where they are of another log than the entry."""
+    epoch, seq = seqs.get(entry.topic, ("", 0))
+    return seq if epoch == entry.epoch else 0
 
 
 def last_of(entry: Entry) -> int:

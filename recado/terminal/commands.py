@@ -11,16 +11,19 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from messaging.errors import RecadoError
+from messaging.migrations import MigrationError
 from messaging.plain_text import speak_plainly
 from messaging.settings import SettingsError
+from messaging.store_start import NotDurable
 from recado.client import ClientError
-from recado.terminal import chat, doctor, export, platforms, publish, tail, tokens
+from recado.postgres import PostgresError
+from recado.terminal import chat, doctor, export, platforms, publish, restored, tail, tokens
 from recado.terminal.access import Mistake
 from recado.terminal.rest import Unreachable
 
 Runner = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
 
-_EXPECTED = (SettingsError, RecadoError, ClientError, Unreachable, Mistake)
+_EXPECTED = (SettingsError, MigrationError, NotDurable, PostgresError, RecadoError, ClientError, Unreachable, Mistake)
 INTERRUPTED = 130  # as shells say it: 128 and the signal's number
 
 
@@ -40,6 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add(commands, "platforms", platforms.add_platforms_options, platforms.run, "chat platforms: how they fare")
     _add(commands, "bridges", platforms.add_bridges_options, platforms.run, "all other systems: how they fare")
     _add(commands, "doctor", doctor.add_options, doctor.run, "find out what is wrong, and what to do")
+    _add(commands, "restored", restored.add_options, restored.run, "say that the database was restored")
     return parser
 
 

@@ -34,13 +34,17 @@ T = TypeVar("T")
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One message in the file. ``content`` as it was sent, but for line breaks between its tokens."""
+    """One message in the file. ``content`` as it was sent, but for line breaks between its tokens.
+
+    ``epoch``: which log of this name the seq is of; older files do not say.
+    """
 
     topic_name: str
     seq: int
     sent_at: datetime
     user_source: str
     content: msgspec.Raw
+    epoch: str = ""
 
 
 class _Sent(msgspec.Struct):
@@ -56,6 +60,7 @@ class _Page(msgspec.Struct):
 
 class _Head(msgspec.Struct):
     last_seq: int
+    epoch: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ async def run(options: argparse.Namespace) -> int:
         source = History(rest, options.topic, lambda: access.headers(user))
         whole = await source.between(options.since, options.until)
         with opened(options.output) as sink:
-            done = last_seq_of(sink, options.topic) if options.output else 0
+            done = last_seq_of(sink, options.topic, source.epoch) if options.output else 0
             await copy(source, Range(max(whole.after, done), whole.last), sink)
     return 0
 
@@ -128,19 +133,21 @@ class History:
         self._topic = topic
         self._headers = headers
         self._path = f"/api/v1/topics/{quote(topic, safe='')}"
+        self.epoch = ""  # of what is read: another one is refused
 
     async def page(self, after: int, limit: int, last: int) -> list[Line]:
-        """The first messages with after < seq <= last."""
-        path = f"{self._path}/messages?after={after}&limit={limit}"
+        """The first messages with after < seq <= last. Raises Refused where the topic is another one by now."""
+        path = f"{self._path}/messages?after={after}&limit={limit}&epoch={self.epoch}"
         found = await self._ask(path, _Page)
         return [
-            Line(self._topic, sent.seq, sent.sent_at, sent.user_source, sent.content)
+            Line(self._topic, sent.seq, sent.sent_at, sent.user_source, sent.content, self.epoch)
             for sent in found.messages if sent.seq <= last
         ]  # fmt: skip
 
     async def between(self, since: int | datetime | None, until: int | datetime | None) -> Range:
         """What lies between two points, both inclusive."""
-        head = (await self._ask(self._path, _Head)).last_seq
+        found = await self._ask(self._path, _Head)
+        head, self.epoch = found.last_seq, found.epoch
         after, last = 0, head
         if since is not None:
             after = since - 1 if isinstance(since, int) else await self._last_of(head, lambda at: at < since)
@@ -179,11 +186,11 @@ def opened(path: Path | None) -> AbstractContextManager[BinaryIO]:
         raise Mistake(f"{path} can't be written ({exc.strerror}).") from None
 
 
-def last_seq_of(file: BinaryIO, topic: str) -> int:
+def last_seq_of(file: BinaryIO, topic: str, epoch: str) -> int:
     """How far a file has come; 0 where it is empty. A line that was not finished is cut off.
 
     Raises:
-        Mistake: it is no export of this topic.
+        Mistake: it is no export of this topic, or of another log of its name than this epoch's.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL))
@@ -193,6 +200,12 @@ def last_seq_of(file: BinaryIO, topic: str) -> int:
     # Before anything is cut off: it must be ours.
     if torn[: len(begin)] != begin[: len(torn)] or last[: len(begin)] != begin[: len(last)]:
         raise Mistake(f"{file.name} is no export of {topic}. Choose another file.")
+    reached = msgspec.json.decode(last, type=Line) if last else None
+    if reached is not None and reached.epoch not in ("", epoch):
+        raise Mistake(
+            f"{file.name} is of another log: since then {topic} was made again, or the database restored."
+            " Choose another file."
+        )
     file.seek(size - len(torn))
     file.truncate()
-    return msgspec.json.decode(last, type=Line).seq if last else 0
+    return reached.seq if reached is not None else 0

@@ -27,6 +27,11 @@ class Event:
     id: str
     data: Any
 
+    @property
+    def seq(self) -> int:
+        """Of its id, EPOCH:SEQ."""
+        return int(self.id.rpartition(":")[2])
+
 
 class Listener:
     """What an EventSource does with a stream, as the standard says."""

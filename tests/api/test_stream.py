@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -12,13 +13,14 @@ from doors import Door
 from listener import NEWS, contents, listening, news, publish, topic_id
 
 from api.routes import stream
-from api.routes.stream import events, last_event_id
+from api.routes.stream import Start, events, start_of
 from messaging.errors import BadRequest
 from messaging.model import Gap, Message, Page, Topic
 
 pytest_plugins = ["doors"]
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+EPOCH, RESTORED, OTHER = "topictopstatesta", "topictopotheroth", "othertopstatesta"
 
 
 # --- what comes ------------------------------------------------------------------------------------
@@ -36,8 +38,8 @@ async def test_without_a_position_it_begins_now(door: Door, monkeypatch: pytest.
         "action": "message", "topic_name": "news", "content": {"text": "hello"}, "user_source": "ana", "seq": 2,
         "sent_at": first.data["sent_at"],
     }  # fmt: skip
-    assert (first.name, first.id, first.data["sent_at"][-1]) == ("message", "2", "Z")
-    assert (second.id, second.data["content"]) == ("3", 2)
+    assert (first.name, first.seq, first.data["sent_at"][-1]) == ("message", 2, "Z")
+    assert (second.seq, second.data["content"]) == (3, 2)
 
 
 async def test_it_goes_on_behind_a_seq_and_tells_gaps_in_place(door: Door) -> None:
@@ -46,7 +48,7 @@ async def test_it_goes_on_behind_a_seq_and_tells_gaps_in_place(door: Door) -> No
     await door.node.store.pool.fetch("purge_topic_messages", (await topic_id(door)), 2)
     async with listening(door, "?after=0") as ear:
         gap, *rest = await ear.events(5)
-    assert (gap.name, gap.id) == ("gap", "2")
+    assert (gap.name, gap.seq) == ("gap", 2)
     assert gap.data == {"action": "gap", "topic_name": "news", "from": 1, "to": 2, "reason": "expired"}
     assert contents(rest) == [3, 4, 5, 6]
     # A browser that comes back still has the address that it began with: what it saw last is worth more.
@@ -79,7 +81,7 @@ async def test_the_position_is_told_before_the_first_event(door: Door) -> None:
     await news(door)
     await publish(door, 1, 2)
     async with listening(door) as ear:
-        assert b"id: 2\n" in await ear.response.content.readuntil(b"\n\n")
+        assert re.search(rb"^id: \S+:2$", await ear.response.content.readuntil(b"\n\n"), re.MULTILINE)
 
 
 async def test_a_long_past_comes_in_pages_and_the_present_behind_it(door: Door) -> None:
@@ -95,15 +97,15 @@ async def test_a_long_past_comes_in_pages_and_the_present_behind_it(door: Door) 
 
 def test_line_breaks_between_the_tokens_of_content_do_not_break_the_event() -> None:
     page = Page((Message(7, "ana", '{"a":\r\n 1,\r"b":\n"c\\nd"}', NOW), Gap(8, 9, "seen")), 9, 9)
-    text = events(Topic(1, "news", "public", "ana"), page).decode()
+    text = events(Topic(1, "news", "public", "ana"), page, "e").decode()
     first, second, rest = text.split("\n\n")
     assert rest == ""
     lines = first.split("\n")
-    assert lines[:2] == ["event: message", "id: 7"]
+    assert lines[:2] == ["event: message", "id: e:7"]
     assert all(line.startswith("data: ") for line in lines[2:])
     data = json.loads("\n".join(line.removeprefix("data: ") for line in lines[2:]))
     assert data["content"] == {"a": 1, "b": "c\nd"}
-    assert second.startswith("event: gap\nid: 9\ndata: {")
+    assert second.startswith("event: gap\nid: e:9\ndata: {")
 
 
 # --- who may ---------------------------------------------------------------------------------------
@@ -134,11 +136,29 @@ async def test_a_position_that_cannot_be_is_refused(door: Door, query: str) -> N
     assert (await door.ask("GET", f"{NEWS}/stream{query}", 400))["code"] == "bad_request"
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "1.0", "٣", "9" * 17, str(2**53)])
-def test_a_last_event_id_is_a_seq_or_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.0", "٣", "9" * 17, str(2**53), "e:", "e:x", ":"])
+def test_a_last_event_id_ends_in_a_seq_or_is_refused(text: str) -> None:
     with pytest.raises(BadRequest):
-        last_event_id(text, 3)
-    assert (last_event_id(None, 3), last_event_id("5", 3), last_event_id(None, None)) == (3, 5, None)
+        start_of(text, 3, EPOCH, 9)
+
+
+@pytest.mark.parametrize(
+    ("header", "after", "start"),
+    [
+        (None, None, Start(9)),
+        (None, 3, Start(3)),
+        ("5", 3, Start(5)),
+        ("10", None, Start(0, anew=True)),
+        (f"{EPOCH}:5", 3, Start(5)),
+        (f"{EPOCH}:10", None, Start(9, anew=True)),
+        (f"{RESTORED}:5", None, Start(5, anew=True)),
+        (f"{RESTORED}:10", None, Start(9, anew=True)),
+        (f"{OTHER}:5", None, Start(0, anew=True)),
+    ],
+)
+def test_where_a_stream_begins(header: str | None, after: int | None, start: Start) -> None:
+    """In a log of EPOCH with 9 messages, of which RESTORED is another state, and OTHER another topic."""
+    assert start_of(header, after, EPOCH, 9) == start
 
 
 @pytest.mark.parametrize("kind", ["public", "private"])
@@ -249,4 +269,62 @@ async def test_without_any_notice_messages_are_found_all_the_same(door: Door, mo
     async with listening(door) as ear:
         monkeypatch.setattr(door.node.bus, "_receivers", [])
         await publish(door, 1)
+        assert contents(await ear.events(1)) == [1]
+
+
+# --- another log under the same name ---------------------------------------------------------------
+
+
+async def test_a_topic_made_again_is_read_from_its_start(door: Door) -> None:
+    """Not from where the old one was: what is there below that seq would be skipped in silence."""
+    await news(door)
+    await publish(door, "old 1", "old 2")
+    async with listening(door, "?after=0") as ear:
+        await ear.events(2)
+    await door.ask("DELETE", NEWS, 204)
+    await news(door)
+    await publish(door, "new 1", "new 2", "new 3")
+    for seen in (ear.last_id, "7"):  # a bare seq, above the head
+        async with listening(door, headers={"Last-Event-ID": seen}) as again:
+            epoch, *rest = await again.events(4)
+        known = (await door.ask("GET", NEWS))["epoch"]
+        assert (epoch.name, epoch.id, epoch.data) == (
+            "epoch", f"{known}:0", {"action": "topic", "topic_name": "news", "epoch": known, "last_seq": 3},
+        )  # fmt: skip
+        assert contents(rest) == ["new 1", "new 2", "new 3"]
+
+
+async def test_a_restored_log_is_read_on_behind_as_much_as_there_is(door: Door) -> None:
+    await news(door)
+    await publish(door, 1, 2, 3)
+    async with listening(door, "?after=0") as ear:
+        await ear.events(3)
+        await restore(door, 2)
+        epoch = await ear.event()
+        assert (epoch.name, epoch.seq, epoch.data["last_seq"]) == ("epoch", 2, 2)
+        await publish(door, "another 3")
+        assert contents(await ear.events(1)) == ["another 3"]
+    async with listening(door, headers={"Last-Event-ID": epoch.id}) as again:
+        assert contents(await again.events(1)) == ["another 3"]
+
+
+async def restore(door: Door, head: int) -> None:
+    """The database as it was when the topic ended there."""
+    async with door.node.store.pool.connection() as line:
+        topic = await topic_id(door)
+        await line.execute("UPDATE recado.heads SET last_seq = $2 WHERE topic_id = $1", topic, head)
+        await line.execute("DELETE FROM recado.messages WHERE topic_id = $1 AND seq > $2", topic, head)
+
+
+async def test_a_seq_of_another_epoch_is_refused(door: Door) -> None:
+    await news(door)
+    await publish(door, 1)
+    epoch = (await door.ask("GET", NEWS))["epoch"]
+    assert (await door.ask("GET", f"{NEWS}/messages"))["epoch"] == epoch
+    for path in ("messages?after=0", "stream?after=0", "receipts/1?"):
+        refused = await door.ask("GET", f"{NEWS}/{path}&epoch=another", 409)
+        assert refused["code"] == "conflict"
+    await door.ask("GET", f"{NEWS}/messages?after=0&epoch={epoch}")
+    await door.ask("GET", f"{NEWS}/receipts/1?epoch={epoch}")
+    async with listening(door, f"?after=0&epoch={epoch}") as ear:
         assert contents(await ear.events(1)) == [1]

@@ -68,7 +68,7 @@ async def test_who_does_not_read_is_given_up_and_holds_up_nobody(door: Door, mon
     port = int(door.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
     writer.write(f"GET {NEWS}/stream?after=0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-    await reader.readuntil(b"id: 0")
+    await reader.readuntil(b":0\n\n")
     async with listening(door, "?after=0") as ear:
         for _ in range(12):  # more than the kernel takes for who does not read
             await door.ask("POST", "/api/v1/messages/batch", json=items)

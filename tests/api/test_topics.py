@@ -11,8 +11,9 @@ NEWS = f"{V1}/topics/news"
 
 async def test_create_read_change_delete(door: Door) -> None:
     created = await door.ask("PUT", NEWS, 201, json={"owner": "ana", "kind": "private", "retention": 60})
+    epoch = created["epoch"]
     assert created == {
-        "topic_name": "news", "kind": "private", "creator": "ana", "retention": 60, "lifetime": None,
+        "topic_name": "news", "epoch": epoch, "kind": "private", "creator": "ana", "retention": 60, "lifetime": None,
         "last_seq": 0, "role": None,
     }  # fmt: skip
     assert await door.ask("GET", NEWS) == created

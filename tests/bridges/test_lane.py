@@ -290,3 +290,22 @@ async def test_topics_made_all_the_time_leave_time_for_sending(database: str, mo
                 await publish(node, f"news.{n}", f'"first of {n}"')
             await system.has(40)
         assert looks <= 5, "of 20 changes, each told at once"
+
+
+async def test_after_a_restore_a_lane_sends_what_comes_from_its_restored_cursor_on(database: str) -> None:
+    """It knows a position beyond that; what takes those seqs now was never sent."""
+    async with working(database) as node:
+        system = System()
+        async with serving(Lane(await bridge(node), system, node, schedule=QUICK)):
+            await topic(node, "news.today")
+            await publish(node, "news.today", "1", "2", "3")
+            await system.has(3)
+            await node.cursors.flush()
+            async with node.store.pool.connection() as line:
+                await line.execute("UPDATE recado.heads SET last_seq = 1 WHERE last_seq = 3")
+                await line.execute("DELETE FROM recado.messages WHERE seq > 1")
+                await line.execute("UPDATE recado.cursors SET seq = 1 WHERE seq = 3")
+            await node.store.epochs.restored(node.store.epochs.identity)
+            await publish(node, "news.today", '"another 2"')
+            await system.has(4)
+        assert system.contents == ["1", "2", "3", '"another 2"']

@@ -92,13 +92,6 @@ test("what was sent to a person stands between what came from there", () => {
   assert.deepEqual(later.person("eva").log.entries.map((each) => each.mine), [true]);
 });
 
-test("a topic that was made again begins anew", () => {
-  const book = new Book("ana");
-  for (const seq of [1, 2, 3]) book.receive(message("news", seq, "eva"));
-  book.receive(message("news", 1, "eva", 59));
-  assert.deepEqual(seqs(book.topic("news")), [1]);
-});
-
 test("history goes before, and does not replace what waits to be acknowledged", () => {
   const book = new Book("ana");
   const live = book.receive(message("news", 3, "eva"));
@@ -126,15 +119,15 @@ test("one message is one entry, however its time is written", () => {
   }
 });
 
-test("a seq that comes again with a later instant is of another log, and nothing else is", () => {
-  for (const [place, same] of instants.entries()) {
-    for (const [other, [sentAt]] of instants.entries()) {
-      const book = new Book("ana");
-      for (const seq of [1, 2]) book.receive({ topic: "news", seq, sender: "eva", content: 1, sentAt: same.at(-1) });
-      book.receive({ topic: "news", seq: 1, sender: "eva", content: 1, sentAt });
-      assert.equal(seqs(book.topic("news")).length, other > place ? 1 : 2, `${same.at(-1)} then ${sentAt}`);
-    }
-  }
+test("another epoch is another log: what was there goes, and a page of the old one that comes late is let go", () => {
+  const book = new Book("ana");
+  const of = (epoch, ...numbers) => numbers.map((seq) => ({ ...message("news", seq, "eva"), epoch }));
+  for (const each of of("old", 3, 4)) book.receive(each);
+  book.prepend("news", of("old", 1, 2), false);
+  assert.deepEqual(seqs(book.topic("news")), [1, 2, 3, 4]);
+  for (const each of of("new", 1, 2)) book.receive(each);
+  book.prepend("news", of("old", 3), true);
+  assert.deepEqual([seqs(book.topic("news")), book.unread(book.topic("news"))], [[1, 2], 2]);
 });
 
 test("one belongs to the topics that the server names, and to no others", () => {

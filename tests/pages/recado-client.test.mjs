@@ -75,7 +75,7 @@ test("a ticket, and never the token, stands in the address", async () => {
   assert.equal(asked[1][2], "Bearer secret");
   const url = new URL(sockets[0].url);
   assert.match(url.pathname, /^\/t\./);
-  assert.deepEqual(Object.fromEntries(url.searchParams), { ack: "explicit", heartbeat: "1", device: "d" });
+  assert.deepEqual(Object.fromEntries(url.searchParams), { ack: "explicit", heartbeat: "1", epoch: "1", device: "d" });
 });
 
 test("what was asked before there was a connection, and what was not answered, is sent again with the same id", async () => {
@@ -245,4 +245,20 @@ test("the last acknowledgements go out before it is closed", async () => {
   recado.ack({ topic: "t", seq: 1 });
   recado.close();
   assert.deepEqual(sockets[0].sent, [{ action: "ack", topic_name: "t", seq: 1 }]);
+});
+
+test("of another log, seqs that were there come again, and are acknowledged with its epoch", async () => {
+  const got = [];
+  await connected({ onmessage: ({ epoch, seq }) => got.push([epoch, seq]) });
+  const log = (epoch) => ({ action: "topic", topic_name: "t", epoch, last_seq: 2 });
+  sockets[0].open();
+  sockets[0].push(log("old"), told(1), told(2));
+  sockets[0].end(4012);
+  mock.timers.tick(500);
+  await settled();
+  sockets[1].open();
+  sockets[1].push(log("new"), told(1), told(1));
+  mock.timers.tick(50);
+  assert.deepEqual(got, [["old", 1], ["old", 2], ["new", 1]]);
+  assert.deepEqual(sockets[1].sent.at(-1), { action: "ack", topic_name: "t", epoch: "new", seq: 1 });
 });

@@ -51,13 +51,16 @@ class States:
 
 
 class Cuttable:
-    """A TCP proxy: `cut` resets every connection; while `mute`, nothing that the server says comes through."""
+    """A TCP proxy: `cut` resets every connection. While `mute`, nothing that the server says comes through; while it
+    `refuses`, nobody gets any further than to it.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.mute = False
+        self.refuses = False
         self.url = ""
 
     def cut(self) -> None:
@@ -67,6 +70,9 @@ class Cuttable:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        if self.refuses:
+            writer.transport.abort()
+            return
         with contextlib.suppress(OSError):
             there_reader, there = await asyncio.open_connection("127.0.0.1", self._port)
             self._writers.add(there)

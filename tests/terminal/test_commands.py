@@ -11,6 +11,7 @@ from terminal_support import ROOT, Server, command, environment, eventually, fre
 from messaging.tokens import Tokens
 from recado.client import Client
 from recado.terminal.commands import make_parser
+from recado.terminal.rest import Rest
 
 pytest_plugins = ["terminal_support"]
 
@@ -234,3 +235,18 @@ async def test_chat_takes_lines_from_a_pipe(server: Server) -> None:
     async with Client(ws_url(server), (await server.run("token", "piping"))[1].split()[1]) as client:
         history = await soon(client.history("general"))
     assert [message.content for message in history.messages].count("from a pipe") == 1
+
+
+async def test_after_a_restore_the_operator_gives_every_topic_another_epoch(server: Server) -> None:
+    """With no door running: it starts the embedded database by itself."""
+    async with Rest(f"http://127.0.0.1:{server.ports['API_PORT']}") as rest:
+        before = (await rest.ask("GET", "/api/v1/topics/general"))["epoch"]
+        await server.stop()
+        try:
+            code, out, error = await server.run("restored")
+        finally:
+            await server.start()
+        after = (await rest.ask("GET", "/api/v1/topics/general"))["epoch"]
+    assert (code, error) == (0, "")
+    assert "The counter was 0 and is " in out
+    assert after != before

@@ -84,6 +84,24 @@ async def test_what_came_meanwhile_is_added(server: Server, tmp_path: Path) -> N
     assert [line["content"] for line in lines_of(file)] == [1, 2, 3]
 
 
+async def test_a_topic_made_again_is_not_added_to_the_file_of_the_old_one(server: Server, tmp_path: Path) -> None:
+    """Two logs in one file would look like one. The file stays as it is, and the exit code says so."""
+    file = tmp_path / "again.jsonl"
+    await fill(server, "again", ["old 1"])
+    code, _, _ = await server.run("export", "again", "-o", str(file))
+    before = file.read_bytes()
+    async with api(server) as rest:
+        await rest.ask("DELETE", "/api/v1/topics/again")
+    await fill(server, "again", ["new 1", "new 2", "new 3"])
+    refused, _, error = await server.run("export", "again", "-o", str(file))
+
+    assert (code, refused) == (0, 1)
+    assert error.startswith("recado: ") and error.count("\n") == 1
+    assert "again was made again" in error
+    assert file.read_bytes() == before
+    assert [line["content"] for line in await exported(server, tmp_path, "again")] == ["new 1", "new 2", "new 3"]
+
+
 async def test_a_range_by_seq_and_by_time(server: Server, tmp_path: Path) -> None:
     await fill(server, "ranged", [1, 2, 3, 4])
     await asyncio.sleep(0.05)
@@ -157,7 +175,7 @@ async def test_tail_of_all_topics_is_a_line_of_json_each(server: Server) -> None
 
 
 def line(seq: int, content: str = "1", topic: str = "news") -> bytes:
-    return encoded(Line(topic, seq, datetime(2026, 1, 1, tzinfo=UTC), "ana", msgspec.Raw(content.encode())))
+    return encoded(Line(topic, seq, datetime(2026, 1, 1, tzinfo=UTC), "ana", msgspec.Raw(content.encode()), "e"))
 
 
 class File(io.BytesIO):
@@ -168,11 +186,11 @@ class File(io.BytesIO):
 def test_a_line_that_was_not_finished_is_cut_off(torn: int) -> None:
     whole = line(1) + line(7)
     file = File(whole + line(8)[:torn])
-    assert last_seq_of(file, "news") == 7
+    assert last_seq_of(file, "news", "e") == 7
     assert file.getvalue() == whole
     assert file.tell() == len(whole)
     only = File(line(1)[:torn])
-    assert last_seq_of(only, "news") == 0
+    assert last_seq_of(only, "news", "e") == 0
     assert only.getvalue() == b""
 
 
@@ -184,14 +202,14 @@ def test_a_line_that_was_not_finished_is_cut_off(torn: int) -> None:
 def test_a_file_that_is_no_export_is_left_as_it_is(text: bytes) -> None:
     file = File(text)
     with pytest.raises(Mistake, match=r"news\.jsonl"):
-        last_seq_of(file, "news")
+        last_seq_of(file, "news", "e")
     assert file.getvalue() == text
 
 
 def test_the_longest_lines_are_found_again() -> None:
     big = '"' + "x" * 131070 + '"'
     file = File(line(1, big) + line(2, big) + line(3, big)[:-5])
-    assert last_seq_of(file, "news") == 2
+    assert last_seq_of(file, "news", "e") == 2
 
 
 def test_content_stays_in_its_line_byte_for_byte_else() -> None:

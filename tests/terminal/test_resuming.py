@@ -1,6 +1,5 @@
 """The client's decisions: pure, so told by their rules alone."""
 
-import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.datastructures import Headers
 
-from conftest import ROOT
 from recado.client.line import retry_after
-from recado.client.received import Gap, Invited, Message, Removed, history_of, message_of, thing_of, topics_of
+from recado.client.received import Gap, Invited, Message, Removed, history_of, thing_of, topics_of
 from recado.client.resuming import (
     Next,
     Positions,
@@ -25,8 +23,8 @@ from recado.client.resuming import (
 START = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def message(seq: int, topic: str = "t", later: float = 0.0) -> Message:
-    return Message(topic, seq, "ana", "x", START + timedelta(seconds=seq + later))
+def message(seq: int, topic: str = "t", later: float = 0.0, epoch: str = "e") -> Message:
+    return Message(topic, seq, "ana", "x", START + timedelta(seconds=seq + later), epoch)
 
 
 # --- when to come back -----------------------------------------------------------------------------
@@ -121,48 +119,38 @@ def test_a_gap_is_given_once_and_only_what_is_new_of_it() -> None:
     given = receive(
         positions,
         message(3),
-        Gap("t", 2, 5, "expired"),
-        Gap("t", 2, 5, "expired"),
-        Gap("t", 6, 6, "seen"),
+        Gap("t", 2, 5, "expired", "e"),
+        Gap("t", 2, 5, "expired", "e"),
+        Gap("t", 6, 6, "seen", "e"),
         message(7),
         message(6),
     )
 
-    assert given == [message(3), Gap("t", 4, 5, "expired"), Gap("t", 6, 6, "seen"), message(7)]
+    assert given == [message(3), Gap("t", 4, 5, "expired", "e"), Gap("t", 6, 6, "seen", "e"), message(7)]
 
 
 def test_a_topic_made_again_under_its_name_is_another_log() -> None:
+    """By its epoch alone, whatever the clock says; a restored database too."""
     positions = Positions()
     receive(positions, message(1), message(2), message(3))
 
-    again = message(1, later=60)
+    again = [message(1, epoch="again", later=-60), message(2, epoch="again", later=-60)]
 
-    assert receive(positions, again, again, message(2, later=60)) == [again, message(2, later=60)]
-
-
-def test_times_are_compared_as_instants_however_they_are_written() -> None:
-    """The vectors are those of the browsers' client."""
-    instants = json.loads((ROOT / "tests/vectors/sent_at.json").read_text())["instants"]
-    texts = [(place, text) for place, same in enumerate(instants) for text in same]
-    for one, first in texts:
-        for other, second in texts:
-            positions = Positions()
-            receive(positions, pushed(first))
-            assert bool(receive(positions, pushed(second))) is (other > one), f"{first} then {second}"
-
-
-def pushed(sent_at: str) -> Message:
-    return message_of("t", {"seq": 7, "user_source": "ana", "content": 1, "sent_at": sent_at})
+    assert receive(positions, again[0], *again) == again
+    assert receive(positions, Gap("t", 1, 4, "expired", "third")) == [Gap("t", 1, 4, "expired", "third")]
 
 
 def test_another_log_is_not_acknowledged_because_the_old_one_was() -> None:
     positions = Positions()
     receive(positions, message(1), message(2))
-    positions.ack(message(2))
-    again = message(1, later=60)
+    assert positions.ack(message(2))
+    again = message(1, epoch="again")
     receive(positions, again)
 
     assert not positions.is_acked(again)
+    assert not positions.ack(message(2)), "what the application finishes of the old log is of no use any more"
+    assert positions.ack(again)
+    assert positions.is_acked(again)
 
 
 def test_after_a_removal_the_topic_begins_anew() -> None:
@@ -203,7 +191,7 @@ def test_frames_become_things() -> None:
         "sent_at": "2026-11-22T00:00:07Z",
     }  # fmt: skip
 
-    assert thing_of(frame) == Message("t", 7, "ana", {"a": 1}, START + timedelta(seconds=7))
+    assert thing_of(frame, "e") == Message("t", 7, "ana", {"a": 1}, START + timedelta(seconds=7), "e")
     assert thing_of({"action": "gap", "topic_name": "t", "from": 2, "to": 3, "reason": "seen"}) == Gap(
         "t", 2, 3, "seen"
     )
@@ -214,10 +202,11 @@ def test_frames_become_things() -> None:
 
 def test_answers_become_histories_and_topics() -> None:
     message = {"content": None, "user_source": "ana", "seq": 1, "sent_at": "2026-11-22T00:00:00.5+00:00"}
-    history = history_of({"topic_name": "t", "messages": [message], "more": True})
+    history = history_of({"topic_name": "t", "messages": [message], "more": True, "epoch": "e"})
     state = {"topic_name": "t", "kind": "public", "role": "owner", "last_seq": 3, "cursor": 1, "pending": 2}
 
-    assert (history.messages[0].content, history.messages[0].topic, history.more) == (None, "t", True)
+    [first] = history.messages
+    assert (first.content, first.topic, first.epoch, history.more) == (None, "t", "e", True)
     assert topics_of({"topics": [state]})[0].pending == 2
 
 

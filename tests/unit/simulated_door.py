@@ -403,6 +403,7 @@ class Node:
             written=self.ticker.ping_soon,
             stale=lambda session: self.roster.look_again(session.user.id),
             restored=self._restored,
+            announce=self._announce,
         )
         self.catch_up._pages = ModelPages(store)  # type: ignore[assignment]
         self.roster = Roster(truth, hub, self.catch_up, metrics, revoked=self._stuck, restored=self._restored)
@@ -419,6 +420,7 @@ class Node:
             ended=lambda *which: self.roster.end(*which),
             changed=lambda user_id: self.roster.look_again(user_id),
             voided=self._stuck,
+            announce=self._announce,
         )
 
     def _fell_behind(self, session: Session, place: Place[Session]) -> None:
@@ -428,6 +430,9 @@ class Node:
 
     def _restored(self, feed: Feed[Session]) -> None:
         raise AssertionError(f"topic {feed.topic.id} was taken for a restored one")
+
+    def _announce(self, _: Feed[Session]) -> bytes:
+        raise AssertionError("nobody asks for epochs here")
 
     def _stuck(self, _: Session) -> None:
         raise AssertionError("nobody is stuck or revoked here")

@@ -100,6 +100,18 @@ def test_nobody_goes_live_before_the_head_was_read() -> None:
     assert {} == feed.behind
 
 
+def test_who_is_to_be_told_which_log_this_is_is_known_while_it_is_live() -> None:
+    feed = a_feed("ana", position=5)
+    assert not feed.untold
+    a_place(feed, "eva", 5).untold = True
+    assert not feed.untold
+    feed.admit("eva")
+    assert {"eva"} == feed.untold
+    feed.drop_behind("ana", 5)
+    feed.drop_behind("eva", 5)
+    assert set() == feed.untold
+
+
 def test_the_first_live_reader_sets_the_position() -> None:
     assert 5 == a_feed("ana", position=5).position
 

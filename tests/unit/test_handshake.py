@@ -75,9 +75,9 @@ def test_only_the_word_bearer_is_ever_echoed(offered: list[str], chosen: str | N
     ("query", "wished"),
     [
         ("", Wishes("", False, False)),
-        ("device=phone&ack=explicit&heartbeat=1", Wishes("phone", True, True)),
+        ("device=phone&ack=explicit&heartbeat=1&epoch=1", Wishes("phone", True, True, True)),
         ("device=&ack=&heartbeat=", Wishes("", False, False)),
-        ("ack=Explicit&heartbeat=true&other=1", Wishes("", False, False)),
+        ("ack=Explicit&heartbeat=true&epoch=yes&other=1", Wishes("", False, False)),
         ("device=a%2Bb&device=c", Wishes("a+b", False, False)),
     ],
 )

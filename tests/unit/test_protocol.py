@@ -47,6 +47,7 @@ from ws_server.vocabulary import (
     Subscribe,
     Suscribe,
     TopicList,
+    TopicPush,
     Topics,
     TopicState,
     Unsubscribe,
@@ -219,9 +220,9 @@ def test_whatever_comes_is_a_command_or_a_refusal_that_can_be_told(data: bytes) 
 
 # --- what the server says ---------------------------------------------------------------------------------------------
 
-STATE = TopicState(topic_name="a", kind="public", role="owner", last_seq=9, cursor=4, pending=5)
+STATE = TopicState(topic_name="a", kind="public", role="owner", last_seq=9, cursor=4, pending=5, epoch="e")
 HISTORY = HistoryPage(
-    topic_name="a", messages=[history_message(Message(3, "omar", '{"b": 1}', NOW))], more=True, ref="r"
+    topic_name="a", messages=[history_message(Message(3, "omar", '{"b": 1}', NOW))], more=True, epoch="e", ref="r"
 )
 SAID: list[tuple[msgspec.Struct, dict[str, Any]]] = [
     (
@@ -234,6 +235,10 @@ SAID: list[tuple[msgspec.Struct, dict[str, Any]]] = [
     ),
     (Invited(topic_name="a", user_source="eva"), {"action": "invited", "topic_name": "a", "user_source": "eva"}),
     (Removed(topic_name="a"), {"action": "removed", "topic_name": "a"}),
+    (
+        TopicPush(topic_name="a", epoch="e", last_seq=9),
+        {"action": "topic", "topic_name": "a", "epoch": "e", "last_seq": 9},
+    ),
     (Heartbeat(), {"action": "heartbeat"}),
     (
         Closing(code=4012, reason="why", reconnect=True, retry_after=1),
@@ -256,7 +261,10 @@ SAID: list[tuple[msgspec.Struct, dict[str, Any]]] = [
         {
             "action": "topics",
             "topics": [
-                {"topic_name": "a", "kind": "public", "role": "owner", "last_seq": 9, "cursor": 4, "pending": 5}
+                {
+                    "topic_name": "a", "kind": "public", "role": "owner", "last_seq": 9, "cursor": 4, "pending": 5,
+                    "epoch": "e",
+                }
             ],
         },
     ),
@@ -269,6 +277,7 @@ SAID: list[tuple[msgspec.Struct, dict[str, Any]]] = [
                 {"content": {"b": 1}, "user_source": "omar", "seq": 3, "sent_at": "2026-01-02T03:04:05.678900Z"}
             ],
             "more": True,
+            "epoch": "e",
             "ref": "r",
         },
     ),

@@ -198,7 +198,7 @@ async def test_history(recado: Running) -> None:
     async with recado.client("omar", "?ack=explicit&device=h") as omar:
         await read_until(omar, Log(), "noticias", 130)
         page = await ask(omar, action="history", topic_name="noticias", ref="r")
-        assert set(page) == {"action", "topic_name", "messages", "more", "ref"}
+        assert set(page) == {"action", "topic_name", "messages", "more", "epoch", "ref"}
         assert (page["action"], page["topic_name"], page["more"]) == ("history", "noticias", True)
         assert [message["seq"] for message in page["messages"]] == list(range(81, 131))  # 50, the newest, ascending
         first = page["messages"][0]
@@ -231,6 +231,7 @@ async def test_topics(recado: Running) -> None:
         await send(diego, action="topics", ref="r")
         reply = await receive(diego, "topics")
         assert set(reply) == {"action", "topics", "more", "ref"}
+        assert all(topic.pop("epoch") for topic in reply["topics"])
         by_name = {topic.pop("topic_name"): topic for topic in reply["topics"]}
         assert by_name["secreto"] == {"kind": "private", "role": "owner", "last_seq": 0, "cursor": 0, "pending": 0}
         assert by_name["@diego"] == {"kind": "direct", "role": "owner", "last_seq": 0, "cursor": 0, "pending": 0}
