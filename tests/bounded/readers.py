@@ -45,7 +45,7 @@ from messaging.integrator.importing import Implausible, compare, read_list
 from messaging.integrator.registry import read_file
 from messaging.issuers.keys import read_keys
 from messaging.issuers.setting import parse_issuers
-from messaging.model import Changed, Voided, is_name, may_be_topic
+from messaging.model import Changed, Voided, is_encoded_name, is_name, is_user_name
 from messaging.news import is_news
 from messaging.patterns import is_pattern, matches
 from messaging.pending import Named, names_of
@@ -226,7 +226,7 @@ _MESSAGE = {
 }  # fmt: skip
 
 NAMES: list[Callable[[str], object]] = [
-    is_name, may_be_topic, is_pattern, is_queue_name, is_news,
+    is_name, is_encoded_name, is_user_name, is_pattern, is_queue_name, is_news,
 ]  # fmt: skip
 
 READERS = [
