@@ -16,7 +16,7 @@ CREATE OR REPLACE FUNCTION recado.append(
     senders text[], keys text[], digests bytea[], contents text[], ttls integer[]
 ) RETURNS text
 LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog SET lock_timeout = '2s' SET jit = off
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' SET jit = off
 -- A plan made while messages and keys were empty would scan them sequentially for ever: every look-up here is by key.
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
@@ -109,7 +109,7 @@ CREATE OR REPLACE FUNCTION recado.raise_fence(
     in_slot integer, by_writer uuid, known_fence bigint, its_batch bigint, OUT fence bigint, OUT answer text
 )
 LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog SET lock_timeout = '2s'
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -128,7 +128,7 @@ END $$;
 
 -- Belong to a topic. Returns NULL where it has gone, else whether the membership is new.
 CREATE OR REPLACE FUNCTION recado.join_topic(topic bigint, member bigint, as_role text, inviter text) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     head bigint;
     made bigint;
@@ -153,7 +153,7 @@ END $$;
 -- backend made is never nobody's: behind its owner, who has belonged to it for longest owns it, and with its last member it
 -- goes.
 CREATE OR REPLACE FUNCTION recado.leave_topic(topic bigint, member bigint) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     ended bigint;
     was_role text;
@@ -182,7 +182,7 @@ END $$;
 -- Delete a topic: its name is free and nobody belongs to it from here on; its messages go with housekeeping.
 -- Returns the ids of those who belonged to it, or NULL where there is no such topic.
 CREATE OR REPLACE FUNCTION recado.delete_topic(topic bigint) RETURNS bigint[]
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     gone bigint[];
 BEGIN
@@ -204,7 +204,7 @@ END $$;
 -- the limit of days gives its place to a new one.
 CREATE OR REPLACE FUNCTION recado.see_device(member bigint, device_name text, most_devices integer, keep interval)
 RETURNS boolean
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE recado.devices SET seen_at = now() WHERE user_id = member AND name = device_name;
     IF FOUND THEN
@@ -239,7 +239,7 @@ CREATE OR REPLACE FUNCTION recado.move_cursors(
     topic_ids bigint[], membership_ids bigint[], device_names text[], seqs bigint[]
 ) RETURNS SETOF bigint
 LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 BEGIN
     PERFORM FROM recado.cursors AS c
@@ -260,7 +260,7 @@ END $$;
 
 -- A notice for the other nodes, in a transaction of its own that waits for no disk: it may be lost.
 CREATE OR REPLACE FUNCTION recado.notify(channel text, payload text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM pg_notify(channel, payload);

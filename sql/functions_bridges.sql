@@ -3,7 +3,7 @@
 -- Bridges whose pattern fits new topics become their members, from the first message on.
 -- Who calls it holds the slot's row, as `register_bridge` and `forget_bridge` do: either sees what the other has made.
 CREATE OR REPLACE FUNCTION recado.join_bridges(fresh bigint[]) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF fresh IS NULL THEN
         RETURN;
@@ -25,7 +25,7 @@ END $$;
 -- A bridge as it is configured now: known as a user, and member of every topic that fits, from its head on.
 -- What no longer fits is left. Returns the id of its user; NULL where a bridge of another kind or direction has the name.
 CREATE OR REPLACE FUNCTION recado.register_bridge(username text, called text, of_kind text, pattern text) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     bridge bigint;
 BEGIN
@@ -69,7 +69,7 @@ END $$;
 CREATE OR REPLACE FUNCTION recado.register_inlet(
     username text, called text, of_kind text, feeds text DEFAULT NULL
 ) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     inlet bigint;
 BEGIN
@@ -86,7 +86,7 @@ END $$;
 
 -- A bridge leaves every topic but its inbox, of which it gets nothing more. Returns the id of its user, NULL where there is no such bridge.
 CREATE OR REPLACE FUNCTION recado.forget_bridge(called text) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     bridge bigint;
 BEGIN

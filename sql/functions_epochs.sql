@@ -4,7 +4,7 @@
 -- after a promotion, minutes later. These functions are open to every role, but a managed database may refuse them: then
 -- "incarnation" is empty, and only the counter tells a restore.
 CREATE OR REPLACE FUNCTION recado.log_identity(OUT installation text, OUT incarnation text, OUT restored text)
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF pg_is_in_recovery() THEN
         RAISE read_only_sql_transaction USING MESSAGE = 'a standby does not know its timeline';

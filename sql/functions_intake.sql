@@ -113,7 +113,7 @@ RETURNS TABLE (
     id bigint, topic_id bigint, topic text, sender text, content text, key text, ttl integer,
     published_at timestamptz, source text, kind text, lifetime integer
 )
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 -- The table is empty or full: no plan may depend on which it was when somebody counted.
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan SET jit = off
@@ -153,7 +153,7 @@ END $$;
 -- was there before, none in a term that is over.
 CREATE OR REPLACE FUNCTION recado.intake_take(ids bigint[], its_term bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog SET lock_timeout = '2s' SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     taken bigint;

@@ -2,7 +2,7 @@
 
 -- Take a turn that is free, or renew one that this holder has, from now on. Returns its term, NULL where another has it.
 CREATE OR REPLACE FUNCTION recado.take_lease(turn text, by_whom text, lasting interval) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog SET lock_timeout = '1s'
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
 AS $$
 DECLARE
     its_term bigint;
@@ -27,6 +27,6 @@ END $$;
 
 -- Whether this is the term of a turn still; so is whatever is written outside of any turn (NULL).
 CREATE OR REPLACE FUNCTION recado.in_term(turn text, its_term bigint) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT its_term IS NULL OR EXISTS (SELECT FROM recado.leases WHERE slot = 0 AND name = turn AND term = its_term)
 $$;

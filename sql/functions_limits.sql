@@ -3,7 +3,7 @@
 
 -- Whether a user has made so many topics.
 CREATE OR REPLACE FUNCTION recado.has_made(maker bigint, most integer) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT most > 0 AND most <= (SELECT count(*) FROM (
         SELECT FROM recado.topics WHERE made_by = maker AND deleted_at IS NULL LIMIT most
     ) AS made)
@@ -13,7 +13,7 @@ $$;
 CREATE OR REPLACE FUNCTION recado.create_topic_within_limits(
     topic_name text, topic_kind text, creator text, keep integer, live integer, owner bigint, maker bigint, most integer
 ) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     made bigint;
 BEGIN
@@ -30,7 +30,7 @@ END $$;
 
 -- What keeps a user, whose row is locked, from joining one more topic by itself.
 CREATE OR REPLACE FUNCTION recado.why_not_join(member bigint, most integer) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT 'max_memberships_per_user' WHERE most > 0 AND most <= (SELECT count(*) FROM (
         SELECT FROM recado.memberships WHERE user_id = member AND joined_itself LIMIT most
     ) AS joined)
@@ -38,7 +38,7 @@ $$;
 
 -- What keeps a user, whose row is locked, from one more invitation. Each that is tried counts for its rate.
 CREATE OR REPLACE FUNCTION recado.why_not_invite(inviter bigint, a_minute integer, most_open integer) RETURNS text
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     share interval := interval '1 minute' / nullif(a_minute, 0);
     is_open bigint;
@@ -73,7 +73,7 @@ END $$;
 CREATE OR REPLACE FUNCTION recado.join_within_limits(
     topic bigint, member bigint, inviter bigint, invited_by text, most_joined integer, a_minute integer, most_open integer
 ) RETURNS text
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     reached text;
 BEGIN
@@ -101,7 +101,7 @@ END $$;
 
 -- An invitation, if it is one, was taken up.
 CREATE OR REPLACE FUNCTION recado.take_up(topic bigint, member bigint) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = pg_catalog AS $$
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     UPDATE recado.memberships SET invitation_of = NULL
     WHERE topic_id = topic AND user_id = member AND invitation_of IS NOT NULL
 $$;

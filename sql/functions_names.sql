@@ -5,7 +5,7 @@
 -- Make users known, each with an inbox of which it is the owner. Harmless for those already known, and then without a lock.
 CREATE OR REPLACE FUNCTION recado.know(names text[], as_kind text DEFAULT 'person') RETURNS void
 LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
     doubted bigint[];
@@ -53,7 +53,7 @@ END $$;
 CREATE OR REPLACE FUNCTION recado.create_topic(
     topic_name text, topic_kind text, maker text, keep integer, live integer, owner bigint, for_backend boolean DEFAULT true
 ) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     made bigint;
 BEGIN

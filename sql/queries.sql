@@ -162,9 +162,10 @@ WHERE m.user_id = $1 AND m.topic_id > $3 AND m.topic_id <= $4;
 
 -- name: topics_page
 -- What a user belongs to, by name: the next $4 behind a name, each with how far its log is and what a device has confirmed.
-SELECT m.*, h.last_seq, coalesce(c.seq, m.joined_seq) AS cursor
+SELECT m.*, h.last_seq, least(coalesce(c.seq, m.joined_seq), h.last_seq) AS cursor
 FROM (
-    SELECT t.id AS topic_id, t.name, t.kind, t.creator, t.retention, t.lifetime, m.id, m.role, m.joined_seq, m.invited_by
+    SELECT t.id AS topic_id, t.name, t.kind, t.creator, t.retention, t.lifetime, t.in_doubt, t.origin,
+           m.id, m.role, m.joined_seq, m.invited_by
     FROM recado.memberships AS m
     CROSS JOIN LATERAL (SELECT * FROM recado.topics WHERE id = m.topic_id OFFSET 0) AS t
     WHERE m.user_id = $1 AND t.name COLLATE "C" > $3 ORDER BY t.name COLLATE "C" LIMIT $4
