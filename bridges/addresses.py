@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from messaging.settings import Network
+from messaging.addresses import Network
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

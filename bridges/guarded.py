@@ -23,8 +23,8 @@ from aiohttp.client_proto import ResponseHandler
 
 from bridges.addresses import refusal, url_refusal
 from bridges.answers import Answer, excerpt
+from messaging.addresses import Network
 from messaging.integrator.news import Platform
-from messaging.settings import Network
 
 USER_AGENT = "Recado/1"
 

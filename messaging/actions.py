@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from messaging import permissions
 from messaging.appender import Appender
 from messaging.batch import Origin
 from messaging.bus import Bus
 from messaging.errors import BadRequest, Conflict, UnknownTopic, UnknownUser
+from messaging.inboxes import Inboxes
 from messaging.limits import Limits
 from messaging.model import (
     MAX_SEQ,
@@ -27,24 +29,7 @@ from messaging.model import (
 )
 from messaging.news import MAKER, kind_of_unowned
 from messaging.pages import fit
-from messaging.permissions import (
-    Aim,
-    Caller,
-    Past,
-    aim_at,
-    belonging,
-    creating,
-    inviting,
-    joinable,
-    leaving,
-    may_make_to_read,
-    may_make_to_write,
-    not_for_writing,
-    owning,
-    past,
-    sees,
-    visible,
-)
+from messaging.permissions import Aim, Caller, Past
 from messaging.settings import Settings
 from messaging.store import HISTORY_BYTES, Member, Standing, Store
 from messaging.store_append import Draft
@@ -52,7 +37,6 @@ from messaging.store_quotas import Quotas
 
 HISTORY_MOST = 100
 TOPICS_MOST = 1000
-INBOXES_KNOWN = 100_000  # an inbox never goes, so its id may be remembered
 
 
 class Actions:
@@ -66,7 +50,7 @@ class Actions:
         self._settings = settings
         self._quotas = Quotas(store.pool, settings, limits)
         self.epochs = store.epochs
-        self._inboxes: dict[str, Topic] = {}
+        self._inboxes = Inboxes(store)
 
     # Publishing
 
@@ -75,18 +59,16 @@ class Actions:
 
         ``@NAME`` is always the inbox, ``#NAME`` always the topic.
 
-        Raises:
-            UnknownTopic, UnknownUser, NotAMember, Forbidden.
-            Conflict: it is a topic and a user.
+        Raises UnknownTopic, UnknownUser, NotAMember, Forbidden; Conflict where it is a topic and a user.
         """
         if target.startswith("@"):
             return await self._aim_at_inbox(caller, target[1:])
         name = name_of_topic(target)
         standing = await self._standing(caller, target)
-        if standing is None and may_make_to_write(caller, name):
+        if standing is None and permissions.may_make_to_write(caller, name):
             standing = await self._unowned(caller, target)
         try:
-            aim = aim_at(caller, standing, target)
+            aim = permissions.aim_at(caller, standing, target)
         except UnknownTopic:
             if target.startswith("#") or caller.grants.writes(name):  # it means a topic, which is not there
                 raise
@@ -101,7 +83,7 @@ class Actions:
     async def _aim_at_inbox(self, caller: Caller, user: str) -> Aim:
         name = _known_as(user)
         caller.require_write(inbox_of(name))
-        return Aim(await self._inbox(name), None, source=caller.id)
+        return Aim(await self._inboxes.of(name), None, source=caller.id)
 
     def publish(
         self, aim: Aim, sender: str, content: str, key: str | None, ttl: int | None, origin: Origin, context: Any
@@ -118,7 +100,7 @@ class Actions:
             Unavailable: too much is in flight.
         """
         if not aim.allowed:
-            raise not_for_writing()
+            raise permissions.not_for_writing()
         digest = None if key is None else hashlib.blake2b(content.encode(), digest_size=16).digest()
         lifetime = ttl if ttl is not None else self._lifetime(aim.topic)
         draft = Draft(aim.topic.id, aim.member, sender, key, digest, content, lifetime)
@@ -128,18 +110,6 @@ class Actions:
         if topic.lifetime is not None:
             return topic.lifetime
         return self._settings.inbox_ttl if topic.kind == "direct" else None
-
-    async def _inbox(self, user: str) -> Topic:
-        topic = self._inboxes.get(user)
-        if topic is None:
-            standing = await self._store.standing(inbox_of(user))
-            if standing is None:
-                raise UnknownUser
-            topic = standing.topic
-            if len(self._inboxes) >= INBOXES_KNOWN:
-                self._inboxes.clear()
-            self._inboxes[user] = topic
-        return topic
 
     # Belonging
 
@@ -151,22 +121,22 @@ class Actions:
     async def topic_to_join(self, caller: Caller, name: str) -> Standing:
         """A topic that the caller sees, made if need be where it is for news. Raises UnknownTopic, Forbidden."""
         found = await self._standing(caller, name)
-        if found is None and may_make_to_read(caller, name_of_topic(name), kind_of_unowned(self._settings)):
+        if found is None and permissions.may_make_to_read(caller, name_of_topic(name), kind_of_unowned(self._settings)):
             found = await self._unowned(caller, name, caller.user)
-        standing = visible(caller, found)
-        joinable(standing.topic)
+        standing = permissions.visible(caller, found)
+        permissions.joinable(standing.topic)
         return standing
 
     async def unsubscribe(self, caller: Caller, user: User, name: str) -> bool:
         """End a membership: one's own, or as a backend or owner anybody's. Whether there was one."""
-        found = leaving(caller, await self._standing(caller, name), user)
+        found = permissions.leaving(caller, await self._standing(caller, name), user)
         ended = await self._store.leave(found.topic.id, user.id)
         self._bus.tell(Changed(user.id, None if ended is None else (found.topic.id, ended)))
         return ended is not None
 
     async def invite(self, caller: Caller, name: str, username: str) -> bool:
         """Make a known user a member; any member may. Whether it was none before."""
-        standing = inviting(caller, await self._standing(caller, name))
+        standing = permissions.inviting(caller, await self._standing(caller, name))
         invited = await self.user(username)
         return await self._join(caller, standing.topic, invited, None)
 
@@ -200,8 +170,8 @@ class Actions:
 
     async def readable(self, caller: Caller, name: str) -> tuple[Standing, Past]:
         """A topic of which the caller may read, and how much. Raises UnknownTopic, NotAMember."""
-        standing = visible(caller, await self._standing(caller, name))
-        return standing, past(caller, standing)
+        standing = permissions.visible(caller, await self._standing(caller, name))
+        return standing, permissions.past(caller, standing)
 
     async def topics(
         self, caller: Caller, user: User, device: str = "", after: str = "", limit: int = TOPICS_MOST
@@ -215,16 +185,16 @@ class Actions:
         more = True
         while more and len(found) <= limit:
             page = await self._store.topics_page(user.id, device, after, limit + 1)
-            found += (each for each in page if sees(caller, each[0].topic, member=True))
+            found += (each for each in page if permissions.sees(caller, each[0].topic, member=True))
             more = len(page) > limit
             after = page[-1][0].topic.name if page else after
         return found[:limit], len(found) > limit
 
     async def topic(self, caller: Caller, name: str) -> Standing:
-        return visible(caller, await self._standing(caller, name))
+        return permissions.visible(caller, await self._standing(caller, name))
 
     async def members(self, caller: Caller, name: str, after: str, limit: int) -> list[Member]:
-        standing = belonging(caller, await self._standing(caller, name))
+        standing = permissions.belonging(caller, await self._standing(caller, name))
         return await self._store.members_page(standing.topic.id, after, limit)
 
     async def receipts(
@@ -234,7 +204,7 @@ class Actions:
 
         Raises Conflict where ``seq`` is of another epoch.
         """
-        standing = belonging(caller, await self._standing(caller, name))
+        standing = permissions.belonging(caller, await self._standing(caller, name))
         self.epochs.require(standing.topic, epoch)
         if seq > standing.head:
             raise BadRequest(f"The topic has no message {seq} yet; its last one is {standing.head}.")
@@ -250,13 +220,12 @@ class Actions:
         self, caller: Caller, name: str, owner: User, kind: Kind,
         retention: int | None = None, lifetime: int | None = None,
     ) -> None:  # fmt: skip
-        """Raises BadRequest for a name outside the rule, Conflict for a taken one, Forbidden where it is another's,
-        LimitReached."""
+        """Raises BadRequest: outside the rule; Conflict: taken; Forbidden: another's to make; LimitReached."""
         name = name_of_topic(name)
         if not is_topic_name(name) or kind == "direct":
             raise BadRequest(f"{name!r} is not a name that a topic may have.")
         bridged = not caller.is_backend and await self._store.is_bridged(name)
-        creating(caller, name, owner, bridged=bridged)
+        permissions.creating(caller, name, owner, bridged=bridged)
         create = self._store.create_topic if caller.is_backend else self._quotas.create_topic
         if await create(name, kind, owner, retention, lifetime) is None:
             raise Conflict(f"There is a topic or a user {name!r} already.")
@@ -282,13 +251,13 @@ class Actions:
     async def change_topic(
         self, caller: Caller, name: str, kind: Kind, retention: int | None, lifetime: int | None
     ) -> None:
-        standing = owning(caller, await self._standing(caller, name))
-        joinable(standing.topic)
+        standing = permissions.owning(caller, await self._standing(caller, name))
+        permissions.joinable(standing.topic)
         await self._store.change_topic(standing.topic.id, kind, retention, lifetime)
 
     async def delete_topic(self, caller: Caller, name: str) -> None:
-        standing = owning(caller, await self._standing(caller, name))
-        joinable(standing.topic)
+        standing = permissions.owning(caller, await self._standing(caller, name))
+        permissions.joinable(standing.topic)
         for user_id in await self._store.delete_topic(standing.topic.id):
             self._bus.tell(Changed(user_id))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Sequence
 
-from messaging.settings import Network
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 def client_address(peer: str, forwarded: Iterable[str], proxies: Sequence[Network]) -> str:
     """Who asks: the peer, or the nearest that the trusted proxies in front of us name in X-Forwarded-For."""

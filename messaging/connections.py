@@ -10,9 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from messaging.addresses import client_address, in_networks, network_of
+from messaging.addresses import Network, client_address, in_networks, network_of
 from messaging.errors import RateLimited
-from messaging.settings import Network
 
 MAX_HEAD = 64 * 1024  # bytes of a request before its body
 HEAD_TIME = 10.0  # seconds until all of them must be there

@@ -3,165 +3,24 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import messaging.setting_texts as read
+from messaging.addresses import LOOPBACK, Network
 from messaging.issuers.setting import Issuer, parse_issuers
+from messaging.setting_texts import SHOWN
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SCHEME_PORTS = {"http": 80, "https": 443}
-_LOOPBACK = "127.0.0.0/8,::1/128"
-SHOWN = 120  # characters of a wrong value
 SECRET_BYTES = 32  # RFC 7518, section 3.2: an HS256 key is at least as long as the hash
 KEY_BYTES = 16  # what has 128 bits is not guessed
-LEAST_BYTE_RATE = 2**14  # a burst of it holds the largest frame
 
 
 class SettingsError(ValueError):
     """A setting has a wrong value; the text names it and says what it may be."""
-
-
-def _text(value: str) -> str:
-    if not value.isprintable():  # nor are bytes of the environment that are no UTF-8
-        raise ValueError("characters that can be printed")
-    return value
-
-
-def _list(value: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in value.split(",") if item.strip())
-
-
-def _networks(value: str) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(item) for item in _list(value))
-
-
-def _host(value: str) -> str:
-    host = value.removeprefix("[").removesuffix("]")
-    if ":" in host:
-        ipaddress.IPv6Address(host)
-    if not host.isprintable() or any(sign in host for sign in " /[]"):
-        raise ValueError("a name or an address, without a port")
-    return host
-
-
-def _address(value: str, *schemes: str) -> str:
-    """A URL, perhaps with several hosts, whose ports are numbers: what its library would find out much later."""
-    scheme, _, rest = value.partition(":")
-    if scheme not in schemes:
-        raise ValueError(f"it begins with {' or '.join(f'{each}://' for each in schemes)}")
-    hosts = re.split(r"[/?#]", rest.removeprefix("//"), maxsplit=1)[0].rpartition("@")[2]
-    for each in hosts.split(","):
-        found = re.fullmatch(r"(?:\[[^\[\]]*\]|[^\[\]:\s]*)(?::([0-9]{1,5})?)?", each)
-        if found is None or int(found[1] or 0) > 65535:
-            raise ValueError(f"{each[:SHOWN]!r} is no host, or host and port")
-    return value
-
-
-def _database(value: str) -> str:
-    return _address(value, "postgresql", "postgres")
-
-
-def _ws_address(value: str) -> str:
-    return _address(value, "ws", "wss")
-
-
-def _http_address(value: str) -> str:
-    return _address(value, "http", "https")
-
-
-def _bounded(value: str, least: int, most: int, what: str) -> int:
-    # The length first: a million digits would be read for seconds.
-    if not (value.isascii() and value.isdigit() and len(value) <= 20 and least <= int(value) <= most):
-        raise ValueError(f"{what}, {least} … {most}")
-    return int(value)
-
-
-def _port(value: str) -> int:
-    return _bounded(value, 0, 65535, "a port")
-
-
-def _frame_size(value: str) -> int:
-    return _bounded(value, 1024, 131072, "bytes")
-
-
-def _workers(value: str) -> int:
-    return _bounded(value, 1, 256, "a whole number")
-
-
-def _connections(value: str) -> int:
-    return _bounded(value, 0, 1_000_000, "a whole number, 0 for no limit")
-
-
-def _seconds(value: str, most_days: int) -> int:
-    number, unit = (value[:-1], value[-1]) if value[-1:] in _UNITS else (value, "s")
-    try:
-        return _bounded(number, 1, most_days * _UNITS["d"] // _UNITS[unit], "") * _UNITS[unit]
-    except ValueError:
-        raise ValueError(f"a time such as 90s, 15m, 12h or 30d, at most {most_days}d") from None
-
-
-def _lifetime(value: str) -> int:
-    return _seconds(value, 365)
-
-
-def _retention(value: str) -> int:
-    return _seconds(value, 24855)  # what PostgreSQL's integer holds
-
-
-def _stop(value: str) -> int:
-    return _bounded(value, 1, 3600, "seconds")
-
-
-def _number_per(value: str, unit: str, such_as: int) -> int:
-    try:
-        return _bounded(value.removesuffix(f"/{unit}"), 0, 1_000_000, "")
-    except ValueError:
-        raise ValueError(f"a rate such as {such_as}/{unit}, at most 1000000/{unit}, or 0 for none") from None
-
-
-def _rate(value: str) -> float:
-    return float(_number_per(value, "s", 1000))
-
-
-def _invites(value: str) -> int:
-    return _number_per(value, "m", 60)
-
-
-def _byte_rate(value: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,10})([KMG]iB)?(/s)?", value)
-    rate = int(found[1]) * _SIZES[found[2] or ""] if found else -1
-    if rate and not LEAST_BYTE_RATE <= rate <= _SIZES["GiB"]:
-        raise ValueError("a rate such as 1MiB/s, from 16KiB/s to 1GiB/s, or 0 for none")
-    return rate
-
-
-def _most(value: str) -> int:
-    return _bounded(value, 0, 1_000_000, "a whole number, 0 for no limit")
-
-
-def _flag(value: str) -> bool:
-    if value not in ("0", "1"):
-        raise ValueError("0 or 1")
-    return value == "1"
-
-
-def _auth_mode(value: str) -> str:
-    if value not in ("open", "key"):
-        raise ValueError("open or key")
-    return value
-
-
-def _bus(value: str) -> str:
-    if not re.match(r"local:$|postgres(ql)?:|(nats|tls)://.", value):
-        raise ValueError("local:, postgres:, postgresql://…, nats://HOST:PORT[,…] or tls://HOST:PORT[,…]")
-    return _address(value, "local", "postgres", "postgresql", "nats", "tls")
 
 
 def _setting(name: str, default: Any, parse: Callable[[str], Any]) -> Any:
@@ -172,43 +31,43 @@ def _setting(name: str, default: Any, parse: Callable[[str], Any]) -> Any:
 class Settings:
     """All that an operator can choose. Times are in seconds, sizes in bytes."""
 
-    database_url: str = _setting("DATABASE_URL", "", _database)
+    database_url: str = _setting("DATABASE_URL", "", read.database)
     data_dir: Path = _setting("DATA_DIR", Path("data"), Path)
-    ws_host: str = _setting("WS_HOST", "127.0.0.1", _host)
-    ws_port: int = _setting("WS_PORT", 5000, _port)
-    api_host: str = _setting("API_HOST", "127.0.0.1", _host)
-    api_port: int = _setting("API_PORT", 5001, _port)
-    public_ws_url: str = _setting("PUBLIC_WS_URL", "", _ws_address)
-    public_api_url: str = _setting("PUBLIC_API_URL", "", _http_address)
-    trusted_proxies: tuple[Network, ...] = _setting("TRUSTED_PROXIES", (), _networks)
-    jwt_secret: str = _setting("JWT_SECRET", "", _text)
+    ws_host: str = _setting("WS_HOST", "127.0.0.1", read.host)
+    ws_port: int = _setting("WS_PORT", 5000, read.port)
+    api_host: str = _setting("API_HOST", "127.0.0.1", read.host)
+    api_port: int = _setting("API_PORT", 5001, read.port)
+    public_ws_url: str = _setting("PUBLIC_WS_URL", "", read.ws_address)
+    public_api_url: str = _setting("PUBLIC_API_URL", "", read.http_address)
+    trusted_proxies: tuple[Network, ...] = _setting("TRUSTED_PROXIES", (), read.networks)
+    jwt_secret: str = _setting("JWT_SECRET", "", read.text)
     jwt_issuers: tuple[Issuer, ...] = _setting("JWT_ISSUERS", (), parse_issuers)
-    auth_mode: str = _setting("AUTH_MODE", "", _auth_mode)
-    api_key: str = _setting("API_KEY", "", _text)
-    metrics_token: str = _setting("METRICS_TOKEN", "", _text)
-    open_nets: tuple[Network, ...] = _setting("OPEN_NETS", _networks(_LOOPBACK), _networks)
-    legacy_nets: tuple[Network, ...] = _setting("LEGACY_NETS", (), _networks)
-    allowed_hosts: tuple[str, ...] = _setting("ALLOWED_HOSTS", ("127.0.0.1", "localhost", "[::1]"), _list)
-    allowed_origins: tuple[str, ...] = _setting("ALLOWED_ORIGINS", (), _list)
-    bus_url: str = _setting("BUS_URL", "", _bus)
-    workers: int = _setting("WORKERS", 1, _workers)
-    nats_url: str = _setting("NATS_URL", "", _text)
-    rabbitmq_url: str = _setting("RABBITMQ_URL", "", _text)
+    auth_mode: str = _setting("AUTH_MODE", "", read.auth_mode)
+    api_key: str = _setting("API_KEY", "", read.text)
+    metrics_token: str = _setting("METRICS_TOKEN", "", read.text)
+    open_nets: tuple[Network, ...] = _setting("OPEN_NETS", LOOPBACK, read.networks)
+    legacy_nets: tuple[Network, ...] = _setting("LEGACY_NETS", (), read.networks)
+    allowed_hosts: tuple[str, ...] = _setting("ALLOWED_HOSTS", ("127.0.0.1", "localhost", "[::1]"), read.listed)
+    allowed_origins: tuple[str, ...] = _setting("ALLOWED_ORIGINS", (), read.listed)
+    bus_url: str = _setting("BUS_URL", "", read.bus)
+    workers: int = _setting("WORKERS", 1, read.workers)
+    nats_url: str = _setting("NATS_URL", "", read.text)
+    rabbitmq_url: str = _setting("RABBITMQ_URL", "", read.text)
     bridges_file: Path | None = _setting("BRIDGES_FILE", None, Path)
     platforms_file: Path | None = _setting("PLATFORMS_FILE", None, Path)
-    integrator_allow_nets: tuple[Network, ...] = _setting("INTEGRATOR_ALLOW_NETS", (), _networks)
-    max_frame: int = _setting("MAX_FRAME", 65536, _frame_size)
-    rate_limit: float = _setting("RATE_LIMIT", 1000.0, _rate)
-    rate_bytes: int = _setting("RATE_BYTES", 2**20, _byte_rate)
-    max_topics_per_user: int = _setting("MAX_TOPICS_PER_USER", 1000, _most)
-    max_memberships_per_user: int = _setting("MAX_MEMBERSHIPS_PER_USER", 5000, _most)
-    invites: int = _setting("INVITES", 60, _invites)
-    max_connections_per_user: int = _setting("MAX_CONNECTIONS_PER_USER", 64, _connections)
-    max_connections_per_address: int = _setting("MAX_CONNECTIONS_PER_ADDRESS", 5000, _connections)
-    inbox_ttl: int = _setting("INBOX_TTL", 30 * 86400, _lifetime)
-    retention: int = _setting("RETENTION", 30 * 86400, _retention)
-    stop_seconds: int = _setting("STOP_SECONDS", 30, _stop)
-    unsafe_durability: bool = _setting("UNSAFE_DURABILITY", False, _flag)
+    integrator_allow_nets: tuple[Network, ...] = _setting("INTEGRATOR_ALLOW_NETS", (), read.networks)
+    max_frame: int = _setting("MAX_FRAME", 65536, read.frame_size)
+    rate_limit: float = _setting("RATE_LIMIT", 1000.0, read.rate)
+    rate_bytes: int = _setting("RATE_BYTES", 2**20, read.byte_rate)
+    max_topics_per_user: int = _setting("MAX_TOPICS_PER_USER", 1000, read.most)
+    max_memberships_per_user: int = _setting("MAX_MEMBERSHIPS_PER_USER", 5000, read.most)
+    invites: int = _setting("INVITES", 60, read.invites)
+    max_connections_per_user: int = _setting("MAX_CONNECTIONS_PER_USER", 64, read.connections)
+    max_connections_per_address: int = _setting("MAX_CONNECTIONS_PER_ADDRESS", 5000, read.connections)
+    inbox_ttl: int = _setting("INBOX_TTL", 30 * 86400, read.lifetime)
+    retention: int = _setting("RETENTION", 30 * 86400, read.retention)
+    stop_seconds: int = _setting("STOP_SECONDS", 30, read.stop)
+    unsafe_durability: bool = _setting("UNSAFE_DURABILITY", False, read.flag)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:

@@ -293,9 +293,7 @@ def _topic(row: Any, topic_id: int) -> Topic:
 
 
 def _membership(row: Any) -> Membership:
-    return Membership(
-        row["id"], _topic(row, row["topic_id"]), row["role"], row["joined_seq"], row["invited_by"]
-    )
+    return Membership(row["id"], _topic(row, row["topic_id"]), row["role"], row["joined_seq"], row["invited_by"])
 
 
 def _message(row: Any) -> Message:

@@ -18,7 +18,9 @@ STORE = r"messaging\.(store\w*(\.\w+)*|buses\.postgres)"
 DIRECTIONS = [
     (r"messaging|messaging\.errors|sql(\..+)?", ()),
     (r"messaging\.model", ("messaging.errors",)),
-    (r"messaging\.settings", ("messaging.issuers.setting",)),
+    (r"messaging\.addresses", ()),
+    (r"messaging\.setting_texts", ("messaging.addresses",)),
+    (r"messaging\.settings", ("messaging.addresses", "messaging.setting_texts", "messaging.issuers.setting")),
     (r"messaging\.(delivery|issuers\.setting|patterns)", ("messaging.model",)),
     (r"messaging\..+", ("messaging", "sql")),
     (r"(ws_server|api|bridges)\b.*", ("messaging", "<itself>")),

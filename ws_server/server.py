@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -38,8 +38,6 @@ from ws_server.session import Session
 from ws_server.ticker import Ticker
 from ws_server.turns import Turns
 from ws_server.vocabulary import Closing, Heartbeat, TopicPush
-
-K = TypeVar("K")
 
 log = logging.getLogger(__name__)
 
@@ -266,7 +264,9 @@ class Door:
         session.gone = True
         self._detach(session)
         self._metrics.sessions.dec()
-        _decrease(self._per_user, session.user.id)
+        self._per_user[session.user.id] -= 1
+        if not self._per_user[session.user.id]:
+            del self._per_user[session.user.id]
 
     def _fell_behind(self, session: Session, place: Place[Session]) -> None:
         self._metrics.fell_behind.inc()
@@ -298,9 +298,3 @@ class Door:
     def _announce(self, feed: SessionFeed) -> bytes:
         epoch = self._epochs.of(feed.topic)
         return encode(TopicPush(topic_name=feed.topic.name, epoch=epoch, last_seq=feed.heard))
-
-
-def _decrease(counter: Counter[K], key: K) -> None:
-    counter[key] -= 1
-    if not counter[key]:
-        del counter[key]
