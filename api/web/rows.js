@@ -46,7 +46,7 @@ export function linked(text) {
   const parts = [];
   let end = 0;
   for (const match of text.matchAll(/\bhttps?:\/\/[^\s<>"'`\u2066-\u2069\u202a-\u202e]+/gi)) {
-    const address = match[0].replace(/[.,;:!?)\]}…»”]+$/, "");
+    const address = withoutEnding(match[0]);
     if (!URL.canParse(address)) continue;
     if (match.index > end) parts.push([text.slice(end, match.index), null]);
     parts.push([address, address]);
@@ -54,4 +54,11 @@ export function linked(text) {
   }
   if (end < text.length) parts.push([text.slice(end), null]);
   return parts;
+}
+
+// By hand: a pattern that is anchored at the end alone is tried at every sign, which is quadratic.
+function withoutEnding(address) {
+  let end = address.length;
+  while (".,;:!?)]}…»”".includes(address[end - 1])) end -= 1;
+  return address.slice(0, end);
 }
