@@ -133,7 +133,7 @@ async def test_an_address_has_so_many_connections_and_others_are_served(open_doo
         for _ in range(3):
             busy = await stack.enter_async_context(line(door, "127.0.0.2"))
             await busy.say(STREAM.encode() + b"\r\n")
-            await busy.hear(b"id: 0\n\n")
+            await busy.hear(b":0\n\n")
         async with line(door, "127.0.0.2") as fourth:
             assert await fourth.ends() == b""
         assert refused(door, "max_connections_per_address") == 1
@@ -175,10 +175,10 @@ async def test_behind_a_trusted_proxy_whom_it_names_counts(open_door: Opener) ->
             return peer
 
         for _ in range(2):
-            await ask("192.0.2.1", b"id: 0\n\n")
+            await ask("192.0.2.1", b":0\n\n")
         third = await ask("192.0.2.1", b" 429 ")
         assert b'"code":"rate_limited"' in await third.hear(b"}")
-        await ask("192.0.2.2", b"id: 0\n\n")
+        await ask("192.0.2.2", b":0\n\n")
 
 
 # --- answers ---------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -85,6 +86,13 @@ def one_line(errors: bytes) -> str:
     return lines[0]
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder for sockets, whose paths have at most 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="r") as name:
+        yield Path(name)
+
+
 def elsewhere(database: str, sockets: Path) -> str:
     """The same database behind another directory of sockets, where none is yet."""
     before = parse_qs(urlsplit(database).query)["host"][0]
@@ -94,25 +102,25 @@ def elsewhere(database: str, sockets: Path) -> str:
 
 @pytest.mark.parametrize(("program", "workers"), [*SERVICES, ("recado", "1")])
 async def test_a_database_that_is_away_is_waited_for_and_sigterm_ends_the_wait(
-    database: str, tmp_path: Path, program: str, workers: str
+    database: str, short_path: Path, program: str, workers: str
 ) -> None:
     """And where it comes back in time, the start goes on."""
     there = Path(parse_qs(urlsplit(database).query)["host"][0])
-    later = elsewhere(database, tmp_path / "run")
+    later = elsewhere(database, short_path / "run")
     async with started(program, DATABASE_URL=later, WORKERS=workers) as node:
         await node.says("the start waits, and tries again: PostgreSQL can't be reached")
         assert await node.end(signal.SIGTERM) == 0
         assert b"Traceback" not in node.errors
     async with started(program, DATABASE_URL=later, WORKERS=workers) as node:
         await node.says("the start waits, and tries again")
-        (tmp_path / "run").symlink_to(there)
+        (short_path / "run").symlink_to(there)
         assert (await node.ready()).endswith("ready\n")
         assert await node.end(signal.SIGTERM) == 0
 
 
 @pytest.mark.faults
-async def test_a_database_that_stays_away_ends_the_start_with_one_line(database: str, tmp_path: Path) -> None:
-    async with started("api", DATABASE_URL=elsewhere(database, tmp_path / "run")) as node:
+async def test_a_database_that_stays_away_ends_the_start_with_one_line(database: str, short_path: Path) -> None:
+    async with started("api", DATABASE_URL=elsewhere(database, short_path / "run")) as node:
         assert await node.end() == 1
         assert one_line(node.errors).startswith("api: DATABASE_URL: the start waited for 30 s in vain.")
         assert SECRET.encode() not in node.errors

@@ -67,7 +67,7 @@ async def backend() -> AsyncIterator[Backend]:
 
 
 @pytest.fixture(scope="module")
-async def locked() -> AsyncIterator[Backend]:
+async def guarded() -> AsyncIterator[Backend]:
     """Of a server in key mode."""
     async with recado(AUTH_MODE="key", API_KEY=KEY) as server, backend_of(server, KEY) as found:
         yield found

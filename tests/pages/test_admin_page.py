@@ -64,10 +64,10 @@ async def test_how_much_where_and_who_is_behind(backend: Backend, open_page: Ope
     await expect(page.locator("#plot .line")).to_have_attribute("d", re.compile("^M"))
 
 
-async def test_a_key_is_asked_for_and_a_wrong_one_is_called_so(locked: Backend, open_page: Opener) -> None:
-    page = await open_page(locked, "/admin")
+async def test_a_key_is_asked_for_and_a_wrong_one_is_called_so(guarded: Backend, open_page: Opener) -> None:
+    page = await open_page(guarded, "/admin")
     await expect(page.locator("#state")).to_have_text("Key needed")
-    user = (await locked.ask("POST", "tokens", user="ana"))["token"]
+    user = (await guarded.ask("POST", "tokens", user="ana"))["token"]
     for wrong in ("a wrong key", user):
         await page.get_by_label("API key").fill(wrong)
         await page.get_by_role("button", name="Open").click()

@@ -239,11 +239,11 @@ async def test_watching_makes_no_device_and_no_member_in_open_mode(backend: Back
     assert [each["username"] for each in members] == ["ezout"] and members[0]["cursors"] == {}
 
 
-async def test_with_a_key_the_reader_logs_in_and_joins(locked: Backend, open_page: Opener) -> None:
-    topic = await locked.topic()
-    await locked.publish(topic, [checkout(1)])
-    token = (await locked.ask("POST", "tokens", user="ana"))["token"]
-    page = await open_page(locked, watch(topic))
+async def test_with_a_key_the_reader_logs_in_and_joins(guarded: Backend, open_page: Opener) -> None:
+    topic = await guarded.topic()
+    await guarded.publish(topic, [checkout(1)])
+    token = (await guarded.ask("POST", "tokens", user="ana"))["token"]
+    page = await open_page(guarded, watch(topic))
     await expect(page.locator("#state")).to_have_text("Log in to watch")
     field = page.get_by_label("Token")
     await field.fill("wrong")
@@ -252,18 +252,18 @@ async def test_with_a_key_the_reader_logs_in_and_joins(locked: Backend, open_pag
     await field.fill(token)
     await page.get_by_role("button", name="Watch").click()
     await see(page, "mug 1")
-    members = (await locked.ask("GET", f"topics/{topic}/members"))["members"]
+    members = (await guarded.ask("GET", f"topics/{topic}/members"))["members"]
     assert {each["username"]: each["cursors"] for each in members} == {"ana": {}, "ezout": {}}
     await page.get_by_role("button", name="Leave it").click()
     await expect(page.locator("#notice")).to_contain_text("You left")
-    assert len((await locked.ask("GET", f"topics/{topic}/members"))["members"]) == 1
+    assert len((await guarded.ask("GET", f"topics/{topic}/members"))["members"]) == 1
     assert token not in page.url
 
 
-async def test_a_private_topic_is_none_for_others(locked: Backend, open_page: Opener) -> None:
-    topic = await locked.topic("private")
-    token = (await locked.ask("POST", "tokens", user="eva"))["token"]
-    page = await open_page(locked, watch(topic))
+async def test_a_private_topic_is_none_for_others(guarded: Backend, open_page: Opener) -> None:
+    topic = await guarded.topic("private")
+    token = (await guarded.ask("POST", "tokens", user="eva"))["token"]
+    page = await open_page(guarded, watch(topic))
     await page.get_by_label("Token").fill(token)
     await page.get_by_role("button", name="Watch").click()
     await expect(page.locator("#state")).to_have_text("Waiting for the topic")

@@ -224,7 +224,7 @@ async def test_a_name_is_a_topic_one_sees_before_it_is_a_user(database: str) -> 
 
 
 async def contents(recado: Running, topic: str) -> list[int]:
-    messages, _ = await recado.node.actions.history(BACKEND, topic, None, None, 100)
+    messages, _, _ = await recado.node.actions.history(BACKEND, topic, None, None, 100)
     return [int(message.content) for message in messages]
 
 

@@ -68,10 +68,10 @@ async def test_a_user_makes_so_many_topics_and_more_once_it_deleted_one(recado: 
 
 
 async def test_a_topic_counts_for_who_made_it_though_it_has_left(recado: Running) -> None:
-    [ana] = await users(recado, "ana")
+    ana, _ = await users(recado, "ana", "eva")
     for name in ("one", "two"):
         await create(recado, ana, name)
-        await recado.node.actions.invite(BACKEND, name, "ana")
+        await recado.node.actions.invite(BACKEND, name, "eva")  # without any member it would go
         await recado.node.actions.unsubscribe(Caller(ana), ana, name)
     await refused(LimitReached, create(recado, ana, "three"))
 

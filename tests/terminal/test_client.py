@@ -120,7 +120,7 @@ async def test_what_comes_of_another_log_is_taken_for_new_though_its_seqs_were_t
             diego.ack(new[-1])
 
             async def confirmed() -> bool:
-                found = await recado.node.actions.topics(BACKEND, await recado.node.actions.user("diego"))
+                found, _ = await recado.node.actions.topics(BACKEND, await recado.node.actions.user("diego"))
                 return any(m.topic.name == "news" and cursor == 3 for m, _, cursor in found)
 
             await eventually(confirmed)

@@ -180,7 +180,7 @@ async def test_a_reader_that_has_enough_ends_the_tail_in_silence(server: Server)
         (["publish", "general", "x", "--as", "nobody.joined"], "recado chat"),
         (["tail"], "--as USER"),
         (["tail", "--as", "omar", "--ws", "http://x"], "--ws"),
-        (["token", "no name"], "name"),
+        (["token", "no//name"], "name"),
         (["chat"], "--as USER"),
     ],
 )

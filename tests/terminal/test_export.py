@@ -87,19 +87,19 @@ async def test_what_came_meanwhile_is_added(server: Server, tmp_path: Path) -> N
 async def test_a_topic_made_again_is_not_added_to_the_file_of_the_old_one(server: Server, tmp_path: Path) -> None:
     """Two logs in one file would look like one. The file stays as it is, and the exit code says so."""
     file = tmp_path / "again.jsonl"
-    await fill(server, "again", ["old 1"])
-    code, _, _ = await server.run("export", "again", "-o", str(file))
+    await fill(server, "made-again", ["old 1"])
+    code, _, _ = await server.run("export", "made-again", "-o", str(file))
     before = file.read_bytes()
     async with api(server) as rest:
-        await rest.ask("DELETE", "/api/v1/topics/again")
-    await fill(server, "again", ["new 1", "new 2", "new 3"])
-    refused, _, error = await server.run("export", "again", "-o", str(file))
+        await rest.ask("DELETE", "/api/v1/topics/made-again")
+    await fill(server, "made-again", ["new 1", "new 2", "new 3"])
+    refused, _, error = await server.run("export", "made-again", "-o", str(file))
 
     assert (code, refused) == (0, 1)
     assert error.startswith("recado: ") and error.count("\n") == 1
-    assert "again was made again" in error
+    assert "made-again was made again" in error
     assert file.read_bytes() == before
-    assert [line["content"] for line in await exported(server, tmp_path, "again")] == ["new 1", "new 2", "new 3"]
+    assert [line["content"] for line in await exported(server, tmp_path, "made-again")] == ["new 1", "new 2", "new 3"]
 
 
 async def test_a_range_by_seq_and_by_time(server: Server, tmp_path: Path) -> None:

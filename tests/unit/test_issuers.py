@@ -22,7 +22,6 @@ from issuer_support import (
     trusting,
 )
 from messaging.issuers.setting import Algorithm
-from messaging.model import MAX_LIFETIME
 
 # --- who is let in --------------------------------------------------------------------------------------
 
@@ -89,9 +88,9 @@ async def test_two_issuers_with_the_same_name_are_two_users() -> None:
         assert "auth0:auth0:ana" == (await tokens.verify(two.token(sub="auth0:ana"))).user
 
 
-async def test_an_end_without_end_is_an_end_all_the_same() -> None:
+async def test_one_without_end_is_refused() -> None:
     async with issuing() as issuer, trusting(issuer.setting()) as tokens:
-        assert (await tokens.verify(issuer.token(exp=10**15))).expires_at <= time.time() + MAX_LIFETIME
+        assert "more than a year" in await refusal(tokens, issuer.token(exp=10**15))
 
 
 # --- who is not -----------------------------------------------------------------------------------------
@@ -119,7 +118,7 @@ async def test_the_audience_must_be_ours(changes: dict[str, Any], why: str) -> N
 
 @pytest.mark.parametrize(
     ("claim", "seconds", "why"),
-    [("exp", -1, "expired"), ("exp", -3600, "ExpiredSignature"), ("iat", 3600, "Immature"), ("nbf", 3600, "Immature")],
+    [("exp", -1, "expired"), ("exp", -3600, "expired"), ("iat", 3600, "Immature"), ("nbf", 3600, "Immature")],
 )
 async def test_its_time_must_have_come_and_not_be_over(claim: str, seconds: int, why: str) -> None:
     async with issuing() as issuer, trusting(issuer.setting()) as tokens:

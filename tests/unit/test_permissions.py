@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import jwt
+import msgspec
 import pytest
 
 from messaging.errors import BadRequest, Conflict, Forbidden, NotAMember, RecadoError, Unauthorized, UnknownTopic
@@ -79,7 +80,7 @@ def test_a_user_without_a_claim(kind: Kind, role: Role | None, seen: Any, belong
     found = standing("@ana" if kind == "direct" else "news", kind, role)
     wanted = [found if each is True else each for each in (seen, belongs)]
     assert wanted == [outcome(decide, ana(), found) for decide in (visible, belonging)]
-    assert (Aim(found.topic, aims) if aims == 7 else aims) == outcome(aim, ana(), found)
+    assert (Aim(found.topic, aims, source=7) if aims == 7 else aims) == outcome(aim, ana(), found)
 
 
 def test_history_of_a_user_without_a_claim() -> None:
@@ -130,8 +131,8 @@ def test_ones_own_inbox_is_always_read_and_no_others(read: list[str] | None) -> 
 @pytest.mark.parametrize("role", [None, "member"])
 def test_write_needs_no_membership(kind: Kind, role: Role | None) -> None:
     found = standing(kind=kind, role=role)
-    assert Aim(found.topic, None) == aim(ana(write=["ne*"]), found)
-    assert Aim(found.topic, None) == aim(ana(read=[], write=["news"]), found)
+    assert Aim(found.topic, None, source=7) == aim(ana(write=["ne*"]), found)
+    assert Aim(found.topic, None, source=7) == aim(ana(read=[], write=["news"]), found)
 
 
 def test_write_is_the_whole_truth_about_what_is_written() -> None:
@@ -157,7 +158,7 @@ def test_write_sees_nothing_more() -> None:
 @pytest.mark.parametrize(("write", "allowed"), [(None, True), (["news"], True), ([], False), (["@ana"], False)])
 def test_a_session_publishes_to_its_topics_as_its_token_says(write: list[str] | None, allowed: bool) -> None:
     topic = standing().topic
-    assert Aim(topic, 7, allowed) == aim_of_member(ana(write=write), topic)
+    assert Aim(topic, 7, allowed, source=7) == aim_of_member(ana(write=write), topic)
     assert None is aim_of_member(ana(write=write), standing("@ana", "direct").topic).member
 
 
@@ -215,7 +216,7 @@ def test_leaving_is_a_write(caller: Caller, role: Role | None, user: User, may: 
 
 def doubted(kind: Kind = "public", role: Role | None = "member") -> Standing:
     found = standing("eva", kind, role)
-    return replace(found, topic=replace(found.topic, in_doubt=True))
+    return replace(found, topic=msgspec.structs.replace(found.topic, in_doubt=True))
 
 
 @pytest.mark.parametrize("caller", [ana(), ana(write=["eva"]), BACKEND], ids=["a member", "a claim", "a backend"])

@@ -257,9 +257,10 @@ SAID: list[tuple[msgspec.Struct, dict[str, Any]]] = [
         {"action": "invite", "topic_name": "a", "result": "error", "code": "forbidden", "message": "no"},
     ),
     (
-        TopicList(topics=[STATE]),
+        TopicList(topics=[STATE], more=False),
         {
             "action": "topics",
+            "more": False,
             "topics": [
                 {
                     "topic_name": "a", "kind": "public", "role": "owner", "last_seq": 9, "cursor": 4, "pending": 5,

@@ -71,6 +71,7 @@ async def test_a_hash_means_the_topic_in_every_request(database: str) -> None:
             await receive(ana, "connected")
             assert (await asked(ana, action="subscribe", topic_name="#news"))["topic_name"] == "#news"
             assert await said(ana, "#news", "1") == 1
+            await receive(ana, "message")
             await send(ana, action="ack", topic_name="#news", seq=1)  # is taken; beyond what there is none is
             assert (await asked(ana, action="ack", topic_name="#news", seq=9))["code"] == "bad_request"
             assert (await asked(ana, action="history", topic_name="#news"))["messages"][0]["content"] == "#news"
