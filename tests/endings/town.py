@@ -57,6 +57,7 @@ async def warm(here: Town) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(8):
             await stack.enter_async_context(pool.connection())
+    await here.recado.node.store.tokens.revoked(["none"])
     peer = await here.websocket()
     await peer.say(text(action="message", topic_name="noticias", content=0, id="warm"))
     await peer.hear(b'"id":"warm"')
