@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from api.connection import connection_of
-from api.problems import NotJson, TooLarge, TooSlow
+from api.problems import NotJson, Packed, TooLarge, TooSlow
 from api.route import Answer, Asked, Asker, Domain, Route
 from api.shapes import Path
 from api.streaming import Flow
@@ -63,6 +63,8 @@ class Endpoint:
         # Without aiohttp's reading of its parameters, which compares each with all.
         if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
             raise NotJson
+        if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            raise Packed
         announced = min(request.content_length or 0, self._limit)
         self._count(caller, announced)  # before it is read: what is under way counts, too
         connection = connection_of(request)
