@@ -20,6 +20,7 @@ from messaging.permissions import Caller
 
 ENVELOPE = 4096  # bytes around the content of one message
 PATIENCE = 30.0  # seconds until a body must be there
+FRESH = 0.5  # seconds for which it holds that who asks may
 
 
 class Endpoint:
@@ -41,14 +42,19 @@ class Endpoint:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         asker, parameters = request[self._asker], dict(request.query)
+        path, query = convert(dict(request.match_info), Path), convert(parameters, self._route.query)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        body = await self._body(request, asker.caller)
         asked = Asked(
             domain=self._domain,
-            caller=asker.caller,
+            # While the body came, its token may have expired or been revoked.
+            caller=asker.caller if clock() < began + FRESH else await asker.again(),
             again=asker.again,
             is_legacy=asker.is_legacy,
-            path=convert(dict(request.match_info), Path),
-            query=convert(parameters, self._route.query),
-            body=await self._body(request, asker.caller),
+            path=path,
+            query=query,
+            body=body,
             parameters=parameters,
             headers=request.headers,
         )

@@ -220,6 +220,25 @@ async def half_sent(door: Door) -> tuple[asyncio.StreamReader, asyncio.StreamWri
     return reader, writer
 
 
+async def test_a_token_that_is_revoked_while_a_body_comes(locked: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sends slowly is asked once more."""
+    monkeypatch.setattr("api.endpoint.FRESH", 0.0)
+    token = await locked.token("ana")
+    await locked.ask("PUT", f"{V1}/topics/news", 201, token=token, json={})
+    reader, writer = await asyncio.open_connection("127.0.0.1", locked.settings.api_port)
+    writer.write(
+        b"POST /api/v1/topics/news/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Authorization: Bearer " + token.encode() + b'\r\nContent-Length: 13\r\n\r\n{"content":'
+    )
+    async with asyncio.timeout(10):
+        while not locked.node.under_way._counts:  # noqa: ASYNC110 (nothing else tells that it was let in)
+            await asyncio.sleep(0)
+        await locked.node.actions.revoke_user("ana")
+        writer.write(b"1}")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
+    writer.close()
+
+
 async def test_a_body_that_never_comes(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.endpoint.PATIENCE", 0.1)
     reader, writer = await half_sent(door)
