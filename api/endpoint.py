@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from api.connection import connection_of
-from api.problems import NotJson, TooLarge, TooSlow
+from api.problems import NotJson, Packed, TooLarge, TooSlow
 from api.route import Answer, Asked, Asker, Domain, Route
 from api.shapes import Path
 from api.streaming import Flow
@@ -20,6 +20,7 @@ from messaging.permissions import Caller
 
 ENVELOPE = 4096  # bytes around the content of one message
 PATIENCE = 30.0  # seconds until a body must be there
+FRESH = 0.5  # seconds for which it holds that who asks may
 
 
 class Endpoint:
@@ -41,14 +42,19 @@ class Endpoint:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         asker, parameters = request[self._asker], dict(request.query)
+        path, query = convert(dict(request.match_info), Path), convert(parameters, self._route.query)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        body = await self._body(request, asker.caller)
         asked = Asked(
             domain=self._domain,
-            caller=asker.caller,
+            # While the body came, its token may have expired or been revoked.
+            caller=asker.caller if clock() < began + FRESH else await asker.again(),
             again=asker.again,
             is_legacy=asker.is_legacy,
-            path=convert(dict(request.match_info), Path),
-            query=convert(parameters, self._route.query),
-            body=await self._body(request, asker.caller),
+            path=path,
+            query=query,
+            body=body,
             parameters=parameters,
             headers=request.headers,
         )
@@ -63,6 +69,8 @@ class Endpoint:
         # Without aiohttp's reading of its parameters, which compares each with all.
         if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
             raise NotJson
+        if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            raise Packed
         announced = min(request.content_length or 0, self._limit)
         self._count(caller, announced)  # before it is read: what is under way counts, too
         connection = connection_of(request)

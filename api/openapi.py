@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from api.problems import NotJson, TooLarge, TooSlow
+from api.problems import NotJson, Packed, TooLarge, TooSlow
 from api.route import Route
 from api.shapes import Path, Problem
 from messaging.errors import (
@@ -185,5 +185,5 @@ def _usual(route: Route) -> list[type[RecadoError]]:
     if route.query is not None or route.body is not None or "{" in route.path:
         found.append(BadRequest)
     if route.body is not None:
-        found += [BadJson, TooSlow, TooLarge, NotJson]
+        found += [BadJson, TooSlow, TooLarge, NotJson, Packed]
     return found

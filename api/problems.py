@@ -41,6 +41,12 @@ class NotJson(BadRequest):
     status = 415
 
 
+class Packed(BadRequest):
+    """A body is sent as it is: without a Content-Encoding."""
+
+    status = 415
+
+
 class TooSlow(BadRequest):
     """The body did not arrive in time."""
 

@@ -34,6 +34,7 @@ CLOSE_CODES = {
     "1003": "a binary frame",
     "1007": "not UTF-8",
     "1009": "over MAX_FRAME",
+    "1011": "a defect of the server: come back",
     "4001": "the token expired: come back with a new one",
     "4008": "no progress for 30 seconds: come back",
     "4012": "draining, or restored: come back",

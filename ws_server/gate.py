@@ -48,7 +48,7 @@ class Gate:
 
     async def admit(self, peer: str, request: Request, *, shut: bool) -> Guest | Response:
         """A guest, or the answer to a request that is not let in. ``shut``: nobody is let in now."""
-        arrival = arrival_of(peer, request.headers)
+        arrival = arrival_of(peer, request.headers, is_old=request.protocol == "HTTP/1.0")
         address = client_address(peer, arrival.forwarded, self._rules.proxies)
         try:
             return await self._admit(arrival, address, request, shut=shut)
@@ -62,6 +62,7 @@ class Gate:
             url = urlsplit(request.path)
         except ValueError:  # as for "//[": its text would show the path, and with it a token
             raise BadRequest("This is not an address.") from None
+        self._check_origin(request)
         if url.path == "/metrics":
             check_metrics(self._rules, arrival)
             return answer(200, self._metrics.text(), CONTENT_TYPE)
@@ -69,7 +70,6 @@ class Gate:
             return await self._health(ready=url.path == "/readyz", shut=shut)
         if shut:
             raise Unavailable("The server takes no new connections now. Come back in a moment.")
-        self._check_origin(request)
         wished = wishes(url.query)
         claims = await self._claims(token_of(url.path, request.headers))
         return Guest(await identify(self._store, claims), claims, wished, address)

@@ -61,8 +61,9 @@ def choose_subprotocol(connection: ServerConnection, offered: Sequence[Subprotoc
     return Subprotocol(BEARER) if BEARER in offered else None
 
 
-def arrival_of(peer: str, headers: Headers) -> Arrival:
+def arrival_of(peer: str, headers: Headers, *, is_old: bool = False) -> Arrival:
     return Arrival(
+        is_old=is_old,
         peer=peer,
         names=frozenset(name.lower() for name in headers),
         host=headers.get_all("Host")[0] if "Host" in headers else "",

@@ -5,6 +5,8 @@ the database waits its turn, in order, in one task that lives as long as there i
 from __future__ import annotations
 
 import asyncio
+import logging
+import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -36,6 +38,8 @@ from ws_server.vocabulary import (
     TopicState,
     Unsubscribe,
 )
+
+log = logging.getLogger(__name__)
 
 WAITING_MOST = 64  # requests that wait their turn
 
@@ -87,6 +91,8 @@ class Requests:
         self._limits.reached(limit)
 
     def text(self, data: bytes) -> None:
+        if self.session.is_void:
+            return
         command = decode(data)
         if isinstance(command, Refusal):
             self._answer_error(command.error, command.topic_name, command.id, command.ref)
@@ -167,11 +173,20 @@ class Requests:
             command = self._waiting[0]  # stays in front until it is done: later ones wait behind it
             if not isinstance(command, Publish):
                 await self._publishes.landing()
+            if self.session.is_void:
+                self._waiting.clear()
+                break
             try:
                 await self._do(command)
             except RecadoError as exc:
                 assert not isinstance(command, Known), "it refuses nothing"
                 self._refuse(command, exc)
+            except Exception as exc:  # a defect: it ends this session, and nobody else's
+                # Without the exception's text, which may have what was asked for.
+                trace = "".join(traceback.format_tb(exc.__traceback__))
+                log.error("%s: %s\n%s", type(command).__name__, type(exc).__name__, trace)
+                self.session.is_void = True
+                self._close(self.session, 1011, "internal")
             self._waiting.popleft()
             if len(self._waiting) < WAITING_MOST // 2:
                 self.session.link.resume_reading("requests")

@@ -234,7 +234,7 @@ class Door:
         """Close one session: confirmations first, then the close frame. Returns when it is closed."""
         if session.closing or session.gone:
             return
-        session.closing = True
+        session.closing, session.is_void = True, session.is_void or code in (4001, 4501)  # its token is
         self._detach(session)
         if code >= 4000:
             session.send(Closing(code=code, reason=reason, reconnect=code < 4500, retry_after=retry_after))

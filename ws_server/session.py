@@ -82,6 +82,7 @@ class Session:
         self.opened = False  # its memberships have been read
         self.missed_change = False  # while they were being read, they changed
         self.closing = False
+        self.is_void = False  # what it has asked for and what comes is not done any more
         self.mute = False  # a close frame has gone out: nothing may follow it (RFC 6455, 5.5.1)
         self.gone = False
         self.timers: list[asyncio.TimerHandle] = []  # when its token expires; then its next heartbeat

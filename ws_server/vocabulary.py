@@ -10,6 +10,8 @@ from messaging.model import MAX_LIFETIME, MAX_NAME, MAX_SEQ, NAME_PATTERN
 
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN, max_length=MAX_NAME)]
 Target = Annotated[str, msgspec.Meta(max_length=MAX_NAME + 1)]  # a name; or "@", or "#", and a name
+# A place among the names of topics, whatever it is: it need not be there, but PostgreSQL has no NUL in a text.
+Behind = Annotated[str, msgspec.Meta(max_length=MAX_NAME + 1, pattern=r"^[^\x00]*$")]
 Ref = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
 Lifetime = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIFETIME)]
@@ -77,7 +79,7 @@ class History(Command, frozen=True, tag="history"):
 class Topics(Command, frozen=True, tag="topics"):
     """Ask for the topics that one belongs to, by name: at most 1000 behind ``after``."""
 
-    after: Target | None = None
+    after: Behind | None = None
     limit: Seq = 1000
 
 

@@ -10,7 +10,7 @@ from api.outcomes import publish, told
 from api.route import Answer, Asked, Route
 from api.shapes import Lifetime, PersonName
 from messaging.content import check_content
-from messaging.errors import Conflict
+from messaging.errors import Conflict, UnknownUser
 from messaging.model import inbox_of, person_name
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -28,8 +28,9 @@ class Offer(msgspec.Struct, frozen=True):
 def routes() -> list[Route]:
     return [
         Route(method="POST", path="/messages", handler=post, group="ProntoGram", body=Offer, answers={200: None},
-              legacy=True, headers=("Idempotency-Key",), errors=(Conflict,),
-              summary="Leave a text in a user's inbox, who is known from then on. Answered once it is stored.",
+              legacy=True, headers=("Idempotency-Key",), errors=(Conflict, UnknownUser),
+              summary="Leave a text in a user's inbox; whom a backend names is known from then on. Answered once it is"
+                      " stored.",
               example={"sender": "ACMESky", "receiver": "ana", "body": "Rome, 39 €"}),
     ]  # fmt: skip
 
@@ -39,7 +40,8 @@ async def post(asked: Asked[None, Offer]) -> Answer:
     sender = person_name(offer.sender)
     asked.caller.require_self(sender)
     content = check_content(msgspec.json.encode(offer.body), asked.domain.settings.max_frame)
-    receiver = await asked.actions.know(offer.receiver)
-    aim = await asked.actions.aim(asked.caller, inbox_of(receiver.name))
+    if asked.caller.is_backend:  # a user makes nobody known: nobody but itself would bound how many, or with what names
+        await asked.actions.know(offer.receiver)
+    aim = await asked.actions.aim(asked.caller, inbox_of(offer.receiver))
     verdict = await publish(asked.actions, aim, sender, content, key=asked.key, ttl=offer.ttl)
     return Answer(200, headers=told(verdict))

@@ -46,6 +46,19 @@ async def test_an_offer_for_somebody_whose_name_is_not_within_the_rule(door: Doo
     assert (await door.tokens.verify(token)).user == "Mario%20Rossi"
 
 
+@pytest.mark.parametrize("claim", [{}, {"topics": {"read": [], "write": []}}], ids=["plain", "narrowed"])
+async def test_a_user_makes_nobody_known(locked: Door, claim: dict[str, Any]) -> None:
+    """Else it would have names of topics stand in doubt, for their members and for who makes the next one."""
+    ana = await locked.token("ana")
+    await locked.ask("PUT", f"{V1}/topics/team", 201, token=ana, json={"kind": "private"})
+    eva, _ = locked.tokens.issue("eva", payload=claim)
+    offer = {**OFFER, "sender": "eva", "receiver": "team"}
+    answer = await locked.ask("POST", "/messages", 403 if claim else 404, token=eva, json=offer)
+    assert answer["code"] == ("forbidden" if claim else "unknown_user")
+    await locked.ask("POST", f"{V1}/topics/team/messages", 201, token=ana, json={"content": "still here"})
+    assert "team" not in [user["username"] for user in await locked.ask("GET", f"{V1}/users", token=KEY)]
+
+
 async def test_it_is_stored_before_the_answer(door: Door) -> None:
     """By the time of the answer another connection to the database sees it."""
     for number in range(20):

@@ -91,6 +91,7 @@ REFUSED = [
     ("an ack of a topic of others", '{"action":"ack","topic_name":"absent","seq":1}', "unknown_topic"),
     ("a limit of 0", '{"action":"history","topic_name":"noticias","limit":0}', "bad_request"),
     ("a huge before", f'{{"action":"history","topic_name":"noticias","before":{BIG}}}', "bad_request"),
+    ("NUL in an after", '{"action":"topics","after":"\\u0000"}', "bad_request"),
     ("an after below 0", '{"action":"history","topic_name":"noticias","after":-1}', "bad_request"),
     ("an invitation of a number", '{"action":"invite","topic_name":"noticias","username":1}', "bad_request"),
     ("an invitation of no name", '{"action":"invite","topic_name":"noticias","username":"a b"}', "unknown_user"),

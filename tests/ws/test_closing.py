@@ -14,10 +14,12 @@ from websockets.frames import Frame, Opcode
 
 import messaging.cursors
 import ws_server.roster
+import ws_server.server
 import ws_server.ticker
 from messaging.permissions import BACKEND
 from rules_raw import RawClient
 from rules_support import Log, Publisher, read_until, sql, until, until_confirmed, until_sql
+from ws_server.requests import Requests
 from ws_support import Running, receive, running, send
 
 NEVER = 3600.0
@@ -44,6 +46,25 @@ async def ends(link: Any, code: int, *, reconnect: bool | None = None, retry_aft
     assert isinstance(reason, str) and reason == closed.value.rcvd.reason
     expected = {"action": "closing", "code": code, "reconnect": reconnect}
     assert closing == (expected if retry_after is None else {**expected, "retry_after": retry_after})
+
+
+# --- ours to mend ----------------------------------------------------------------------------------
+
+
+async def test_1011_for_whom_we_fail_and_for_nobody_else(
+    recado: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(*_: Any) -> None:
+        raise ValueError("what was" + " asked for")
+
+    await recado.topic("noticias", "omar", "diego")
+    async with recado.client("diego") as diego, recado.client("omar") as omar:
+        monkeypatch.setattr(recado.node.actions, "history", fails)
+        await send(diego, action="history", topic_name="noticias")
+        await ends(diego, 1011)
+        await send(omar, action="topics")
+        await receive(omar, "topics")
+    assert "History: ValueError" in caplog.text and "what was asked for" not in caplog.text
 
 
 # --- come back -------------------------------------------------------------------------------------
@@ -144,6 +165,29 @@ async def test_4501_when_a_token_is_revoked(recado: Running, monkeypatch: pytest
             await ends(diego, 4501, reconnect=False)
         await send(other, action="topics")
         await receive(other, "topics")
+
+
+async def test_what_a_revoked_session_still_waits_for_is_not_done(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes none of its replies, so what it has asked for behind them waits until the connection is cut off."""
+    monkeypatch.setattr(ws_server.server, "CLOSE_TIMEOUT", 0.5)
+    async with running(database) as recado:
+        await recado.topic("noticias", "omar", "diego")
+        await Publisher(recado).publish("noticias", ["x" * 50_000] * 10)
+        async with await RawClient.connect(f"{recado.url}/{recado.token('diego')}", receive_buffer=4096) as diego:
+            await diego.next("connected")
+            for _ in range(60):
+                await diego.send(json.dumps({"action": "history", "topic_name": "noticias"}))
+            await diego.send(json.dumps({"action": "message", "topic_name": "noticias", "content": "late"}))
+            [link] = recado.door._links
+            await until(lambda: "replies" in link.unread_for)
+            await recado.node.actions.revoke_user("diego")
+            assert isinstance(link.reader, Requests)
+            await until(lambda: not recado.door._links and not link.reader._working)
+            await Publisher(recado).publish("noticias", ["behind it"])
+        messages, _, _ = await recado.node.actions.history(BACKEND, "noticias", None, None, 2)
+        assert "late" not in [json.loads(message.content) for message in messages]
 
 
 async def test_4503_for_a_device_too_many(recado: Running) -> None:

@@ -18,10 +18,12 @@ async def recado(database: str) -> AsyncIterator[Running]:
         yield running
 
 
-async def exchange(recado: Running, method: str, path: str, more: str = "") -> tuple[int, dict[str, str], bytes]:
+async def exchange(
+    recado: Running, method: str, path: str, more: str = "", version: str = "1.1"
+) -> tuple[int, dict[str, str], bytes]:
     """Status, headers in small letters, and all that follows them."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(recado.url.rpartition(":")[2]))
-    writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n".encode())
+    writer.write(f"{method} {path} HTTP/{version}\r\nHost: localhost\r\n{more}\r\n".encode())
     async with asyncio.timeout(10):
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
@@ -36,6 +38,15 @@ async def test_head_has_the_headers_of_get_and_no_body(recado: Running, path: st
     assert body and int(headers["content-length"]) == len(body)
     assert (of_head[0], of_head[2]) == (status, b"")
     assert of_head[1]["content-type"] == headers["content-type"] and int(of_head[1]["content-length"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("more", "version"), [("", "1.0"), ("Origin: http://evil.example\r\n", "1.1")], ids=["a proxy", "a page"]
+)
+async def test_open_mode_tells_counters_to_no_proxy_and_no_page(recado: Running, more: str, version: str) -> None:
+    """A proxy that was told nothing but where to pass on to speaks HTTP/1.0, and adds nothing."""
+    assert (await exchange(recado, "GET", "/metrics", more, version))[0] == 403
+    assert (await exchange(recado, "GET", "/metrics"))[0] == 200
 
 
 UPGRADE = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
