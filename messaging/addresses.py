@@ -9,6 +9,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
+
 def client_address(peer: str, forwarded: Iterable[str], proxies: Sequence[Network]) -> str:
     """Who asks: the peer, or the nearest that the trusted proxies in front of us name in X-Forwarded-For."""
     hops = [hop.strip() for line in forwarded for hop in line.split(",") if hop.strip()]
@@ -32,8 +33,13 @@ def in_networks(address: str, networks: Iterable[Network]) -> bool:
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    host = address.partition("%")[0]
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:  # some proxies name the port, too
+        host = host.partition(":")[0]
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        found = ipaddress.ip_address(host)
     except ValueError:
         return None
     return getattr(found, "ipv4_mapped", None) or found
