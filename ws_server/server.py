@@ -198,8 +198,7 @@ class Door:
         await link.wait_closed()
 
     def _too_many(self, session: Session) -> bool:
-        most = self._settings.max_connections_per_user
-        return bool(most) and self._per_user[session.user.id] > most
+        return 0 < self._settings.max_connections_per_user < self._per_user[session.user.id]
 
     async def _open(self, session: Session, requests: Requests) -> None:
         self._opening_waits += 1
@@ -215,9 +214,8 @@ class Door:
         requests.opened()
 
     def _set_timers(self, session: Session) -> None:
-        loop = asyncio.get_running_loop()
-        left = max(0.0, session.claims.expires_at - time.time())
-        session.timers.append(loop.call_later(left, self._close, session, 4001, "the token expired"))
+        left, later = max(0.0, session.claims.expires_at - time.time()), asyncio.get_running_loop().call_later
+        session.timers.append(later(left, self._close, session, 4001, "the token expired"))
         if session.wishes.heartbeat:
             self._beat(session)
 
@@ -282,8 +280,10 @@ class Door:
 
     def _restored(self, feed: SessionFeed) -> None:
         """The log ends before what was delivered: it is another database than before, and so is every other log."""
+        if self.hub.feeds.get(feed.topic.id) is not feed:  # a page shows it once more, of a feed that was dropped
+            return
+        del self.hub.feeds[feed.topic.id]
         log.error("topic %d is shorter than it was: was the database restored?", feed.topic.id)
-        self.hub.feeds.pop(feed.topic.id, None)
         self._tasks.create_task(self._epochs.restored(self._epochs.identity))
 
     def _begin_anew(self) -> None:

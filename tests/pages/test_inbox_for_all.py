@@ -143,7 +143,7 @@ async def test_a_name_outside_the_rule_is_refused_in_words(browser: Browser, ser
         await page.goto(server.api)
         await page.get_by_label("Your name").fill("a//b")
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("alert")).to_contain_text("user is no name")
+        await expect(page.get_by_role("alert")).to_contain_text("is not a name that a user may have")
         await expect(page.get_by_role("button", name="Open my inbox")).to_be_enabled()
 
 
