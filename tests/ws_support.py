@@ -85,3 +85,12 @@ async def receive(link: ClientConnection, action: str | None = None, within: flo
 
 async def send(link: ClientConnection, **frame: Any) -> None:
     await link.send(json.dumps(frame))
+
+
+async def asked(link: ClientConnection, **frame: Any) -> dict[str, Any]:
+    """The answer to a request."""
+    await send(link, ref="r", **frame)
+    while True:
+        answer = await receive(link)
+        if answer.get("ref") == "r":
+            return answer

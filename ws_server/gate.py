@@ -32,7 +32,6 @@ class Guest:
     user: User
     claims: Claims
     wishes: Wishes
-    address: str  # of the client, where a proxy names it
 
 
 class Gate:
@@ -49,15 +48,15 @@ class Gate:
     async def admit(self, peer: str, request: Request, *, shut: bool) -> Guest | Response:
         """A guest, or the answer to a request that is not let in. ``shut``: nobody is let in now."""
         arrival = arrival_of(peer, request.headers, is_old=request.protocol == "HTTP/1.0")
-        address = client_address(peer, arrival.forwarded, self._rules.proxies)
         try:
-            return await self._admit(arrival, address, request, shut=shut)
+            return await self._admit(arrival, request, shut=shut)
         except Unauthorized as exc:
+            address = client_address(peer, arrival.forwarded, self._rules.proxies)
             return refused(self._wrong.answer_to(exc, address, time.monotonic()))
         except RecadoError as exc:
             return refused(exc)
 
-    async def _admit(self, arrival: Arrival, address: str, request: Request, *, shut: bool) -> Guest | Response:
+    async def _admit(self, arrival: Arrival, request: Request, *, shut: bool) -> Guest | Response:
         try:
             url = urlsplit(request.path)
         except ValueError:  # as for "//[": its text would show the path, and with it a token
@@ -72,7 +71,7 @@ class Gate:
             raise Unavailable("The server takes no new connections now. Come back in a moment.")
         wished = wishes(url.query)
         claims = await self._claims(token_of(url.path, request.headers))
-        return Guest(await identify(self._store, claims), claims, wished, address)
+        return Guest(await identify(self._store, claims), claims, wished)
 
     def _check_origin(self, request: Request) -> None:
         if any(origin_of(origin) not in self._rules.origins for origin in request.headers.get_all("Origin")):

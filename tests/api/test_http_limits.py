@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from ipaddress import ip_network
-from typing import Any
 
 import pytest
 from doors import Door, Opener
@@ -18,6 +17,7 @@ from listener import NEWS, listening, news
 from api import connection, serving
 from api.slow_peers import SlowPeers
 from messaging.permissions import BACKEND
+from rules_support import until
 
 pytest_plugins = ["doors"]
 
@@ -73,12 +73,6 @@ async def line(door: Door, address: str = "127.0.0.1", *, small: bool = False) -
 
 def refused(door: Door, limit: str) -> float:
     return door.node.metrics.registry.get_sample_value("recado_limit_reached_total", {"limit": limit}) or 0
-
-
-async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 (nobody tells)
-            await asyncio.sleep(0.005)
 
 
 # --- heads -----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from messaging.permissions import Caller
-from ws_support import Running, receive, running, send
+from ws_support import Running, asked, receive, running, send
 
 
 @asynccontextmanager
@@ -29,15 +29,6 @@ async def claiming(recado: Running, **topics: list[str]) -> AsyncIterator[tuple[
         f"{recado.url}/{token}", proxy=None, compression=None, ping_interval=None, max_queue=None
     ) as link:
         yield link, await receive(link, "connected")
-
-
-async def asked(link: ClientConnection, **frame: Any) -> dict[str, Any]:
-    """The answer to a request."""
-    await send(link, ref="r", **frame)
-    while True:
-        answer = await receive(link)
-        if answer.get("ref") == "r":
-            return answer
 
 
 async def topics_of(link: ClientConnection) -> set[str]:

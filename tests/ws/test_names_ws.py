@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
 from messaging.permissions import Caller
-from ws_support import Running, receive, running, send
-
-
-async def asked(link: ClientConnection, **frame: Any) -> dict[str, Any]:
-    """The answer to a request."""
-    await send(link, ref="r", **frame)
-    while True:
-        answer = await receive(link)
-        if answer.get("ref") == "r":
-            return answer
+from ws_support import Running, asked, receive, running, send
 
 
 async def said(link: ClientConnection, target: str, key: str) -> str | int:
