@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_parser import HttpRequestParser
 
 from api.problems import of_aiohttp
 from api.slow_peers import SlowPeers
@@ -35,13 +36,20 @@ class Connection(web.RequestHandler):
     not taken is known, whoever wrote it.
     """
 
-    __slots__ = ("_accepted", "_bounds", "_head", "_head_limit", "_line", "_stuck", "_wants_head")
+    __slots__ = ("_accepted", "_answer", "_bounds", "_head", "_head_limit", "_line", "_stuck", "_wants_head")
 
     def __init__(self, bounds: Bounds, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._max_msg_queue_size, self._msg_queue_resume_size = READ_AHEAD, READ_AHEAD // 2
+        self._parser = HttpRequestParser(  # the library's own reads 32 of them ahead, each a hundred times its bytes
+            self, self._loop, self._read_bufsize, payload_exception=web.RequestPayloadError,
+            max_line_size=self.max_line_size, max_field_size=self.max_field_size, max_headers=self.max_headers,
+            max_msg_queue_size=READ_AHEAD,
+            auto_decompress=False,  # it would unpack whatever comes, to its end, on any path, for anybody
+        )  # fmt: skip
         self._bounds = bounds
         self._accepted: Accepted | None = None  # None: it was refused
+        self._answer = 0  # bytes of the one that is written now, which are there until all of it is taken
         self._head = 0  # bytes of a request whose headers are not all here
         self._head_limit: asyncio.TimerHandle | None = None
         self._wants_head = True  # what comes is no body
@@ -102,9 +110,14 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
+        body = resp.body if isinstance(resp, web.Response) else None
+        self._answer = len(body) if isinstance(body, bytes) else 0
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
+            self._answer = 0
+            if isinstance(resp, web.Response):
+                resp.body = None  # the library keeps an answer until the next one is made
             self._wants_head = not self._messages and request.content.is_eof()
             if self._accepted is not None:
                 self._bounds.connections.rest(self._accepted)
@@ -138,7 +151,7 @@ class Connection(web.RequestHandler):
         super().pause_writing()
         size = self._line.get_write_buffer_size()
         self._look_again(size)
-        self.hold(size)
+        self.hold(size + self._answer)
 
     def resume_writing(self) -> None:
         super().resume_writing()

@@ -55,7 +55,6 @@ class Runner(web.AppRunner):
         loop = asyncio.get_running_loop()
         terms: dict[str, Any] = {
             "access_log": None, "logger": log, "lingering_time": _LINGER, "keepalive_timeout": _IDLE,
-            "auto_decompress": False,  # it would unpack whatever comes, to its end, on any path, for anybody
         }  # fmt: skip
         return lambda: Connection(self._bounds, server, loop=loop, **terms)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from functools import partial
 from ipaddress import ip_network
 
 import pytest
+from aiohttp import web
 from doors import Door, Opener
 from listener import NEWS, listening, news
 
@@ -231,6 +233,37 @@ async def test_who_takes_an_answer_slowly_gets_it(door: Door, monkeypatch: pytes
             while left:
                 left -= len(await peer.reader.readexactly(min(left, 16_000)))
                 await asyncio.sleep(0.01)
+
+
+async def test_what_is_held_for_who_takes_nothing_is_the_rest_and_the_answer(
+    open_door: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: SlowPeers[connection.Connection] = SlowPeers()
+    monkeypatch.setattr(serving, "Bounds", partial(connection.Bounds, slow_peers=held))
+    door = await open_door()
+    await filled(door, 10)
+    async with line(door, small=True) as peer:
+        await peer.say(HISTORY * 100)
+        await until(lambda: held.total)
+        assert held.total > 2 * len(LARGE)
+
+
+async def test_an_answer_that_has_left_is_kept_no_longer(door: Door) -> None:
+    """Nor by a connection that stays."""
+    await filled(door, 5)
+    await door.ask("GET", f"{NEWS}/messages")
+    gc.collect()
+    answers = [each for each in gc.get_objects() if isinstance(each, web.Response)]
+    assert answers and not any(each.body for each in answers)
+
+
+async def test_requests_behind_one_that_lasts_are_read_few_ahead(door: Door) -> None:
+    await news(door)
+    async with line(door) as peer:
+        await peer.say(STREAM.encode() + b"\r\n" + HEALTH * 30)
+        await peer.hear(b":0\n\n")
+        connections = [each for each in gc.get_objects() if isinstance(each, connection.Connection)]
+        assert max(len(each._messages) for each in connections) <= connection.READ_AHEAD
 
 
 @pytest.fixture

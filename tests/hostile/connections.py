@@ -97,7 +97,7 @@ async def all_streams(row: Row) -> None:
             nonlocal failed, tried
             tried += 1
             try:
-                await _answered(server, "/api/v1/topics/quiet/stream", lucia, b"id: 0")
+                await _answered(server, "/api/v1/topics/quiet/stream", lucia, b":0\n\n")
             except (aiohttp.ClientError, asyncio.IncompleteReadError, TimeoutError):
                 failed += 1
 
