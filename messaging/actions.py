@@ -210,10 +210,6 @@ class Actions:
             raise BadRequest(f"The topic has no message {seq} yet; its last one is {standing.head}.")
         return await self._store.receipts_page(standing.topic.id, seq, after, limit)
 
-    async def reached(self, topic: Topic, seq: int) -> bool:
-        """Whether a topic's log goes as far as ``seq``."""
-        return seq <= (await self._store.heads([topic.id])).get(topic.id, 0)
-
     # Topics
 
     async def create_topic(

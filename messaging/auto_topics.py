@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from messaging.actions import Actions
 from messaging.errors import Conflict, UnknownTopic
+from messaging.model import name_of_topic
 from messaging.news import kind_of_unowned
 from messaging.permissions import BACKEND, Aim
 from messaging.settings import Settings
@@ -23,7 +24,7 @@ async def aim_at_existing(actions: Actions, topic: str) -> Aim:
 
 
 async def aim_at_made(actions: Actions, settings: Settings, topic: str, sender: str) -> Aim:
-    """The same, made if need be; a topic then belongs to ``sender``.
+    """The same, made if need be; a topic then belongs to nobody, whoever is called like ``sender``.
 
     Raises:
         BadRequest: a name that there can't be.
@@ -34,12 +35,8 @@ async def aim_at_made(actions: Actions, settings: Settings, topic: str, sender: 
         return await aim_at_existing(actions, topic)
     with suppress(UnknownTopic):
         return await aim_at_existing(actions, topic)
-    owner = await actions.know(sender)
+    await actions.make_unowned(name_of_topic(topic), sender, kind_of_unowned(settings))
     try:
-        await actions.create_topic(BACKEND, topic, owner, kind_of_unowned(settings))
-    except Conflict as taken:
-        try:
-            return await aim_at_existing(actions, topic)  # somebody else was faster
-        except UnknownTopic:
-            raise taken from None
-    return await aim_at_existing(actions, topic)
+        return await aim_at_existing(actions, topic)
+    except UnknownTopic:
+        raise Conflict(f"There is a user {topic!r}, so there can be no topic.") from None

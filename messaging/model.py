@@ -28,6 +28,8 @@ ENCODED_PATTERN = NAME_PATTERN.replace("[A-Za-z0-9._:@+|-]", "(?:[A-Za-z0-9._:@+
 USER_PATTERN = ENCODED_PATTERN.replace("%", "%(?!2[BDEF]|3[0-9A]|4|5[0-9AF]|6[1-9A-F]|7[0-9AC])")
 _NAME = re.compile(NAME_PATTERN)
 _ENCODED = re.compile(ENCODED_PATTERN)
+# Whom a message is from where a backend or a broker names nobody.
+NOBODYS = frozenset({"api", "publish", "nats", "rabbitmq"})
 _KEPT = ":@/+|"  # of what a person is called, beside letters, digits and . _ -
 
 
@@ -72,6 +74,18 @@ def person_name(text: str) -> str:
     if len(text) <= MAX_NAME and text.isprintable() and is_user_name(name := encoded(text, _KEPT)):
         return name
     raise BadRequest(f"{text[:MAX_NAME]!r} is not a name that a user may have, though percent-encoded: {NAME_RULE}.")
+
+
+def bearer_name(text: str) -> str:
+    """The name that a token may name: of a person, and not one that idempotency keys and readers take for a backend's.
+
+    Raises:
+        BadRequest: there is none.
+    """
+    name = person_name(text)
+    if name in NOBODYS:
+        raise BadRequest(f"{name!r} is no user's name: messages of backends are from it.")
+    return name
 
 
 def original_name(name: str) -> str:

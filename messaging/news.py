@@ -21,6 +21,11 @@ def is_news(name: str) -> bool:
     return _NEWS.match(name) is not None
 
 
+def is_like_news(name: str) -> bool:
+    """Whether a reader may take it for news: the UUID in capitals, without hyphens, in braces …"""
+    return name.lower().startswith(NEWS)
+
+
 def kind_of_unowned(settings: Settings) -> Kind:
     """Of a topic that nobody made on purpose."""
     return "public" if settings.auth_mode == "open" else "private"

@@ -18,7 +18,7 @@ import msgspec
 from messaging.errors import Conflict, Forbidden, NotAMember, UnknownTopic
 from messaging.grants import Grants
 from messaging.model import Kind, Topic, User, person_name
-from messaging.news import MAKER, is_news
+from messaging.news import MAKER, is_like_news, is_news
 from messaging.store import Standing
 
 
@@ -129,7 +129,7 @@ def creating(caller: Caller, name: str, owner: User, *, bridged: bool) -> None:
     caller.require_write(name)
     if caller.grants.reads(name) is False:
         raise Forbidden("This token could not see the topic: no pattern of its claim topics.read matches.")
-    if (bridged or is_news(name)) and not (caller.is_backend or caller.grants.writes(name)):
+    if (bridged or is_like_news(name)) and not (caller.is_backend or caller.grants.writes(name)):
         raise Forbidden("A backend makes topics of this name: they are for news, or a bridge's.")
 
 

@@ -16,7 +16,7 @@ from messaging.errors import BadRequest, TokenExpired, Unauthorized
 from messaging.grants import CLAIM, Grants, grants_of
 from messaging.issuers.setting import Issuer
 from messaging.issuers.verifying import Issuers
-from messaging.model import MAX_LIFETIME, person_name
+from messaging.model import MAX_LIFETIME, bearer_name
 
 ONE_DAY = 86400  # seconds
 LEEWAY = 30  # seconds that clocks of two machines may differ
@@ -82,7 +82,7 @@ class Tokens:
         _granted(payload or {}, BadRequest)
         now = time.time() if now is None else now
         expires_at = math.ceil(now + lifetime)
-        claims = Claims(person_name(user), secrets.token_urlsafe(12), now, expires_at, payload or {})
+        claims = Claims(bearer_name(user), secrets.token_urlsafe(12), now, expires_at, payload or {})
         return self.stand_in(claims), expires_at
 
     def stand_in(self, claims: Claims) -> str:
@@ -164,7 +164,7 @@ class Tokens:
 def _our_user(claims: Mapping[str, Any]) -> str:
     user = claims.get("sub", claims.get("username"))
     try:
-        return person_name(user if isinstance(user, str) else "")
+        return bearer_name(user if isinstance(user, str) else "")
     except BadRequest:
         raise Unauthorized("The token names no user.") from None
 

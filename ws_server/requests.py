@@ -134,25 +134,25 @@ class Requests:
                     self._publishes.send_to(command, aim)
                     return True
                 case Ack() if aim := self.session.aims.get(name_of_topic(command.topic_name)):
-                    return self._ack(command, aim)
+                    self._ack(command, aim)
+                    return True
         except RecadoError as exc:
             self._refuse(command, exc)
             return True
         return False
 
-    def _ack(self, command: Ack, aim: Aim) -> bool:
-        """Acknowledge what this connection was sent; False: only the store knows whether the topic goes that far.
+    def _ack(self, command: Ack, aim: Aim) -> None:
+        """Acknowledge what this connection was sent; what is of another log is ignored.
 
-        What was sent of another log is not acknowledged by this.
+        Raises BadRequest: it was not sent that far.
         """
         if command.epoch not in (None, self._actions.epochs.of(aim.topic)):
-            return True
+            return
         place = self.session.places[aim.topic.id]
         if command.seq > place.at:
-            return False
+            raise BadRequest(f"This connection was not sent message {command.seq}: nothing is acknowledged.")
         if self.session.ledger.ack(place, command.seq):
             self.session.confirm(place, command.seq)
-        return True
 
     def _wait_turn(self, command: AnyCommand) -> None:
         self._waiting.append(command)
@@ -200,7 +200,7 @@ class Requests:
             case Known():
                 self._publishes.order.mend(command)
             case Ack():
-                await self._ack_ahead(command)
+                self._ack_late(command)
             case Subscribe():
                 await actions.subscribe(session.caller, session.user, command.topic_name)
                 self._done("subscribe", command)
@@ -216,16 +216,11 @@ class Requests:
             case Disconnect():
                 self._close(session, 1000, "")
 
-    async def _ack_ahead(self, command: Ack) -> None:
+    def _ack_late(self, command: Ack) -> None:
         aim = self.session.aims.get(name_of_topic(command.topic_name))
         if aim is None:
             raise UnknownTopic
-        if not self._ack(command, aim):
-            if not await self._actions.reached(aim.topic, command.seq):
-                raise BadRequest(f"The topic has no message {command.seq} yet: nothing is acknowledged.")
-            place = self.session.places.get(aim.topic.id)
-            if place is not None and self.session.ledger.ack(place, command.seq):
-                self.session.confirm(place, command.seq)
+        self._ack(command, aim)
 
     async def _unsubscribe(self, command: Unsubscribe) -> None:
         await self._actions.unsubscribe(self.session.caller, self.session.user, command.topic_name)

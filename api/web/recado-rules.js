@@ -105,10 +105,17 @@ export const lastOf = (entry) => entry.seq ?? entry.to;
 export class Positions {
   #received = new Map(); // topic -> {epoch, seq}
   #acked = new Map(); // likewise
+  #sent = new Map(); // likewise, on this connection
   #unsent = new Set(); // topics with an acknowledgement that the server may not have
+
+  /** Another connection was sent nothing yet. What was acknowledged and not heard of comes again there. */
+  reconnected() {
+    this.#sent.clear();
+  }
 
   /** Note an entry. What of it is new: all, the rest of a gap, or null. */
   receive(entry) {
+    this.#sent.set(entry.topic, { epoch: entry.epoch, seq: lastOf(entry) });
     const known = reached(this.#received, entry);
     if (known === null) this.forget(entry.topic); // another log
     const seq = known ?? 0;
@@ -129,11 +136,17 @@ export class Positions {
     return true;
   }
 
-  /** The acknowledgements to send now: {topic, epoch, seq}; each once, until what it covers comes again. */
+  /**
+   * The acknowledgements to send now: {topic, epoch, seq}; each once, until what it covers comes again. None goes beyond
+   * what this connection was sent: the server refuses that.
+   */
   takeAcks() {
-    const acks = [...this.#unsent].map((topic) => ({ topic, ...this.#acked.get(topic) }));
+    const acks = [...this.#unsent].map((topic) => {
+      const { epoch, seq } = this.#acked.get(topic);
+      return { topic, epoch, seq: Math.min(seq, reached(this.#sent, { topic, epoch }) ?? 0) };
+    });
     this.#unsent.clear();
-    return acks;
+    return acks.filter(({ seq }) => seq > 0);
   }
 
   forget(topic) {

@@ -141,6 +141,7 @@ class Recado {
     this.#socket = socket;
     this.#closing = null;
     this.#heard = Date.now();
+    this.#positions.reconnected();
     this.#timers.watch = setInterval(() => this.#watch(socket), 5_000);
     socket.onmessage = (event) => this.#socket === socket && this.#take(event.data);
     socket.onclose = (event) => this.#socket === socket && this.#closed(event.code, event.reason);

@@ -110,7 +110,7 @@ class Client:
         return self._given
 
     def ack(self, entry: Entry) -> None:
-        """Acknowledge an entry, and all before it in its topic. Sent within 50 ms, or with the next connection."""
+        """Acknowledge an entry, and all before it in its topic. Sent within 50 ms, or once it came again."""
         self._intake.ack(entry)
 
     # What the application asks for. Each waits for a connection, however long: a time limit is the caller's.

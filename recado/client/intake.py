@@ -33,6 +33,8 @@ class Intake:
 
     async def offer(self, thing: Thing) -> None:
         """Something came. Waits for room, unless the application waits for an answer."""
+        if isinstance(thing, Message | Gap):
+            self._positions.arrive(thing)
         fresh = self._positions.fresh(thing)
         if fresh is None:
             self._ack_again(thing)
@@ -72,6 +74,9 @@ class Intake:
         return acks
 
     def reconnected(self) -> None:
+        """What the last connection did not hear of comes again, and is acknowledged then."""
+        self._positions.reconnected()
+        self.take_acks()
         self.overflowed = False
         self.cut.clear()
 

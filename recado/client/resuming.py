@@ -110,6 +110,15 @@ class Positions:
     def __init__(self) -> None:
         self._received: dict[str, tuple[str, int]] = {}  # by topic: epoch, seq
         self._acked: dict[str, tuple[str, int]] = {}
+        self._sent: dict[str, tuple[str, int]] = {}  # on this connection
+
+    def reconnected(self) -> None:
+        """Another connection was sent nothing yet."""
+        self._sent.clear()
+
+    def arrive(self, entry: Entry) -> None:
+        """The server has sent it on this connection, new or not."""
+        self._sent[entry.topic] = entry.epoch, last_of(entry)
 
     def fresh(self, thing: Thing) -> Thing | None:
         """What of it was not received before: all, the rest of a gap, or nothing. Changes nothing."""
@@ -125,15 +134,18 @@ class Positions:
         if isinstance(thing, Removed):
             self._received.pop(thing.topic, None)
             self._acked.pop(thing.topic, None)
+            self._sent.pop(thing.topic, None)
         elif isinstance(thing, Message | Gap):
             self._received[thing.topic] = thing.epoch, last_of(thing)
 
     def ack(self, entry: Entry) -> bool:
-        """Note that the application has taken it, and all before it in its topic. False: another log came meanwhile."""
+        """Note that the application has taken it, and all before it in its topic. Whether the server is to be told now:
+        not of another log, nor of what this connection has not been sent (again), which it refuses.
+        """
         if entry.epoch != self._received.get(entry.topic, (entry.epoch,))[0]:
             return False
         self._acked[entry.topic] = entry.epoch, max(last_of(entry), reached(self._acked, entry))
-        return True
+        return last_of(entry) <= reached(self._sent, entry)
 
     def is_acked(self, entry: Entry) -> bool:
         """Whether the application took it: when it comes again, the server has not heard of that."""

@@ -13,6 +13,7 @@ from messaging.auto_topics import aim_at_made
 from messaging.errors import Conflict
 from messaging.model import inbox_of
 from messaging.patterns import like
+from messaging.permissions import BACKEND
 
 pytest_plugins = ["doors"]
 
@@ -124,7 +125,9 @@ async def test_what_comes_in_for_a_topic_never_goes_to_a_user_of_its_name(locked
     for topic in ("diego", "#diego"):
         with pytest.raises(Conflict):
             await aim_at_made(actions, settings, topic, "nats")
-    assert (await aim_at_made(actions, settings, "#orders", "nats")).topic.name == "orders"
+    await actions.know("till")
+    assert (await aim_at_made(actions, settings, "#orders", "till")).topic.name == "orders"
+    assert await actions.members(BACKEND, "orders", "", 10) == [], "a user is called like the sender"
     assert (await aim_at_made(actions, settings, "@Mario Rossi", "nats")).topic.name == "@Mario%20Rossi"
 
 

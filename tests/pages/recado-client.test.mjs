@@ -179,7 +179,7 @@ test("what onmessage returned from is acknowledged, but nothing from where it fa
   recado.close();
 });
 
-test("explicit: only what ack names, and it survives the connection", async () => {
+test("explicit: only what ack names; it survives the connection, and goes no further than what that was sent", async () => {
   const { recado } = await connected({ ack: "explicit" });
   sockets[0].open();
   sockets[0].push(told(1), told(2));
@@ -190,7 +190,12 @@ test("explicit: only what ack names, and it survives the connection", async () =
   mock.timers.tick(500);
   await settled();
   sockets[1].open();
-  assert.deepEqual(sockets[1].sent, [{ action: "ack", topic_name: "t", seq: 2 }]);
+  for (const seq of [1, 2]) {
+    assert.deepEqual(sockets[1].sent.length, seq - 1);
+    sockets[1].push(told(seq));
+    mock.timers.tick(50);
+    assert.deepEqual(sockets[1].sent.at(-1), { action: "ack", topic_name: "t", seq });
+  }
 });
 
 test("a server that is overloaded is asked again, with the same id", async () => {

@@ -241,9 +241,10 @@ async def test_a_connection_that_acknowledges_from_the_start(database: str) -> N
             assert (await diego.message(2))["content"] == "b"
 
 
-async def test_an_ack_above_the_head_moves_nothing(database: str) -> None:
+async def test_an_ack_above_what_the_connection_was_sent_moves_nothing(database: str) -> None:
     async with topic_of_two(database) as recado, reader(recado) as diego:
         await publish(recado, "a", "b")
+        await diego.message(2)
         for seq in (3, 2**53 - 1):
             diego.write(text(action="ack", topic_name=TOPIC, seq=seq, ref=f"r{seq}"))
             refusal = await diego.answer(f"r{seq}")
@@ -256,6 +257,31 @@ async def test_an_ack_above_the_head_moves_nothing(database: str) -> None:
         assert await moved(recado, diego) == {"": 0}
         diego.write(text(action="ack", topic_name=TOPIC, seq=2))
         assert await moved(recado, diego) == {"": 2}
+
+
+async def test_an_ack_of_what_is_in_the_topic_but_was_not_sent_is_refused(database: str) -> None:
+    """The reader takes one chunk, and answers no ping: what lies behind it is in the log alone."""
+    async with topic_of_two(database) as recado:
+        await publish(recado, *("x" * 1000 for _ in range(200)))
+        async with reader(recado) as diego:
+            await diego.ping(1)
+            sent = max(each["seq"] for each in diego.texts if each["action"] == "message")
+            assert sent < 200
+            for seq in (sent + 1, 200):
+                diego.write(text(action="ack", topic_name=TOPIC, seq=seq, ref=f"r{seq}"))
+                assert (await diego.answer(f"r{seq}"))["code"] == "bad_request"
+            assert await moved(recado, diego) == {"": 0}
+            diego.write(text(action="ack", topic_name=TOPIC, seq=sent))
+            assert await moved(recado, diego) == {"": sent}
+
+
+async def test_an_ack_right_behind_the_handshake_is_judged_once_the_session_is_open(database: str) -> None:
+    async with topic_of_two(database) as recado:
+        await publish(recado, *("x" * 1000 for _ in range(200)))
+        async with raw_client(recado.url, f"/{recado.token('diego')}") as diego:
+            diego.write(text(action="ack", topic_name=TOPIC, seq=200, ref="early"))
+            assert (await diego.answer("early"))["code"] == "bad_request"
+            assert await moved(recado, diego) == {"": 0}
 
 
 async def test_acks_are_cumulative_and_never_go_back(database: str) -> None:

@@ -87,7 +87,7 @@ REFUSED = [
     ("an ack of 0", '{"action":"ack","topic_name":"noticias","seq":0}', "bad_request"),
     ("an ack of 2^53", '{"action":"ack","topic_name":"noticias","seq":9007199254740992}', "bad_request"),
     ("an ack of 5,000 digits", f'{{"action":"ack","topic_name":"noticias","seq":{BIG}}}', "bad_request"),
-    ("an ack above the head", '{"action":"ack","topic_name":"noticias","seq":9007199254740991}', "bad_request"),
+    ("an ack above what it was sent", '{"action":"ack","topic_name":"noticias","seq":9007199254740991}', "bad_request"),
     ("an ack of a topic of others", '{"action":"ack","topic_name":"absent","seq":1}', "unknown_topic"),
     ("a limit of 0", '{"action":"history","topic_name":"noticias","limit":0}', "bad_request"),
     ("a huge before", f'{{"action":"history","topic_name":"noticias","before":{BIG}}}', "bad_request"),

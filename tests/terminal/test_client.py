@@ -216,7 +216,7 @@ async def test_an_ack_that_was_lost_is_sent_again(database: str) -> None:
         async with Client(line.url, recado.token("diego"), explicit=True, on_state=states) as diego:
             messages = await take(diego, 2)
             line.cut()
-            diego.ack(messages[1])  # into the void, or with the next connection: both must do
+            diego.ack(messages[1])  # into the void, or once it has come again: both must do
             await states.until("connected", 2)
             await backlog(recado, "omar", 1)
             assert [message.seq for message in await take(diego, 1)] == [3]

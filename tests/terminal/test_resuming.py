@@ -98,6 +98,8 @@ def test_the_error_has_a_type_and_says_what_to_do() -> None:
 def receive(positions: Positions, *things: object) -> list[object]:
     given = []
     for thing in things:
+        if isinstance(thing, Message | Gap):
+            positions.arrive(thing)
         fresh = positions.fresh(thing)  # type: ignore[arg-type]
         if fresh is not None:
             positions.receive(fresh)
@@ -168,6 +170,19 @@ def test_what_was_acknowledged_is_known_when_it_comes_again() -> None:
     positions.ack(message(1))
 
     assert [positions.is_acked(message(seq)) for seq in (1, 2, 3)] == [True, True, False]
+
+
+def test_no_connection_is_told_of_what_it_was_not_sent() -> None:
+    """The server refuses that. What the application finishes late is told once it has come again."""
+    positions = Positions()
+    receive(positions, message(1), message(2))
+    positions.reconnected()
+
+    assert not positions.ack(message(2))
+    assert receive(positions, message(1)) == []
+    assert positions.ack(message(1)) and not positions.ack(message(2))
+    assert receive(positions, message(2)) == []
+    assert positions.is_acked(message(2)) and positions.ack(message(2))
 
 
 @given(st.lists(st.integers(1, 20), max_size=60))

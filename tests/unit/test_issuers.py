@@ -60,7 +60,7 @@ async def test_our_own_tokens_go_on() -> None:
         assert 0 == issuer.reads
 
 
-@pytest.mark.parametrize("sub", ["a b", "", "é", "../x", "x" * 129, 7, None, ["ana"]], ids=ascii)
+@pytest.mark.parametrize("sub", ["a b", "", "é", "../x", "x" * 129, 7, None, ["ana"], "api"], ids=ascii)
 async def test_who_can_not_exist_here_is_not_let_in(sub: Any) -> None:
     async with issuing() as issuer, trusting(issuer.setting()) as tokens:
         claims = issuer.claims(sub=sub)

@@ -179,7 +179,21 @@ def make(caller: Caller, name: str, owner: User, *, bridged: bool = False) -> No
     creating(caller, name, owner, bridged=bridged)
 
 
-@pytest.mark.parametrize(("name", "bridged"), [(NEWS, False), ("orders.rome", True)], ids=["news", "a bridge's"])
+SHOP = NEWS.removeprefix("updates.store.")
+
+
+@pytest.mark.parametrize(
+    ("name", "bridged"),
+    [
+        (NEWS, False),
+        ("orders.rome", True),
+        (NEWS.replace(SHOP, SHOP.upper()), False),
+        (NEWS.upper(), False),
+        (NEWS.replace(SHOP, SHOP.replace("-", "")), False),
+        (NEWS.replace(SHOP, f"urn:uuid:{SHOP}"), False),
+        (NEWS.replace(SHOP, SHOP.replace("-", "_")), False),
+    ],
+)
 def test_names_for_news_and_of_bridges_are_made_by_a_backend_or_a_claim(name: str, bridged: bool) -> None:
     for caller in (BACKEND, ana(write=["*"]), ana(write=[name])):
         assert None is outcome(lambda c: make(c, name, ANA, bridged=bridged), caller)

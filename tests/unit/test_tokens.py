@@ -13,8 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.routes.messages import BACKEND_SENDER
+from bridges.config import NatsIn, RabbitIn
 from messaging.errors import BadRequest, Unauthorized
 from messaging.model import MAX_LIFETIME
+from messaging.news import MAKER
 from messaging.tokens import LEEWAY, MAX_ID, MAX_TOKEN, Claims, Tokens
 
 SECRET = "a-secret-that-is-only-for-these-tests"
@@ -192,6 +195,15 @@ def test_who_can_not_exist_is_not_let_in(sub: Any) -> None:
     told = claims(username=sub)
     del told["sub"]
     refusal(signed(told))
+
+
+@pytest.mark.parametrize("name", [BACKEND_SENDER, MAKER, NatsIn("n", "s").sender, RabbitIn("r", "q", "t").sender])
+def test_nobody_has_the_name_that_messages_of_a_backend_are_from(name: str) -> None:
+    """A user of that name would share their idempotency keys, and look to readers like them."""
+    with pytest.raises(BadRequest, match="no user's name"):
+        TOKENS.issue(name)
+    with pytest.raises(Unauthorized):
+        verified(signed(claims(sub=name)))
 
 
 def test_who_is_not_named_at_all_is_not_let_in() -> None:

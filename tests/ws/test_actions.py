@@ -153,7 +153,7 @@ async def test_direct_message(recado: Running) -> None:
 
 
 async def test_ack_on_an_explicit_connection(recado: Running) -> None:
-    """Pongs move nothing there; an ack does, cumulatively, and answers nothing; above the head it is refused."""
+    """Pongs move nothing there; an ack does, cumulatively, and answers nothing; above what was sent it is refused."""
     await recado.topic("noticias", "omar", "diego")
     await Publisher(recado).publish("noticias", range(1, 6))
     async with recado.client("diego", "?device=app&ack=explicit") as diego:
@@ -182,8 +182,8 @@ async def test_the_first_ack_ends_the_power_of_pongs(recado: Running) -> None:
         await read_until(diego, log, "noticias", 3)
         await until_confirmed(recado, "diego", "noticias", 3)  # by the pong
         await press.publish("noticias", [4])
-        await send(diego, action="ack", topic_name="noticias", seq=4)
         await read_until(diego, log, "noticias", 4)
+        await send(diego, action="ack", topic_name="noticias", seq=4)
         await until_confirmed(recado, "diego", "noticias", 4)
         await press.publish("noticias", [5])
         await read_until(diego, log, "noticias", 5)
