@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -35,13 +36,14 @@ class Connection(web.RequestHandler):
     not taken is known, whoever wrote it.
     """
 
-    __slots__ = ("_accepted", "_bounds", "_head", "_head_limit", "_line", "_stuck", "_wants_head")
+    __slots__ = ("_accepted", "_bounds", "_head", "_head_limit", "_is_known", "_line", "_stuck", "_wants_head")
 
     def __init__(self, bounds: Bounds, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._max_msg_queue_size, self._msg_queue_resume_size = READ_AHEAD, READ_AHEAD // 2
         self._bounds = bounds
         self._accepted: Accepted | None = None  # None: it was refused
+        self._is_known = False  # who asks: nobody cuts it off while it is answered
         self._head = 0  # bytes of a request whose headers are not all here
         self._head_limit: asyncio.TimerHandle | None = None
         self._wants_head = True  # what comes is no body
@@ -52,7 +54,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: Any) -> None:
         self._line: asyncio.Transport = transport  # the library forgets its own before it is closed
         peer = str((transport.get_extra_info("peername") or ("",))[0])
-        self._accepted = self._bounds.connections.accept(peer, transport.close)
+        self._accepted = self._bounds.connections.accept(peer, self.cut_off)
         if self._accepted is None:
             transport.abort()
             return
@@ -95,9 +97,21 @@ class Connection(web.RequestHandler):
             self._head_limit = None
 
     def work(self, request: web.BaseRequest) -> None:
-        """A request begins. Raises TooManyConnections."""
+        """A request begins: its headers are here. Raises TooManyConnections."""
         if self._accepted is not None:
-            self._bounds.connections.work(self._accepted, request.headers.getall("X-Forwarded-For", ()))
+            self._is_known = False
+            self._bounds.connections.ask(self._accepted, request.headers.getall("X-Forwarded-For", ()))
+            request.content.on_eof(partial(self._is_whole, request))
+
+    def _is_whole(self, request: web.BaseRequest) -> None:
+        if self._accepted is not None and self._current_request is request:
+            self._bounds.connections.work(self._accepted)
+
+    def known(self) -> None:
+        """Who asks has shown credentials; how many requests they have is another's to bound."""
+        if self._accepted is not None:
+            self._is_known = True
+            self._bounds.connections.work(self._accepted)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -139,10 +153,14 @@ class Connection(web.RequestHandler):
         size = self._line.get_write_buffer_size()
         self._look_again(size)
         self.hold(size)
+        if self._accepted is not None and not self._is_known:
+            self._bounds.connections.wait(self._accepted)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self.release()
+        if self._accepted is not None and self._request_in_progress:
+            self._bounds.connections.work(self._accepted)
 
     def _look_again(self, before: int) -> None:
         self._stuck = self._loop.call_later(PATIENCE, self._look, before)
