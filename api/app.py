@@ -55,7 +55,7 @@ def make_app(
     domain = Domain(node, tokens, settings, Streams(), pages, trouble)
     rules = Rules.of(settings)
     table, asker = all_routes(), web.RequestKey("asker", Asker)
-    guard = guarding(rules, wrong or WrongCredentials(), domain, table, asker)
+    guard = guarding(rules, wrong or WrongCredentials(node.metrics.reached), domain, table, asker)
     app = web.Application(middlewares=[observing(node.metrics.registry), answer_problems, guard])
     app[ROUTES] = table
     app.on_response_prepare.append(heading(rules, settings))
