@@ -36,14 +36,17 @@ class Connection(web.RequestHandler):
     not taken is known, whoever wrote it.
     """
 
-    __slots__ = ("_accepted", "_bounds", "_head", "_head_limit", "_is_known", "_line", "_stuck", "_wants_head")
+    __slots__ = (
+        "_accepted", "_bounds", "_head", "_head_limit", "_is_known", "_line", "_may_stay", "_stuck", "_wants_head",
+    )  # fmt: skip
 
     def __init__(self, bounds: Bounds, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._max_msg_queue_size, self._msg_queue_resume_size = READ_AHEAD, READ_AHEAD // 2
         self._bounds = bounds
         self._accepted: Accepted | None = None  # None: it was refused
-        self._is_known = False  # who asks: nobody cuts it off while it is answered
+        self._is_known = False  # who asks: it stays, too, while they do not take the answer
+        self._may_stay = False  # the request is whole, or who asks is known
         self._head = 0  # bytes of a request whose headers are not all here
         self._head_limit: asyncio.TimerHandle | None = None
         self._wants_head = True  # what comes is no body
@@ -99,18 +102,19 @@ class Connection(web.RequestHandler):
     def work(self, request: web.BaseRequest) -> None:
         """A request begins: its headers are here. Raises TooManyConnections."""
         if self._accepted is not None:
-            self._is_known = False
+            self._is_known = self._may_stay = False
             self._bounds.connections.ask(self._accepted, request.headers.getall("X-Forwarded-For", ()))
             request.content.on_eof(partial(self._is_whole, request))
 
     def _is_whole(self, request: web.BaseRequest) -> None:
         if self._accepted is not None and self._current_request is request:
+            self._may_stay = True
             self._bounds.connections.work(self._accepted)
 
     def known(self) -> None:
         """Who asks has shown credentials; how many requests they have is another's to bound."""
         if self._accepted is not None:
-            self._is_known = True
+            self._is_known = self._may_stay = True
             self._bounds.connections.work(self._accepted)
 
     async def finish_response(
@@ -120,6 +124,7 @@ class Connection(web.RequestHandler):
             return await super().finish_response(request, resp, start_time)
         finally:
             self._wants_head = not self._messages and request.content.is_eof()
+            self._may_stay = False
             if self._accepted is not None:
                 self._bounds.connections.rest(self._accepted)
 
@@ -159,7 +164,7 @@ class Connection(web.RequestHandler):
     def resume_writing(self) -> None:
         super().resume_writing()
         self.release()
-        if self._accepted is not None and self._request_in_progress:
+        if self._accepted is not None and self._may_stay:
             self._bounds.connections.work(self._accepted)
 
     def _look_again(self, before: int) -> None:

@@ -156,7 +156,7 @@ async def test_who_says_nothing_gives_way_to_who_comes(open_door: Opener) -> Non
 
 
 HALF = (  # of a request; the door answers 100 where it begins to wait for the rest
-    b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 98\r\n"
+    b"POST /api/v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 98\r\n"
     b"Expect: 100-continue\r\n\r\n"
 )
 BEGUN = b" 100 Continue\r\n\r\n"
@@ -205,7 +205,7 @@ async def test_half_bodies_of_a_user_are_bounded_as_its_requests_are(open_door: 
     """They do not give way, for it is known whose they are."""
     door = await open_door(max_connections_per_user=2, auth_mode="key", api_key="k" * 16)
     token = (await door.token("ana")).encode()
-    half = HALF.replace(b"/login", b"/api/v1/messages/batch")
+    half = HALF.replace(b"/api/v1/login", b"/api/v1/messages/batch")
     half = half.replace(b"Expect", b"Authorization: Bearer %b\r\nExpect" % token)
     async with line(door) as one, line(door) as two, line(door) as three:
         for each in (one, two):
@@ -214,6 +214,7 @@ async def test_half_bodies_of_a_user_are_bounded_as_its_requests_are(open_door: 
         door.node.connections._most = 3
         await three.say(half)
         await three.hear(b" 429 ")
+        await until(lambda: bool(door.node.connections._waiting))
         async with line(door, "127.0.0.2") as peer:  # for which the third gives way
             await peer.say(HEALTH)
             await peer.hear(b"200 OK")

@@ -47,7 +47,7 @@ async def silent_sockets(row: Row) -> None:
     """
     await row.rig.database()
     server = await row.rig.start("recado", descriptors=DESCRIPTORS)
-    half = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+    half = b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
     words = itertools.cycle(
         [b"", b"GET /healthz HTTP/1.1\r\nHost:", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", half]
     )
