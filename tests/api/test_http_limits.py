@@ -210,7 +210,7 @@ async def test_half_bodies_of_a_user_are_bounded_as_its_requests_are(open_door: 
     async with line(door) as one, line(door) as two, line(door) as three:
         for each in (one, two):
             await each.say(half)
-            await each.hear(BEGUN)
+        await until(lambda: sum(door.node.under_way._counts.values()) == 2)
         door.node.connections._most = 3
         await three.say(half)
         await three.hear(b" 429 ")
