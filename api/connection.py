@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -36,7 +37,10 @@ class Connection(web.RequestHandler):
     not taken is known, whoever wrote it.
     """
 
-    __slots__ = ("_accepted", "_answer", "_bounds", "_head", "_head_limit", "_line", "_stuck", "_wants_head")
+    __slots__ = (
+        "_accepted", "_answer", "_bounds", "_head", "_head_limit", "_is_known", "_line", "_may_stay", "_stuck",
+        "_wants_head",
+    )  # fmt: skip
 
     def __init__(self, bounds: Bounds, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -50,6 +54,8 @@ class Connection(web.RequestHandler):
         self._bounds = bounds
         self._accepted: Accepted | None = None  # None: it was refused
         self._answer = 0  # bytes of the one that is written now, which are there until all of it is taken
+        self._is_known = False  # who asks: it stays, too, while they do not take the answer
+        self._may_stay = False  # the request is whole, or who asks is known
         self._head = 0  # bytes of a request whose headers are not all here
         self._head_limit: asyncio.TimerHandle | None = None
         self._wants_head = True  # what comes is no body
@@ -60,7 +66,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: Any) -> None:
         self._line: asyncio.Transport = transport  # the library forgets its own before it is closed
         peer = str((transport.get_extra_info("peername") or ("",))[0])
-        self._accepted = self._bounds.connections.accept(peer, transport.close)
+        self._accepted = self._bounds.connections.accept(peer, self.cut_off)
         if self._accepted is None:
             transport.abort()
             return
@@ -103,9 +109,22 @@ class Connection(web.RequestHandler):
             self._head_limit = None
 
     def work(self, request: web.BaseRequest) -> None:
-        """A request begins. Raises TooManyConnections."""
+        """A request begins: its headers are here. Raises TooManyConnections."""
         if self._accepted is not None:
-            self._bounds.connections.work(self._accepted, request.headers.getall("X-Forwarded-For", ()))
+            self._is_known = self._may_stay = False
+            self._bounds.connections.ask(self._accepted, request.headers.getall("X-Forwarded-For", ()))
+            request.content.on_eof(partial(self._is_whole, request))
+
+    def _is_whole(self, request: web.BaseRequest) -> None:
+        if self._accepted is not None and self._current_request is request:
+            self._may_stay = True
+            self._bounds.connections.work(self._accepted)
+
+    def known(self) -> None:
+        """Who asks has shown credentials; how many requests they have is another's to bound."""
+        if self._accepted is not None:
+            self._is_known = self._may_stay = True
+            self._bounds.connections.work(self._accepted)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -119,6 +138,7 @@ class Connection(web.RequestHandler):
             if isinstance(resp, web.Response):
                 resp.body = None  # the library keeps an answer until the next one is made
             self._wants_head = not self._messages and request.content.is_eof()
+            self._may_stay = False
             if self._accepted is not None:
                 self._bounds.connections.rest(self._accepted)
 
@@ -152,10 +172,14 @@ class Connection(web.RequestHandler):
         size = self._line.get_write_buffer_size()
         self._look_again(size)
         self.hold(size + self._answer)
+        if self._accepted is not None and not self._is_known:
+            self._bounds.connections.wait(self._accepted)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self.release()
+        if self._accepted is not None and self._may_stay:
+            self._bounds.connections.work(self._accepted)
 
     def _look_again(self, before: int) -> None:
         self._stuck = self._loop.call_later(PATIENCE, self._look, before)

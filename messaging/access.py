@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from messaging.addresses import Network, in_networks, network_of
@@ -134,7 +134,11 @@ class WrongCredentials:
     A right one is never asked for: it is not refused for what others of its address try.
     """
 
-    def __init__(self, most: int = WRONG_MOST, addresses: int = ADDRESSES_MOST) -> None:
+    def __init__(
+        self, refused: Callable[[str], None], most: int = WRONG_MOST, addresses: int = ADDRESSES_MOST
+    ) -> None:
+        """``refused`` is told the name of the limit each time that it refuses."""
+        self._refused = refused
         self._most = most
         self._addresses = addresses
         self._second = 0
@@ -144,6 +148,7 @@ class WrongCredentials:
         """What somebody at ``address`` is told: the error, or that there are too many of them. ``now``: in seconds."""
         if isinstance(error, NoCredential) or not self._are_too_many(network_of(address), int(now)):
             return error
+        self._refused("wrong_credentials")
         return RateLimited("Too many wrong keys and tokens come from this address. Wait a second.")
 
     def _are_too_many(self, place: str, second: int) -> bool:

@@ -1,7 +1,8 @@
 """Connections to the doors of this process, counted from their accept on: of each address, and all of them. Pure.
 
-Where there is no room, the oldest one that is idle (its headers have not come, or its last answer has left) gives way
-to the one that comes: who opens many and says nothing stands in nobody's way.
+Where there is no room, the oldest that waits for its peer gives way to the one that comes: its headers have not come,
+or its last answer has left; or somebody unknown has not sent all of a request, or does not take the answer. Who opens
+many and says nothing, or not the rest, stands in nobody's way.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Connections:
         self._refused = refused
         self._open: set[Accepted] = set()
         self._counts: Counter[str] = Counter()
-        self._idle: dict[str, dict[Accepted, None]] = {}  # by address, the oldest first
+        self._waiting: dict[str, dict[Accepted, None]] = {}  # for their peers; by address, the oldest first
 
     def __len__(self) -> int:
         return len(self._open)
@@ -55,44 +56,50 @@ class Connections:
         if self._is_full(address) and not self._make_room(address):
             self._refused("max_connections_per_address")
             return None
-        if len(self._open) >= self._most and not self._make_room(self._idlest()):
+        if len(self._open) >= self._most and not self._make_room(self._slowest()):
             self._refused("descriptors")
             return None
         accepted = Accepted(address, proxy, give_way)
         self._open.add(accepted)
         self._count(address, 1)
-        self._idle.setdefault(address, {})[accepted] = None
+        self.wait(accepted)
         return accepted
 
-    def work(self, accepted: Accepted, forwarded: Iterable[str]) -> None:
+    def ask(self, accepted: Accepted, forwarded: Iterable[str]) -> None:
         """Headers have come; ``forwarded``: each X-Forwarded-For, which names the client where a trusted proxy asks.
 
         Raises:
             TooManyConnections: that client has as many already.
         """
-        self._stir(accepted)
         if not accepted.proxy or accepted not in self._open:
             return
         address = network_of(client_address(accepted.proxy, forwarded, self._proxies))
-        if self._is_full(address):
+        if self._is_full(address) and not self._make_room(address):
             self._refused("max_connections_per_address")
             raise TooManyConnections
-        accepted.address = address
-        self._count(address, 1)
+        self._move(accepted, address)
+
+    def work(self, accepted: Accepted) -> None:
+        """It waits for us, or for somebody who is known: it stays until it waits for its peer."""
+        if waiting := self._waiting.get(accepted.address):
+            waiting.pop(accepted, None)
+            if not waiting:
+                del self._waiting[accepted.address]
+
+    def wait(self, accepted: Accepted) -> None:
+        """It waits for its peer."""
+        if accepted in self._open:
+            self._waiting.setdefault(accepted.address, {})[accepted] = None
 
     def rest(self, accepted: Accepted) -> None:
-        """The answer has left: it is idle until the next request."""
-        if accepted not in self._open:
-            return
-        if accepted.proxy:
-            self._count(accepted.address, -1)
-            accepted.address = ""
-        self._idle.setdefault(accepted.address, {})[accepted] = None
+        """The answer has left: it waits for the next request."""
+        if accepted in self._open:
+            self._move(accepted, "" if accepted.proxy else accepted.address)
 
     def end(self, accepted: Accepted) -> None:
         """It is closed. Saying so twice is harmless."""
         if accepted in self._open:
-            self._stir(accepted)
+            self.work(accepted)
             self._open.remove(accepted)
             self._count(accepted.address, -1)
 
@@ -104,18 +111,20 @@ class Connections:
         if not (address and self._counts[address]):
             del self._counts[address]
 
-    def _stir(self, accepted: Accepted) -> None:
-        if idle := self._idle.get(accepted.address):
-            idle.pop(accepted, None)
-            if not idle:
-                del self._idle[accepted.address]
+    def _move(self, accepted: Accepted, address: str) -> None:
+        """It counts for this address from here on, as the newest that waits."""
+        self.work(accepted)
+        self._count(accepted.address, -1)
+        accepted.address = address
+        self._count(address, 1)
+        self.wait(accepted)
 
-    def _idlest(self) -> str:
-        """The address with the most idle connections."""
-        return max(self._idle, key=lambda address: len(self._idle[address]), default="")
+    def _slowest(self) -> str:
+        """The address for whose peers the most connections wait."""
+        return max(self._waiting, key=lambda address: len(self._waiting[address]), default="")
 
     def _make_room(self, address: str) -> bool:
-        oldest = next(iter(self._idle.get(address, ())), None)
+        oldest = next(iter(self._waiting.get(address, ())), None)
         if oldest is None:
             return False
         self.end(oldest)

@@ -40,16 +40,23 @@ class Limits:
             self.reached("rate_limit")
             raise RateLimited
 
+    def check_items(self, caller: Caller, count: int, now: float) -> None:
+        """Count what one request asks for beside the first, which the request itself was. Raises RateLimited."""
+        self._check(self._requests, "rate_limit", caller, count - 1, now)
+
     def check_bytes(self, caller: Caller, size: int, now: float) -> None:
         """Count what a caller sends, once it has announced it or it is here. Raises RateLimited."""
+        self._check(self._bytes, "rate_bytes", caller, size, now)
+
+    def _check(self, buckets: Buckets, limit: str, caller: Caller, cost: int, now: float) -> None:
         user_id = _limited(caller)
-        if not user_id:
+        if not (user_id and cost):
             return
-        bucket = self.bytes_of(user_id, now)
+        bucket = buckets.of(user_id, now)
         if bucket.left(now) < 1:
-            self.reached("rate_bytes")
+            self.reached(limit)
             raise RateLimited
-        bucket.take(size, now)
+        bucket.take(cost, now)
 
 
 def _limited(caller: Caller) -> int:

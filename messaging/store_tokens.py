@@ -48,8 +48,10 @@ class TokenStore:
         asked = {digest(jti): jti for jti in jtis}
         return {asked[row["digest"]] for row in await self._line.fetch("tokens_revoked", list(asked))}
 
-    async def keep_ticket(self, ticket: str, claims: str, seconds: float) -> None:
-        await self._pool.fetch("ticket_keep", digest(ticket), claims, seconds)
+    async def keep_ticket(self, ticket: str, claims: str, seconds: float, user_id: int | None, most: int) -> bool:
+        """Whether it is kept: of a user are ``most``, where that is not 0."""
+        kept: bool = await self._pool.value("ticket_keep", digest(ticket), claims, seconds, user_id, most)
+        return kept
 
     async def take_ticket(self, ticket: str) -> str | None:
         """The claims of a ticket, for the first who asks."""

@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from messaging.errors import Unauthorized
+from messaging.errors import RateLimited, Unauthorized
 from messaging.store import Store
 from messaging.tokens import Claims
 
@@ -21,11 +21,18 @@ class Tickets:
     def __init__(self, store: Store) -> None:
         self._store = store.tokens
 
-    async def issue(self, claims: Claims) -> str:
-        """A ticket that stands in, once and within a minute of its life, for the token with these claims."""
+    async def issue(self, claims: Claims, user_id: int | None = None, most: int = 0) -> str:
+        """A ticket that stands in, once and within a minute of its life, for the token with these claims.
+
+        Raises:
+            RateLimited: the user who asks for it has ``most`` that live; 0: no limit.
+        """
         ticket = PREFIX + secrets.token_urlsafe(24)
         seconds = min(TICKET_SECONDS, max(0.0, claims.expires_at - time.time()))
-        await self._store.keep_ticket(ticket, msgspec.json.encode(claims).decode(), seconds)
+        if not await self._store.keep_ticket(ticket, msgspec.json.encode(claims).decode(), seconds, user_id, most):
+            raise RateLimited(
+                f"{most} of your tickets are neither used nor a minute old (MAX_CONNECTIONS_PER_USER). Wait a moment."
+            )
         return ticket
 
     async def redeem(self, ticket: str) -> Claims:

@@ -105,3 +105,20 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
     UPDATE recado.memberships SET invitation_of = NULL
     WHERE topic_id = topic AND user_id = member AND invitation_of IS NOT NULL
 $$;
+
+-- Keep a ticket, by its digest. False: the user who asks for it (NULL: a backend) has as many that live.
+CREATE OR REPLACE FUNCTION recado.keep_ticket(
+    ticket bytea, claims_of text, seconds double precision, asker bigint, most integer
+) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM FROM recado.users WHERE id = asker FOR NO KEY UPDATE;
+    IF most > 0 AND most <= (SELECT count(*) FROM (
+        SELECT FROM recado.tickets WHERE user_id = asker AND expires_at > clock_timestamp() LIMIT most
+    ) AS live) THEN
+        RETURN false;
+    END IF;
+    INSERT INTO recado.tickets (digest, claims, expires_at, user_id)
+    VALUES (ticket, claims_of, clock_timestamp() + make_interval(secs => seconds), asker) ON CONFLICT DO NOTHING;
+    RETURN true;
+END $$;

@@ -104,9 +104,8 @@ WHERE name = $1 RETURNING id;
 INSERT INTO recado.revocations (digest) VALUES ($1) ON CONFLICT DO NOTHING;
 
 -- name: ticket_keep
--- A ticket, by its digest, for $3 seconds.
-INSERT INTO recado.tickets (digest, claims, expires_at) VALUES ($1, $2, now() + make_interval(secs => $3))
-ON CONFLICT DO NOTHING;
+-- A ticket, by its digest, for $3 seconds; of a user, if it is not one too many.
+SELECT recado.keep_ticket($1, $2, $3, $4, $5);
 
 -- name: ticket_take
 -- Use a ticket up.

@@ -39,7 +39,7 @@ class Gate:
 
     def __init__(self, settings: Settings, store: Store, tokens: Tokens, metrics: Metrics) -> None:
         self._rules = Rules.of(settings)
-        self._wrong = WrongCredentials()
+        self._wrong = WrongCredentials(metrics.reached)
         self._store = store
         self._tokens = tokens
         self._tickets = Tickets(store)

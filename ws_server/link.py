@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from websockets.asyncio.server import ServerConnection
@@ -90,6 +91,12 @@ class Link(ServerConnection):
         self._links.add(self)
         # Above the bound of the fan-out: reached by replies alone, whose asker then is no longer read.
         transport.set_write_buffer_limits(BUFFER_BYTES, BUFFER_BYTES // 2)
+
+    def ask(self, forwarded: Iterable[str]) -> None:
+        """Its handshake is here; ``forwarded``: each X-Forwarded-For. Raises TooManyConnections."""
+        assert self.accepted is not None
+        self._connections.ask(self.accepted, forwarded)
+        self._connections.work(self.accepted)
 
     # What comes in
 
@@ -183,6 +190,8 @@ class Link(ServerConnection):
         super().send_data()
         if self.protocol.state in (CLOSING, CLOSED) and not self.leaving:
             self._leave()
+        if self.accepted is not None and (self.leaving or self.protocol.eof_sent):  # as behind a refusal
+            self._connections.wait(self.accepted)
 
     def _refuse_fragments(self) -> None:
         if self.reader is not None:

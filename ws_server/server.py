@@ -153,10 +153,10 @@ class Door:
 
     async def _admit(self, link: ServerConnection, request: Request) -> Response | None:
         """The answer to a handshake that is not let in, or None."""
-        assert isinstance(link, Link) and link.accepted is not None
+        assert isinstance(link, Link)
         shut = self._draining or self._opening_waits > OPENING_QUEUE
         try:
-            self._connections.work(link.accepted, request.headers.get_all("X-Forwarded-For"))
+            link.ask(request.headers.get_all("X-Forwarded-For"))
         except RecadoError as exc:
             return refused(exc)
         admitted = await self._gate.admit(link.address, request, shut=shut)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from messaging.errors import Conflict, Forbidden, NotAMember, RecadoError, Unkno
 from messaging.permissions import Aim, Caller
 
 BATCH_BODY = 1024 * 1024 + 4096  # bytes
+NAMES_AT_ONCE = 20  # are looked up before who asks is looked at again
 BATCH_MOST = 1000
 BACKEND_SENDER = "api"
 
@@ -109,6 +111,7 @@ async def get(asked: Asked[HistoryQuery, None]) -> Answer:
 
 async def post_batch(asked: Asked[None, list[BatchItem]]) -> Answer:
     items = keyed(asked.body, asked.key)
+    asked.actions.limits.check_items(asked.caller, len(items), asyncio.get_running_loop().time())
     drafts = await prepared(asked, items)
     outcomes = Outcomes(len(items))
     # Without an await in between, so that they leave in one batch.
@@ -139,11 +142,14 @@ Draft = tuple[Aim, str, str]  # where to, from whom, what
 async def prepared(asked: Asked[Any, Any], items: list[BatchItem]) -> list[Draft | RecadoError]:
     """What each item is to be, or why it can't."""
     aims: dict[str, Aim | RecadoError] = {}
-    for name in dict.fromkeys(item.topic_name for item in items):
+    for place, name in enumerate(dict.fromkeys(item.topic_name for item in items), 1):
+        if not place % NAMES_AT_ONCE:
+            await asked.again()
         try:
             aims[name] = await asked.actions.aim(asked.caller, name)
         except RecadoError as exc:
             aims[name] = exc
+    await asked.again()  # before anything is stored
     return [draft_of(asked, item, aims[item.topic_name]) for item in items]
 
 

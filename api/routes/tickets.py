@@ -9,7 +9,7 @@ import msgspec
 
 from api.route import Answer, Asked, Route
 from api.shapes import PersonName
-from messaging.errors import BadRequest, Unauthorized
+from messaging.errors import BadRequest, RateLimited, Unauthorized
 from messaging.identity import identify
 from messaging.tickets import TICKET_SECONDS
 from messaging.tokens import ONE_DAY, Claims
@@ -49,7 +49,12 @@ def routes() -> list[Route]:
 
 
 async def issue(asked: Asked[None, TicketWish]) -> Answer:
-    ticket = await asked.domain.node.tickets.issue(await _claims(asked))
+    claims, domain = await _claims(asked), asked.domain
+    try:  # each ticket opens one connection
+        ticket = await domain.node.tickets.issue(claims, asked.caller.id, domain.settings.max_connections_per_user)
+    except RateLimited:
+        asked.actions.limits.reached("tickets")
+        raise
     return Answer(201, IssuedTicket(ticket, TICKET_SECONDS))
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import pytest
 from doors import KEY, Opener
+
+from ws_support import running
 
 pytest_plugins = ["doors"]
 
@@ -90,3 +94,48 @@ async def test_a_limit_that_is_reached_is_409_and_says_which(open_door: Opener) 
     refused = await door.ask("PUT", f"{V1}/topics/own/members/omar", 429, token=ana)
     assert "rate_limited" == refused["code"] and "INVITES" in refused["message"]
     await door.ask("PUT", f"{V1}/topics/own/members/omar", 201, token=KEY)
+
+
+async def test_each_message_of_a_batch_counts(open_door: Opener) -> None:
+    door = await open_door(auth_mode="key", api_key=KEY, rate_limit=2.0)  # bursts of four
+    ana = await door.token("ana")
+    items = [{"topic_name": f"nowhere{number}", "content": 1} for number in range(60)]
+    results = await door.ask("POST", f"{V1}/messages/batch", token=ana, json=items)
+    assert {"unknown_topic"} == {result["code"] for result in results}
+    assert "rate_limited" == (await door.ask("POST", f"{V1}/messages/batch", 429, token=ana, json=items))["code"]
+    await door.ask("POST", f"{V1}/messages/batch", token=KEY, json=items)
+    assert 1 == reached(door, "rate_limit")
+
+
+@pytest.mark.parametrize("place", [25, 60])
+async def test_a_batch_ends_with_its_token(open_door: Opener, monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    """Also where it is the last name that took so long; nothing of it is stored."""
+    door = await open_door(auth_mode="key", api_key=KEY)
+    ana, asked = await door.token("ana"), 0
+    await door.ask("PUT", f"{V1}/topics/plaza", 201, token=ana, json={"kind": "public"})
+    aim = door.node.actions.aim
+
+    async def aiming(caller: Any, name: str) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == place:
+            await door.ask("POST", f"{V1}/tokens/revoke", token=KEY, json={"user": "ana"})
+        return await aim(caller, name)
+
+    monkeypatch.setattr(door.node.actions, "aim", aiming)
+    items = [{"topic_name": "plaza", "content": 1}]
+    items += [{"topic_name": f"nowhere{number}", "content": 1} for number in range(59)]
+    await door.ask("POST", f"{V1}/messages/batch", 401, token=ana, json=items)
+    assert asked < place + 20
+    assert (await door.ask("GET", f"{V1}/topics/plaza/messages", token=KEY))["messages"] == []
+
+
+async def test_wrong_tokens_beyond_ten_a_second_are_counted_on_both_doors(open_door: Opener, database: str) -> None:
+    door = await open_door(auth_mode="key", api_key=KEY)
+    async with asyncio.timeout(20), running(database) as recado:
+        while not reached(door, "wrong_credentials"):
+            async with door.send("GET", f"{V1}/topics/general", token="wrong") as response:
+                assert response.status in (401, 429)
+        while not reached(recado, "wrong_credentials"):
+            async with door.http.get(f"{recado.url.replace('ws', 'http', 1)}/wrong") as response:
+                assert response.status in (401, 426, 429)

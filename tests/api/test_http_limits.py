@@ -157,6 +157,73 @@ async def test_who_says_nothing_gives_way_to_who_comes(open_door: Opener) -> Non
     assert refused(door, "max_connections_per_address") == 0
 
 
+HALF = (  # of a request; the door answers 100 where it begins to wait for the rest
+    b"POST /api/v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 98\r\n"
+    b"Expect: 100-continue\r\n\r\n"
+)
+BEGUN = b" 100 Continue\r\n\r\n"
+
+
+@pytest.mark.parametrize("limits", ["max_connections_per_address", "descriptors"])
+async def test_half_a_body_of_nobody_gives_way_to_who_comes(open_door: Opener, limits: str) -> None:
+    door = await open_door(max_connections_per_address=3 if limits != "descriptors" else 0)
+    door.node.connections._most = 3
+    async with AsyncExitStack() as stack:
+        halves = [await stack.enter_async_context(line(door, "127.0.0.2")) for _ in range(3)]
+        for half in halves:
+            await half.say(HALF)
+            await half.hear(BEGUN)
+        peer = await stack.enter_async_context(line(door, "127.0.0.2" if limits != "descriptors" else "127.0.0.1"))
+        await peer.say(HEALTH)
+        await peer.hear(b"200 OK")
+        await halves[0].ends()
+        await halves[1].say(b'{"ticket":"' + b"x" * 85 + b'"}')
+        await halves[1].hear(b'"code"')
+    assert refused(door, limits) == 0
+
+
+async def test_an_answer_that_nobody_takes_gives_way_to_who_comes(
+    open_door: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: SlowPeers[connection.Connection] = SlowPeers()
+    monkeypatch.setattr(serving, "Bounds", partial(connection.Bounds, slow_peers=held))
+    door = await open_door()
+    door.http._connector._force_close = True  # type: ignore[union-attr]  # the test's own do not stay
+    await filled(door, 10)
+    await until(lambda: not len(door.node.connections))
+    door.node.connections._most = 2
+    async with line(door, "127.0.0.2", small=True) as slow, line(door, "127.0.0.2") as kept:
+        await slow.say(HISTORY * 100)
+        await until(lambda: held.total)
+        await kept.say(HEALTH)
+        await kept.hear(b"200 OK")
+        async with line(door) as peer:
+            await peer.say(HEALTH)
+            await peer.hear(b"200 OK")
+            await slow.ends()
+
+
+async def test_half_bodies_of_a_user_are_bounded_as_its_requests_are(open_door: Opener) -> None:
+    """They do not give way, for it is known whose they are."""
+    door = await open_door(max_connections_per_user=2, auth_mode="key", api_key="k" * 16)
+    token = (await door.token("ana")).encode()
+    half = HALF.replace(b"/api/v1/login", b"/api/v1/messages/batch")
+    half = half.replace(b"Expect", b"Authorization: Bearer %b\r\nExpect" % token)
+    async with line(door) as one, line(door) as two, line(door) as three:
+        for each in (one, two):
+            await each.say(half)
+        await until(lambda: sum(door.node.under_way._counts.values()) == 2)
+        door.node.connections._most = 3
+        await three.say(half)
+        await three.hear(b" 429 ")
+        await until(lambda: bool(door.node.connections._waiting))
+        async with line(door, "127.0.0.2") as peer:  # for which the third gives way
+            await peer.say(HEALTH)
+            await peer.hear(b"200 OK")
+            await three.ends()
+            assert sum(door.node.under_way._counts.values()) == 2
+
+
 async def test_behind_a_trusted_proxy_whom_it_names_counts(open_door: Opener) -> None:
     door = await open_door(
         max_connections_per_address=2, trusted_proxies=(ip_network("127.0.0.2"),), auth_mode="key", api_key="k" * 16

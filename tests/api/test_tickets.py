@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import asyncpg
@@ -10,6 +11,7 @@ from doors import KEY, Door, Opener
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from messaging.errors import RateLimited
 from messaging.tickets import Tickets
 from messaging.tokens import Claims
 from ws_support import receive, running
@@ -101,3 +103,22 @@ async def test_who_it_is_for_must_be_said_and_no_ticket_is_none(locked: Door) ->
     await locked.ask("POST", "/api/v1/tickets", 400, token=KEY, json={})
     await locked.ask("POST", "/api/v1/tickets", 401, json={"user": "ana"})
     await locked.ask("POST", "/api/v1/login", 401, json={"ticket": "t.nothing"})
+
+
+async def test_a_user_has_as_many_tickets_that_live_as_connections(open_door: Opener, database: str) -> None:
+    """Also where it asks for all at once; a used one makes room, and a backend has no limit."""
+    door = await open_door(auth_mode="key", api_key=KEY, max_connections_per_user=3)
+    ana, eva = await door.token("ana"), await door.token("eva")
+    actions, tickets = door.node.actions, door.node.tickets
+    asker, claims = await actions.know("ana"), await door.tokens.verify(ana)
+    made = await asyncio.gather(*(tickets.issue(claims, asker.id, 3) for _ in range(9)), return_exceptions=True)
+    assert 6 == sum(isinstance(each, RateLimited) for each in made)
+    refused = await door.ask("POST", "/api/v1/tickets", 429, token=ana, json={})
+    assert "rate_limited" == refused["code"] and "MAX_CONNECTIONS_PER_USER" in refused["message"]
+    counted = {"limit": "tickets"}
+    assert 1 == door.node.metrics.registry.get_sample_value("recado_limit_reached_total", counted)
+    await door.ask("POST", "/api/v1/tickets", 201, token=eva, json={})
+    await door.ask("POST", "/api/v1/tickets", 201, token=KEY, json={"user": "ana"})
+    await tickets.redeem(next(each for each in made if isinstance(each, str)))
+    await door.ask("POST", "/api/v1/tickets", 201, token=ana, json={})
+    await door.ask("POST", "/api/v1/tickets", 429, token=ana, json={})

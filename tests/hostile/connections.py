@@ -41,13 +41,16 @@ async def answers_not_taken(row: Row) -> None:
 
 
 async def silent_sockets(row: Row) -> None:
-    """Without credentials, on both doors: silent ones, half heads, and ones that are kept alive. New ones all the time.
+    """Without credentials, on both doors: silent, with half a head or body, kept alive. New ones all the time.
 
     The process has few descriptors; its lines to the database are cut meanwhile, and others come and go.
     """
     await row.rig.database()
     server = await row.rig.start("recado", descriptors=DESCRIPTORS)
-    words = itertools.cycle([b"", b"GET /healthz HTTP/1.1\r\nHost:", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"])
+    half = b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+    words = itertools.cycle(
+        [b"", b"GET /healthz HTTP/1.1\r\nHost:", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", half]
+    )
     async with row.bystander(server) as bystander:
         await row.rig.node.actions.know("ana")
         path, failed, tried = f"/{row.rig.token('ana')}", 0, 0

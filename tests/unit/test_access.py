@@ -123,26 +123,26 @@ def told(wrong: WrongCredentials, addresses: Sequence[str], now: float) -> list[
 
 
 def test_wrong_credentials_beyond_ten_a_second_are_told_to_wait_by_address() -> None:
-    wrong = WrongCredentials()
+    wrong = WrongCredentials(lambda _: None)
     assert told(wrong, ["192.0.2.1"] * 12, 7.0) == [401] * 10 + [429] * 2
     assert told(wrong, ["192.0.2.2", "192.0.2.1"], 7.9) == [401, 429]
     assert told(wrong, ["192.0.2.1"], 8.0) == [401]
 
 
 def test_of_ipv6_a_customer_is_one_address_and_ipv4_is_ipv4_however_it_is_written() -> None:
-    wrong = WrongCredentials(most=1)
+    wrong = WrongCredentials(lambda _: None, most=1)
     assert told(wrong, ["2001:db8::1", "2001:db8::ffff:1", "2001:db8:0:1::1"], 1) == [401, 429, 401]
     assert told(wrong, ["192.0.2.1", "::ffff:192.0.2.1"], 1) == [401, 429]
 
 
 def test_who_shows_nothing_is_not_counted() -> None:
-    wrong = WrongCredentials(most=1)
+    wrong = WrongCredentials(lambda _: None, most=1)
     assert [wrong.answer_to(NoCredential(), HERE, 1).status for _ in range(9)] == [401] * 9
     assert told(wrong, [HERE], 1) == [401]
 
 
 def test_no_number_of_addresses_takes_more_memory() -> None:
-    wrong = WrongCredentials(most=2, addresses=100)
+    wrong = WrongCredentials(lambda _: None, most=2, addresses=100)
     answers = told(wrong, [f"10.0.{n // 250}.{n % 250}" for n in range(1000)], 1)
     assert answers == [401] * 102 + [429] * 898, "those who come last share one count"
     assert len(wrong._counts) == 101

@@ -30,7 +30,7 @@ class Door:
         accepted = self.connections.accept(peer, lambda: self.gone.extend(filter(None, found)))
         found.append(accepted)
         if accepted is not None and works:
-            self.connections.work(accepted, [])
+            self.connections.work(accepted)
         return accepted
 
 
@@ -75,8 +75,22 @@ def test_one_that_was_answered_says_nothing_until_it_asks_again() -> None:
     assert one is not None and other is not None
     for each in (other, one):
         door.connections.rest(each)
-    door.connections.work(other, [])
+    door.connections.work(other)
     assert door.come() and door.gone == [one]
+
+
+@pytest.mark.parametrize("limits", [(2, 100), (100, 2)])
+def test_a_request_that_is_not_whole_gives_way_and_one_that_is_stays(limits: tuple[int, int]) -> None:
+    door = Door(*limits)
+    half, whole = door.come(), door.come()
+    assert half is not None and whole is not None
+    for each in (half, whole):
+        door.connections.ask(each, [])
+    door.connections.work(whole)
+    assert door.come(works=True) and door.gone == [half]
+    assert door.come() is None
+    door.connections.wait(whole)  # for its peer to take the answer
+    assert door.come() and door.gone == [half, whole]
 
 
 def test_where_descriptors_run_short_the_address_with_most_idle_ones_gives_way() -> None:
@@ -92,12 +106,13 @@ def test_a_trusted_proxy_counts_as_whom_it_names_while_it_asks_for_them() -> Non
     lines = [door.come(PROXY) for _ in range(5)]
     for line in lines[:2]:
         assert line is not None
-        door.connections.work(line, [PEER])
+        door.connections.ask(line, [PEER])
+        door.connections.work(line)
     assert lines[2] is not None
     with pytest.raises(TooManyConnections):
-        door.connections.work(lines[2], [PEER])
+        door.connections.ask(lines[2], [PEER])
     door.connections.rest(lines[2])
-    door.connections.work(lines[2], [OTHER])
+    door.connections.ask(lines[2], [OTHER])
     assert door.come(PEER) is None  # by another way it is the same client
     assert lines[0] is not None
     door.connections.rest(lines[0])
@@ -105,12 +120,27 @@ def test_a_trusted_proxy_counts_as_whom_it_names_while_it_asks_for_them() -> Non
     assert len(door.connections) == 6
 
 
+def test_behind_a_trusted_proxy_whom_it_names_gives_way_to_its_own() -> None:
+    door = Door()
+    half, other, whole = lines = [door.come(PROXY) for _ in range(3)]
+    for line, client in zip(lines, (PEER, OTHER, PEER), strict=True):
+        assert line is not None
+        door.connections.ask(line, [client])
+    assert whole is not None
+    door.connections.work(whole)
+    next_one = door.come(PROXY)
+    assert next_one is not None
+    door.connections.ask(next_one, [PEER])
+    assert door.gone == [half] and other not in door.gone
+
+
 def test_only_a_trusted_proxy_names_anybody() -> None:
     door = Door()
     for forwarded in ([OTHER], ["203.0.113.11"]):
         accepted = door.come()
         assert accepted is not None
-        door.connections.work(accepted, forwarded)
+        door.connections.ask(accepted, forwarded)
+        door.connections.work(accepted)
     assert door.come() is None
 
 
@@ -163,16 +193,24 @@ class AnyOrder(RuleBasedStateMachine):
         accepted = self.door.come(peer)
         return multiple() if accepted is None else accepted
 
-    @rule(accepted=alive, client=st.sampled_from([PEER, OTHER, "", "203.0.113.77"]))
-    def work_and_rest(self, accepted: Accepted, client: str) -> None:
-        with suppress(TooManyConnections):
-            self.door.connections.work(accepted, [client])
+    @rule(accepted=alive, client=st.sampled_from([PEER, OTHER, "", "203.0.113.77"]), whole=st.booleans())
+    def ask_and_rest(self, accepted: Accepted, client: str, whole: bool) -> None:
+        self.ask(accepted, client, whole)
         self.door.connections.rest(accepted)
 
-    @rule(accepted=alive, client=st.sampled_from([PEER, OTHER]))
-    def work_and_end(self, accepted: Accepted, client: str) -> None:
+    @rule(accepted=alive, client=st.sampled_from([PEER, OTHER]), whole=st.booleans())
+    def ask(self, accepted: Accepted, client: str, whole: bool) -> None:
         with suppress(TooManyConnections):
-            self.door.connections.work(accepted, [client])
+            self.door.connections.ask(accepted, [client])
+            if whole:
+                self.door.connections.work(accepted)
+
+    @rule(accepted=alive)
+    def wait(self, accepted: Accepted) -> None:
+        self.door.connections.wait(accepted)
+
+    @rule(accepted=alive)
+    def end(self, accepted: Accepted) -> None:
         self.door.connections.end(accepted)
 
     @invariant()
@@ -181,7 +219,8 @@ class AnyOrder(RuleBasedStateMachine):
         assert len(connections) <= 6
         assert all(0 < count <= 3 for count in connections._counts.values())
         assert sum(connections._counts.values()) <= len(connections)
-        assert {each for idle in connections._idle.values() for each in idle} <= connections._open
+        assert {each for line in connections._waiting.values() for each in line} <= connections._open
+        assert all(each.address == of for of, line in connections._waiting.items() for each in line)
 
 
 TestAnyOrder = AnyOrder.TestCase

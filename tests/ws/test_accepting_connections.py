@@ -93,3 +93,20 @@ async def test_a_handshake_that_is_too_long_ends(database: str) -> None:
         writer.write(b"GET /x HTTP/1.1\r\n" + b"".join(b"A%d: %b\r\n" % (n, b"x" * 8000) for n in range(10)))
         assert await ended(reader) == b""
         await until(lambda: not len(recado.node.connections))
+
+
+async def test_who_was_refused_or_leaves_gives_way_to_who_comes(database: str) -> None:
+    """Though it keeps its end open."""
+    async with running(database, max_connections_per_user=1) as recado, recado.client("diego") as diego:
+        await receive(diego, "connected")
+        recado.node.connections._most = 3
+        async with line(recado) as (wrong, knocks), line(recado) as (second, comes):
+            knocks.write(HANDSHAKE.format(path="wrong", more="").encode())
+            await wrong.readuntil(b" 401 ")
+            comes.write(HANDSHAKE.format(path=recado.token("diego"), more="").encode())
+            await second.readuntil((4529).to_bytes(2, "big"))
+            async with recado.client("ana") as ana, recado.client("lucia") as lucia:
+                for link in (ana, lucia):
+                    await receive(link, "connected")
+                await diego.send('{"action":"topics"}')
+                await receive(diego, "topics")
