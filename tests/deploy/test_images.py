@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import fcntl
 import json
+import os
+import pickle
 import re
 import shutil
 import socket
 import stat
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from typing import cast
 
 import aiohttp
 import pytest
@@ -37,14 +39,19 @@ DOORS = pytest.mark.parametrize("dockerfile", ["Dockerfile.api", "Dockerfile.ws"
 
 
 @pytest.fixture(scope="module")
-def images() -> Iterator[dict[str, Image]]:
-    """All images. Their packages are installed once, as the step is the same."""
-    root = Path(tempfile.mkdtemp(prefix="recado-images-"))
-    try:
-        builder = Builder(root)
-        yield {dockerfile: builder.build(dockerfile) for dockerfile in sorted(OWN)}
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Image]:
+    """All images, made once a run: the first process that needs them makes them, the others wait for it."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "images"
+    with root.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = root / "made"
+        if not made.exists():
+            shutil.rmtree(root, ignore_errors=True)  # somebody came no further than that
+            root.mkdir()
+            builder = Builder(root)
+            made.write_bytes(pickle.dumps({dockerfile: builder.build(dockerfile) for dockerfile in sorted(OWN)}))
+        return cast(dict[str, Image], pickle.loads(made.read_bytes()))
 
 
 def files(image: Image) -> set[str]:
