@@ -7,7 +7,7 @@ JOBS   ?= 4
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input -q
 INSTALL = $(PIP) install --require-hashes -r
 
-.PHONY: help run test cover check audit bench hostile ezout faults asyncapi permissions sql-version pins clean
+.PHONY: help run test cover check audit bench hostile ezout faults fuzz asyncapi permissions sql-version pins clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -36,6 +36,9 @@ audit: .venv/.tools ## whether a pinned package has a known vulnerability (asks 
 
 faults: .venv/.dev ## the longer tests: crashes, dead buses, cut lines
 	@$(PY) -m pytest -m faults
+
+fuzz: .venv/.dev ## ask the API more than make test does (EXAMPLES=100 random requests of an operation)
+	@FUZZ_EXAMPLES=$(or $(EXAMPLES),50) $(PY) -m pytest tests/api/test_description.py
 
 bench: .venv/.run ## measure throughput and latency on this machine
 	@exec $(PY) -m bench

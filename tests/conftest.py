@@ -117,6 +117,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "postgres_dsn" in getattr(item, "fixturenames", ()) and not is_async_test(item):
             raise pytest.UsageError(f"{item.nodeid} uses the database: write it as async def")
+    items.sort(key=time_limit.seconds_of, reverse=True)  # what may take long is not begun last, when others are done
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -62,8 +62,7 @@ class TimeLimit:
         self._disarm()
 
     def _limited(self, item: pytest.Item, phase: str) -> Iterator[None]:
-        mark = item.get_closest_marker("limit")
-        seconds = float(mark.args[0]) if mark else SECONDS
+        seconds = seconds_of(item)
         self._arm(seconds, f"{item.nodeid} ({phase}) has not ended within {seconds:g} s")
         try:
             return (yield)
@@ -97,6 +96,11 @@ class TimeLimit:
         faulthandler.dump_traceback(file=self._stderr)
         _kill_children()
         os._exit(70)
+
+
+def seconds_of(item: pytest.Item) -> float:
+    mark = item.get_closest_marker("limit")
+    return float(mark.args[0]) if mark else SECONDS
 
 
 def _stacks_of_tasks() -> Iterator[str]:
