@@ -7,6 +7,7 @@ of the types private and public alone, and users and platforms by what it has im
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import urllib.request
@@ -63,7 +64,7 @@ class Answering(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         path = self.path.removeprefix("/api/")
-        print(json.dumps({"heard": path, "body": body, "taken": self.server.hear(path, body)}), flush=True)
+        say({"heard": path, "body": body, "taken": self.server.hear(path, body)})
         self.answer("text/html; charset=utf-8", "success")
 
     def answer(self, kind: str, text: str) -> None:
@@ -76,6 +77,11 @@ class Answering(BaseHTTPRequestHandler):
         return
 
 
+def say(line: dict[str, object]) -> None:
+    # One write: print() writes the end of a line for itself, and another thread's line may come between.
+    os.write(sys.stdout.fileno(), json.dumps(line).encode() + b"\n")
+
+
 def main() -> None:
     name, port, token, integrator = sys.argv[1:]
     app = App(name, int(port), token, integrator)
@@ -84,7 +90,7 @@ def main() -> None:
     print("ready", json.dumps(app.platforms), flush=True)
     for line in sys.stdin:
         path, body = json.loads(line)
-        print(json.dumps({"answered": app.ask(path, body | {"token": token})}), flush=True)
+        say({"answered": app.ask(path, body | {"token": token})})
 
 
 if __name__ == "__main__":
