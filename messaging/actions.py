@@ -130,9 +130,10 @@ class Actions:
     async def unsubscribe(self, caller: Caller, user: User, name: str) -> bool:
         """End a membership: one's own, or as a backend or owner anybody's. Whether there was one."""
         found = permissions.leaving(caller, await self._standing(caller, name), user)
-        ended = await self._store.leave(found.topic.id, user.id)
-        self._bus.tell(Changed(user.id, None if ended is None else (found.topic.id, ended)))
-        return ended is not None
+        changes = await self._store.leave(found.topic.id, user.id)
+        for change in changes:
+            self._bus.tell(change)
+        return bool(changes)
 
     async def invite(self, caller: Caller, name: str, username: str) -> bool:
         """Make a known user a member; any member may. Whether it was none before."""

@@ -16,7 +16,7 @@ import msgspec
 from messaging.clock import ClockOffset
 from messaging.delivery import fill
 from messaging.errors import LimitReached, TokenRevoked, Unavailable, UnknownTopic, UnknownUser
-from messaging.model import MAX_SEQ, Kind, Membership, Message, Page, Role, Topic, User
+from messaging.model import MAX_SEQ, Changed, Kind, Membership, Message, Page, Role, Topic, User
 from messaging.store_append import LogWriter
 from messaging.store_epochs import Epochs
 from messaging.store_leases import LeaseBook
@@ -203,10 +203,10 @@ class Store:
             raise UnknownTopic
         return joined
 
-    async def leave(self, topic_id: int, user_id: int) -> int | None:
-        """The membership that ended; None where there was none."""
-        ended: int | None = await self.pool.value("topic_leave", topic_id, user_id)
-        return ended
+    async def leave(self, topic_id: int, user_id: int) -> list[Changed]:
+        """Whose memberships are others now, the member's first; nobody's where it was no member."""
+        [row] = await self.pool.fetch("topic_leave", topic_id, user_id)
+        return [Changed(user_id, (topic_id, row["ended"])), *map(Changed, row["others"])] if row["ended"] else []
 
     async def members_page(self, topic_id: int, after: str, limit: int) -> list[Member]:
         rows = await self.pool.fetch("members_page", topic_id, after, limit)

@@ -149,34 +149,42 @@ BEGIN
     RETURN true;
 END $$;
 
--- Leave a topic, or be removed from it. Returns the membership that this ended; NULL where there was none. A topic that no
--- backend made is never nobody's: behind its owner, who has belonged to it for longest owns it, and with its last member it
--- goes.
-CREATE OR REPLACE FUNCTION recado.leave_topic(topic bigint, member bigint) RETURNS bigint
+-- Leave a topic, or be removed from it. ended: the membership that this ended, NULL where there was none; others: the users
+-- whose memberships are others by it. A topic that no backend made is never nobody's: behind its owner, the person who has
+-- belonged to it for longest owns it, and with the last person it goes, whatever bridges belong to it.
+CREATE OR REPLACE FUNCTION recado.leave_topic(topic bigint, member bigint, OUT ended bigint, OUT others bigint[])
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    ended bigint;
     was_role text;
     was_backends boolean;
 BEGIN
+    others := '{}';
     PERFORM FROM recado.heads WHERE topic_id = topic FOR NO KEY UPDATE;
-    DELETE FROM recado.memberships WHERE topic_id = topic AND user_id = member RETURNING id, role INTO ended, was_role;
+    SELECT id, role INTO ended, was_role FROM recado.memberships WHERE topic_id = topic AND user_id = member;
     IF ended IS NULL THEN
-        RETURN NULL;
+        RETURN;
     END IF;
     SELECT by_backend INTO was_backends FROM recado.topics WHERE id = topic;
+    IF NOT was_backends AND NOT EXISTS (
+        SELECT FROM recado.memberships AS m JOIN recado.users AS u ON u.id = m.user_id
+        WHERE m.topic_id = topic AND m.user_id <> member AND u.kind = 'person'
+    ) THEN
+        others := array_remove(recado.delete_topic(topic), member);
+        RETURN;
+    END IF;
+    DELETE FROM recado.memberships WHERE topic_id = topic AND user_id = member;
     IF was_role = 'owner' AND was_backends IS NOT TRUE THEN
-        UPDATE recado.memberships SET role = 'owner' WHERE topic_id = topic AND id = (
-            SELECT min(m.id) FROM recado.memberships AS m JOIN recado.users AS u ON u.id = m.user_id
-            WHERE m.topic_id = topic AND u.kind = 'person'
-        );
+        WITH heir AS (
+            UPDATE recado.memberships SET role = 'owner' WHERE topic_id = topic AND id = (
+                SELECT min(m.id) FROM recado.memberships AS m JOIN recado.users AS u ON u.id = m.user_id
+                WHERE m.topic_id = topic AND u.kind = 'person'
+            ) RETURNING user_id
+        )
+        SELECT coalesce(array_agg(user_id), '{}') INTO others FROM heir;
     END IF;
-    UPDATE recado.users SET version = version + 1 WHERE id = member;
+    PERFORM FROM recado.users WHERE id = ANY (others || member) ORDER BY id FOR NO KEY UPDATE;
+    UPDATE recado.users SET version = version + 1 WHERE id = ANY (others || member);
     DELETE FROM recado.cursors WHERE topic_id = topic AND membership_id = ended;
-    IF NOT was_backends AND NOT EXISTS (SELECT FROM recado.memberships WHERE topic_id = topic) THEN
-        PERFORM recado.delete_topic(topic);
-    END IF;
-    RETURN ended;
 END $$;
 
 -- Delete a topic: its name is free and nobody belongs to it from here on; its messages go with housekeeping.

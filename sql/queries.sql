@@ -217,8 +217,8 @@ SELECT recado.join_within_limits($1, $2, $3, $4, $5, $6, $7);
 SELECT recado.take_up($1, $2);
 
 -- name: topic_leave
--- A user leaves, or is removed; the membership that ended.
-SELECT recado.leave_topic($1, $2);
+-- A user leaves, or is removed; the membership that ended, and whose memberships are others by it.
+SELECT ended, others FROM recado.leave_topic($1, $2);
 
 -- name: members_named
 -- The first members of these topics by name.

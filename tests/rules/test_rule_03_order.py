@@ -110,7 +110,7 @@ async def test_what_committed_during_the_wait_for_the_head_is_seen(database: str
         await ana.store.know(["diego"])
         omar, diego = (await ana.store.user("omar")).id, (await ana.store.user("diego")).id
         async with other.transaction():
-            await other.execute("SELECT recado.leave_topic($1, $2)", topic_id, omar)
+            await other.execute("SELECT FROM recado.leave_topic($1, $2)", topic_id, omar)
             await other.execute("SELECT recado.join_topic($1, $2, 'member', NULL)", topic_id, diego)
             answers = [
                 ana.submit(draft(topic_id, "left", sender="omar", member=omar)),
@@ -130,7 +130,7 @@ async def test_the_isolation_is_our_own(database: str, level: str) -> None:
         topic_id = await ana.topic("noticias", "ana", "omar")
         omar = (await ana.store.user("omar")).id
         async with other.transaction(isolation="read_committed"):
-            await other.execute("SELECT recado.leave_topic($1, $2)", topic_id, omar)
+            await other.execute("SELECT FROM recado.leave_topic($1, $2)", topic_id, omar)
             answer = ana.submit(draft(topic_id, "left", sender="omar", member=omar))
             await waits_for_lock(database, "recado.append")
         assert told(await answer) == "not_a_member"

@@ -11,8 +11,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 import ws_server.roster
-from messaging.model import User
-from messaging.permissions import BACKEND
+from messaging.model import Changed, Notice, User
+from messaging.permissions import BACKEND, Caller
 from messaging.store import Store
 from rules_support import Log, Medium, Publisher, read_until, sql, until, until_confirmed
 from ws_support import Running, receive, running, send
@@ -277,3 +277,10 @@ async def test_every_change_of_memberships_or_revocations_raises_the_version(dat
         assert await raised(actions.create_topic(BACKEND, "suyo", diego, "private"))
         assert await raised(actions.delete_topic(BACKEND, "suyo"))
         assert await raised(actions.revoke_user("diego"))
+
+        omar, told = await actions.user("omar"), list[Notice]()
+        await actions.create_topic(Caller(omar), "club", omar, "public")
+        await actions.invite(BACKEND, "club", "diego")
+        recado.node.bus.attach(told.append, lambda: None)
+        assert await raised(actions.unsubscribe(Caller(omar), omar, "club"))  # it is the owner from here on
+        assert Changed(diego.id) in told

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from log_support import Desk, connected, desk, rows, run, value, waits_for_lock
+from messaging.model import Changed
 from messaging.store_bridges import BridgeBook
 
 MAKE = "SELECT recado.create_topic($1, 'public', 'mal', NULL, NULL, NULL, false)"
@@ -125,6 +126,30 @@ async def test_a_topic_that_no_backend_made_goes_with_its_last_member(database: 
         await leave(node, topic_id, "ana", "omar")
         assert await node.store.standing("club") is None
         assert await made_by(node, "club", "omar") > topic_id  # another one, of which nobody has read anything
+
+
+async def test_a_topic_that_no_backend_made_goes_with_its_last_person_though_bridges_stay(database: str) -> None:
+    """Who joined it behind the last one owned nothing of it, and read all."""
+    async with desk(database) as node, connected(database) as other:
+        bridge = await BridgeBook(node.store.pool).register("out", "test", "club")
+        topic_id = await made_by(node, "club", "ana", "omar")
+        ana, omar = await node.store.user("ana"), await node.store.user("omar")
+        changes = [Changed(ana.id, (topic_id, (await node.membership("ana", topic_id)).id)), Changed(omar.id)]
+        assert await node.store.leave(topic_id, ana.id) == changes
+        assert (await node.store.user("omar")).version == omar.version + 1  # it owns the topic now
+        assert await roles(database, topic_id) == {"%bridge/out": "member", "omar": "owner"}
+
+        last = (await node.membership("omar", topic_id)).id
+        async with other.transaction():
+            await other.execute("SELECT FROM recado.users WHERE id = $1 FOR UPDATE", bridge)
+            leaving = asyncio.create_task(node.store.leave(topic_id, omar.id))
+            await waits_for_lock(database, "recado.leave_topic")
+            free = "SELECT id FROM recado.users WHERE id = $1 FOR UPDATE NOWAIT"
+            assert await value(database, free, omar.id) == omar.id > bridge  # users by id, the bridge before it
+        assert await leaving == [Changed(omar.id, (topic_id, last)), Changed(bridge)]
+        assert await node.store.standing("club") is None
+        assert await roles(database, topic_id) == {}
+        assert await node.store.leave(topic_id, omar.id) == []
 
 
 async def test_a_topic_that_a_backend_made_stays_the_backends(database: str) -> None:

@@ -130,7 +130,7 @@ async def test_joining_and_leaving_wait_for_an_append(database: str) -> None:
             await append_by(other, topic_id)
             changes = [asyncio.create_task(c) for c in (join(ana, topic_id, omar), leave(ana, topic_id, diego))]
             await waits_for_lock(database, "SELECT recado.join_topic")
-            await waits_for_lock(database, "SELECT recado.leave_topic")
+            await waits_for_lock(database, "recado.leave_topic")
         await asyncio.gather(*changes)
         assert (await ana.membership("omar", topic_id)).joined_seq == 1
 
@@ -309,7 +309,7 @@ async def test_devices_and_memberships_meet(database: str, first: str, second: s
         statements = {
             "join": ("SELECT recado.join_topic($1, $2, 'member', NULL)", topic_id, omar),
             "device": ("SELECT recado.see_device($1, $2, 16, '30 days')", omar, "phone"),
-            "leave": ("SELECT recado.leave_topic($1, $2)", other_id, omar),
+            "leave": ("SELECT FROM recado.leave_topic($1, $2)", other_id, omar),
             "delete": ("SELECT recado.delete_topic($1)", other_id),
         }
         async with one.transaction():
