@@ -123,15 +123,16 @@ class RawClient:
 
 
 @asynccontextmanager
-async def raw_client(url: str, path: str) -> AsyncIterator[RawClient]:
-    """Connect, and shake hands."""
+async def raw_client(url: str, path: str, *early: bytes) -> AsyncIterator[RawClient]:
+    """Connect, and shake hands. ``early``: frames in one piece with the handshake."""
     host, _, port = url.removeprefix("ws://").rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
-        writer.write(
+        head = (
             f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: cmVjYWRvLXRlc3RzLXJhdw==\r\n\r\n".encode()
         )
+        writer.write(head + b"".join(early))
         head = await reader.readuntil(b"\r\n\r\n")
         assert b" 101 " in head, head
         yield RawClient(reader, writer)

@@ -73,7 +73,7 @@ class Link(ServerConnection):
         self._handling = False
         self._parts = bytearray()  # of a fragmented message, whose size the library bounds
         self._fragments = 0
-        self._head = 0  # bytes before the handshake was read
+        self._head = 0  # bytes before the handshake was answered
         self._limit: asyncio.TimerHandle | None = None  # when a peer that goes is cut off
 
     @property
@@ -101,16 +101,19 @@ class Link(ServerConnection):
     # What comes in
 
     def data_received(self, data: bytes) -> None:
-        if self.reader is None:
-            super().data_received(data)
-            if self.request is None:
-                self._head += len(data)
-                if self._head > MAX_HEAD:
-                    self.transport.abort()
-            self._check()
-        else:
+        if self.reader is not None:
             self._frames.feed_data(data)
-            self._has_more = True
+            self.serve()
+        elif self.response is None:  # else it was refused
+            super().data_received(data)
+            self._head += len(data)
+            if self._head > MAX_HEAD:
+                self.transport.abort()
+
+    def serve(self) -> None:
+        """Handle what came, in turns."""
+        self._has_more = bool(self._frames.buffer)
+        if self.reader is not None and self._has_more and not self.unread_for:
             self._turns.serve(self, self.reader.session.user.id)
 
     @property
@@ -141,9 +144,9 @@ class Link(ServerConnection):
     def process_event(self, event: Event) -> None:
         if not isinstance(event, Frame):
             super().process_event(event)
-        elif self.reader is None:
-            self.transport.abort()  # nothing may come before the answer to the handshake (RFC 6455, 4.1)
-        elif event.opcode is Opcode.PONG:
+            return
+        assert self.reader is not None, "no frame is parsed before"
+        if event.opcode is Opcode.PONG:
             self.reader.pong(bytes(event.data))
         elif event.opcode is Opcode.BINARY:
             self.refuse(CloseCode.UNSUPPORTED_DATA, "text frames only")
@@ -241,8 +244,8 @@ class Link(ServerConnection):
         self.unread_for.remove(reason)
         if not self.unread_for:
             self.transport.resume_reading()
-            if self._has_more and not self._handling and self.reader is not None and not self.drop_if_reset():
-                self._turns.serve(self, self.reader.session.user.id)
+            if self._has_more and not self._handling and not self.drop_if_reset():
+                self.serve()
 
     def drop_if_reset(self) -> bool:
         """Whether the peer has reset the connection, of which nobody hears who does not read. What it sent is void."""

@@ -113,7 +113,8 @@ class Requests:
         self._gone(self.session)
 
     def opened(self) -> None:
-        """The session is open, or has gone meanwhile: what came before has its turn now."""
+        """The session is open, or has gone meanwhile: what came before has its turn now, be it behind the handshake."""
+        self.session.link.serve()
         self._start_work()
 
     # Requests

@@ -27,7 +27,7 @@ class FrameReader(StreamReader):
 
     def __init__(self) -> None:
         super().__init__()
-        self.allowed = 1  # frames; before the handshake is answered the first is one too many
+        self.allowed = 0  # frames: what comes behind the handshake waits until that is answered
 
     def at_eof(self) -> Generator[None, None, bool]:
         """Asked before each frame."""

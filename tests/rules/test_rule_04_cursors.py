@@ -275,11 +275,15 @@ async def test_an_ack_of_what_is_in_the_topic_but_was_not_sent_is_refused(databa
             assert await moved(recado, diego) == {"": sent}
 
 
-async def test_an_ack_right_behind_the_handshake_is_judged_once_the_session_is_open(database: str) -> None:
+@pytest.mark.parametrize("answered", [True, False], ids=["behind the answer", "in one piece with the handshake"])
+async def test_an_ack_right_behind_the_handshake_is_judged_once_the_session_is_open(
+    database: str, answered: bool
+) -> None:
     async with topic_of_two(database) as recado:
         await publish(recado, *("x" * 1000 for _ in range(200)))
-        async with raw_client(recado.url, f"/{recado.token('diego')}") as diego:
-            diego.write(text(action="ack", topic_name=TOPIC, seq=200, ref="early"))
+        ack = text(action="ack", topic_name=TOPIC, seq=200, ref="early")
+        async with raw_client(recado.url, f"/{recado.token('diego')}", *([] if answered else [ack])) as diego:
+            diego.write(*([ack] if answered else []))
             assert (await diego.answer("early"))["code"] == "bad_request"
             assert await moved(recado, diego) == {"": 0}
 
