@@ -23,6 +23,7 @@ from messaging.store_bridges import DeadLetter
 log = logging.getLogger(__name__)
 
 OVERHEAD = 1024  # bytes that a message costs beside its own
+KEY = "%in/"  # before the key of what comes in: no user's has a '%', who may be called like the sender
 SHOWN = 16 * 1024  # characters of a message that can't be stored, kept to be looked at
 
 Outcome = asyncio.Future[Verdict | RecadoError]
@@ -113,7 +114,8 @@ class Storing:
 
     def _submit(self, aim: Aim, read: Incoming) -> Outcome:
         outcome: Outcome = asyncio.get_running_loop().create_future()
-        self._node.actions.publish(aim, read.sender, read.content, read.key, read.ttl, self, outcome)
+        key = None if read.key is None else KEY + read.key
+        self._node.actions.publish(aim, read.sender, read.content, key, read.ttl, self, outcome)
         return outcome
 
     def settled(self, context: Outcome, outcome: Verdict | RecadoError) -> None:

@@ -28,7 +28,7 @@ from messaging.store_append import Draft, Verdict
 from messaging.store_bridges import INTAKE, PREFIX, BridgeBook, Buried
 
 MOST = 1000  # at a time
-KEY = "%replay/"  # of a dead letter that goes to a topic again: nobody else's key has a '%'
+KEY = "%replay/"  # of a dead letter that goes to a topic again: no user's key has a '%'
 OF_PLATFORMS = frozenset({"platform", "rooms"})  # kinds of bridges that the integrator registers
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+from bridges.amqp_frames import Delivery
+from bridges.rabbitmq_form import read_offer
 from log_support import connected, desk, draft, rows, run, stored, told, until, value
+from messaging.arrivals import Arrival, Incoming, Storing
 from messaging.housekeeping import KEYS_KEPT, Housekeeping
 from messaging.settings import Settings
 from raw_ws import raw_client, text
@@ -126,6 +129,26 @@ async def test_a_key_outlives_its_message(database: str) -> None:
         await run(database, "UPDATE recado.keys SET used_at = now() - interval '49 hours'")
         await keeper.round()
         assert await ana.publish(topic_id, "a", key="1") == [2]
+
+
+async def test_no_user_takes_the_key_of_what_a_broker_brings(database: str) -> None:
+    """Who is called like its sender and guesses its id knew the key: it would be buried, or taken for a repeat."""
+    async with running(database) as recado:
+        await recado.topic("noticias", "diego")
+        body = b'{"sender":"omar","receiver":"diego","body":"Rome, 39"}'
+        came = [Arrival("diego", body, "@diego", n, read_offer(Delivery("diego", body, n), 100)) for n in ("1", "2")]
+        inlet = Storing("prontogram", 1, recado.node, Settings())
+        async with raw_client(recado.url, f"/{recado.token('omar')}") as omar:
+            for content, arrival in zip(("Rome, 39", "nothing"), came, strict=True):
+                assert isinstance(arrival.read, Incoming)
+                omar.write(text(action="message", topic_name="@diego", content=content, id=arrival.read.key, ref="r"))
+                await omar.answer("r")
+                omar.texts.clear()
+        for _ in range(2):  # the second time it is a repeat
+            assert await inlet.store("@diego", came) == {}
+        topic_id = await value(database, "SELECT id FROM recado.topics WHERE name = '@diego'")
+        contents = ["Rome, 39", "nothing", "Rome, 39", "Rome, 39"]
+        assert await stored(database, topic_id) == list(enumerate(contents, 1))
 
 
 async def test_a_retry_over_another_connection(database: str) -> None:
