@@ -14,6 +14,7 @@ from api.problems import of_aiohttp, refusal
 from messaging.connections import TooManyConnections
 from messaging.listening import named
 from messaging.node import Node
+from messaging.sparse_log import Sparse
 
 DRAIN = 15.0  # seconds that requests under way have when the server stops: more than a publish waits
 _LINGER = 2.0  # seconds that the rest of a refused body is read for
@@ -78,7 +79,9 @@ async def serve(app: web.Application, node: Node, host: str, port: int) -> Runne
     Raises:
         SettingsError: the address is not to be had.
     """
-    log.addFilter(discreet)
+    log.filters = [Sparse(), discreet]
+    for name in ("api.problems", "api.streaming"):
+        logging.getLogger(name).filters = [Sparse()]
     runner = Runner(app, Bounds(node.connections, node.metrics.reached))
     await runner.setup()
     try:

@@ -17,6 +17,7 @@ from websockets.typing import Subprotocol
 from messaging.access import Arrival
 from messaging.errors import BadRequest, NoCredential, RecadoError
 from messaging.model import is_name
+from messaging.sparse_log import Sparse
 
 BEARER = "bearer"
 
@@ -111,7 +112,7 @@ def quiet_logger() -> logging.Logger:
     """The library's logger, without what could show a token: request lines, at DEBUG and in failed handshakes."""
     logger = logging.getLogger("recado.ws")
     logger.setLevel(max(logger.getEffectiveLevel(), logging.WARNING))
-    logger.addFilter(_hide_requests)
+    logger.filters = [_hide_requests, Sparse()]
     return logger
 
 

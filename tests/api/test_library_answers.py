@@ -50,6 +50,12 @@ async def test_it_says_no_in_our_words(door: Door, sent: bytes, status: int, cod
     assert SECRET not in body and SECRET.decode() not in str(headers)
 
 
+async def test_what_is_no_http_does_not_flood_the_log(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(20):
+        assert (await exchange(door, b"GET / HTTP/9.9\r\n" + HEAD + b"\r\n"))[0] == 400
+    assert len(caplog.records) == 1
+
+
 async def test_a_body_that_cannot_be_read_is_refused_in_our_words(door: Door) -> None:
     head = b"POST /messages HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n" + HEAD
     status, headers, body = await exchange(door, head + b"\r\ns3cret\r\n")
