@@ -238,7 +238,7 @@ async def test_nor_one_that_is_read_anew_until_the_session_is_open(
             await receive(diego)
             opened.set()
             await Publisher(one).publish("noticias", ["welcome"])
-            log = await read_until(diego, Log(), "noticias", 1)
+            log = await read_until(diego, Log(), "noticias", 1, IN_TIME)
             assert log.contents("noticias") == ["welcome"]
 
 
