@@ -7,7 +7,7 @@ JOBS   ?= 4
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input -q
 INSTALL = $(PIP) install --require-hashes -r
 
-.PHONY: help run test cover check audit bench hostile ezout faults fuzz asyncapi permissions sql-version pins clean
+.PHONY: help run test cover check audit bench breaks hostile ezout faults fuzz asyncapi permissions sql-version pins clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -39,6 +39,9 @@ faults: .venv/.dev ## the longer tests: crashes, dead buses, cut lines
 
 fuzz: .venv/.dev ## ask the API more than make test does (EXAMPLES=100 random requests of an operation)
 	@FUZZ_EXAMPLES=$(or $(EXAMPLES),50) $(PY) -m pytest tests/api/test_description.py
+
+breaks: .venv/.dev wscat ## break the code line by line: a named test must fail each time (ONLY=words: some)
+	@exec env PYTHONPATH=tests $(PY) -m breaks $(ONLY)
 
 bench: .venv/.run ## measure throughput and latency on this machine
 	@exec $(PY) -m bench

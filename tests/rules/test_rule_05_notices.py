@@ -211,6 +211,37 @@ async def test_a_membership_that_changes_while_a_session_opens_is_not_missed(
             assert (await read_until(diego, Log(), "noticias", 1)).contents("noticias") == ["welcome"]
 
 
+async def test_nor_one_that_is_read_anew_until_the_session_is_open(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", NEVER)
+    async with two_nodes(database, Medium()) as (one, two):
+        await one.topic("noticias", "omar")
+        real, reads = two.node.store.memberships, 0
+        read_anew, opened = asyncio.Event(), asyncio.Event()
+
+        async def memberships(self: Store, *args: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            if reads == 1:
+                found = await real(*args)
+                await one.node.actions.invite(BACKEND, "noticias", "diego")
+                await read_anew.wait()
+                return found
+            read_anew.set()
+            await opened.wait()
+            return await real(*args)
+
+        await one.node.actions.know("diego")
+        monkeypatch.setattr(Store, "memberships", memberships)
+        async with two.client("diego") as diego:
+            await receive(diego)
+            opened.set()
+            await Publisher(one).publish("noticias", ["welcome"])
+            log = await read_until(diego, Log(), "noticias", 1, IN_TIME)
+            assert log.contents("noticias") == ["welcome"]
+
+
 @pytest.mark.parametrize("found_by", ["sweep", "page"])
 async def test_a_database_restored_from_a_backup_makes_everybody_come_back(
     database: str, monkeypatch: pytest.MonkeyPatch, found_by: str

@@ -174,6 +174,22 @@ async def test_a_leader_whose_line_has_fallen_silent_ends_before_the_next_begins
             proxy.swallows = False
 
 
+async def test_a_lease_counts_from_before_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the answer is on its way, the database's clock goes on."""
+    now = 100.0
+
+    class Slow(LeaseBook):
+        async def take(self, name: str, holder: str) -> int | None:
+            nonlocal now
+            now += 0.25
+            return 1
+
+    monkeypatch.setattr(leader, "_clock", lambda: now)
+    lease = Lease(Slow("", QUICK), "test")
+    await lease.take()
+    assert lease.left() == QUICK.length - QUICK.margin - 0.25
+
+
 def test_a_silent_leader_is_followed_within_fifteen_seconds() -> None:
     times = LeaseTimes()
     assert times.length + times.ask_every + times.request <= 15

@@ -240,6 +240,9 @@ async def test_the_first_connect_of_a_device(database: str) -> None:
         seen = "SELECT name FROM recado.devices WHERE seen_at > now() - interval '1 minute'"
         assert await rows(database, seen) == [("desk",)]
 
+        await ana.store.see_device(omar, "tablet")
+        assert (await cursors(database, topic_id))["omar", "tablet"] == 3
+
 
 async def test_a_user_has_sixteen_devices_at_most(database: str) -> None:
     async with desk(database) as ana:

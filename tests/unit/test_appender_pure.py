@@ -24,8 +24,9 @@ from messaging.batch import (
     without_doubles,
 )
 from messaging.errors import Conflict, NotAMember, RecadoError, Unavailable, UnknownTopic
+from messaging.metrics import Metrics
 from messaging.model import Appended, Message
-from messaging.store_append import Draft, Verdict
+from messaging.store_append import Draft, HeadsLocked, Refused, Verdict
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -260,6 +261,34 @@ def test_where_nothing_was_stored_there_is_nothing_to_say() -> None:
 def test_a_verdict_for_each_draft_or_none_at_all() -> None:
     with pytest.raises(ValueError, match="zip"):
         notices([draft(), draft()], [Verdict("stored", 1, NOW)])
+
+
+# --- the appender -----------------------------------------------------------------------------------------------------
+
+
+class Refusing:
+    """A log that refuses any batch but of one, and of that says that somebody holds its head."""
+
+    async def append(self, drafts: list[Draft]) -> list[Verdict]:
+        raise Refused("one is bad") if len(drafts) > 1 else HeadsLocked
+
+
+def an_appender(writer: Any = None) -> appender.Appender:
+    return appender.Appender(writer, writer, lambda notice: None, Metrics())
+
+
+async def test_what_is_in_flight_is_counted_over_all_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(appender, "WAITING_BYTES", 2 * (1 + appender.OVERHEAD))
+    full = an_appender()
+    for _ in range(2):
+        full.submit(draft(), Nobody())
+    with pytest.raises(Unavailable):
+        full.submit(draft(), Nobody())
+
+
+async def test_of_a_batch_that_is_halved_nothing_is_lost_where_a_head_is_taken_just_then() -> None:
+    batch = [waiting() for _ in range(5)]
+    assert batch == await an_appender()._append(Refusing(), batch)  # type: ignore[arg-type]
 
 
 def test_a_draft_costs_more_than_its_content() -> None:

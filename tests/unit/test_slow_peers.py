@@ -26,6 +26,13 @@ def test_the_address_with_most_gives_and_of_it_who_waits_longest() -> None:
     assert slow.total == 40 + 3 * 16
 
 
+def test_as_many_give_as_must() -> None:
+    slow: SlowPeers[str] = SlowPeers(100)
+    for name in "abcdef":
+        slow.hold(name, "x", 16)
+    assert slow.hold("new", "z", 40) == ["a", "b", "c"]
+
+
 def test_who_has_more_than_all_of_it_is_cut_off_itself() -> None:
     slow: SlowPeers[str] = SlowPeers(100)
     slow.hold("a", "x", 10)
