@@ -11,7 +11,6 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from api.auth import arrival_of, caller_of, check_origin, decide
-from api.connection import connection_of
 from api.endpoint import Endpoint
 from api.observing import observing
 from api.problems import answer_problems
@@ -96,8 +95,6 @@ def guarding(
             credential = decide(rules, access, arrival, legacy=route is not None and route.legacy)
             again = partial(caller_of, credential, domain)
             caller = await again()
-            if caller.id or (caller.is_backend and arrival.credentials):
-                connection_of(request).known()
             domain.node.actions.limits.check_request(caller, asyncio.get_running_loop().time())
             if is_preflight(request):
                 return web.Response(status=204, headers=_PREFLIGHT)

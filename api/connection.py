@@ -6,12 +6,14 @@ import asyncio
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from api.problems import of_aiohttp
 from api.slow_peers import SlowPeers
@@ -38,8 +40,8 @@ class Connection(web.RequestHandler):
     """
 
     __slots__ = (
-        "_accepted", "_answer", "_bounds", "_head", "_head_limit", "_is_known", "_line", "_may_stay", "_stuck",
-        "_wants_head",
+        "_accepted", "_answer", "_body", "_bounds", "_head", "_head_limit", "_is_known", "_lasting", "_line",
+        "_may_stay", "_stuck",
     )  # fmt: skip
 
     def __init__(self, bounds: Bounds, *args: Any, **kwargs: Any) -> None:
@@ -56,9 +58,10 @@ class Connection(web.RequestHandler):
         self._answer = 0  # bytes of the one that is written now, which are there until all of it is taken
         self._is_known = False  # who asks: it stays, too, while they do not take the answer
         self._may_stay = False  # the request is whole, or who asks is known
+        self._lasting = ExitStack()  # what is held until the answer has left
+        self._body: StreamReader = EMPTY_PAYLOAD  # of the request that was read last
         self._head = 0  # bytes of a request whose headers are not all here
         self._head_limit: asyncio.TimerHandle | None = None
-        self._wants_head = True  # what comes is no body
         self._stuck: asyncio.TimerHandle | None = None  # while something waits to be taken
 
     # Coming and going
@@ -88,11 +91,14 @@ class Connection(web.RequestHandler):
     # What it asks
 
     def data_received(self, data: bytes) -> None:
-        known = self._request_count
+        requests, body = self._request_count, self._body.total_bytes
         super().data_received(data)
-        if self._request_count != known:
+        if self._request_count != requests:
+            self._body = self._messages[-1][1]
             self._has_head()
-        elif self._wants_head:
+        elif self._body.total_bytes != body:
+            self._has_head()
+        elif data:  # of a head, or of what stands around the chunks of a body: trailers (RFC 9112, 7.1.2)
             self._await_head(len(data))
 
     def _await_head(self, size: int) -> None:
@@ -103,7 +109,7 @@ class Connection(web.RequestHandler):
             self._head_limit = self._loop.call_later(HEAD_TIME, self.force_close)
 
     def _has_head(self) -> None:
-        self._head, self._wants_head = 0, False
+        self._head = 0
         if self._head_limit is not None:
             self._head_limit.cancel()
             self._head_limit = None
@@ -126,6 +132,10 @@ class Connection(web.RequestHandler):
             self._is_known = self._may_stay = True
             self._bounds.connections.work(self._accepted)
 
+    def last(self, held: AbstractContextManager[None]) -> None:
+        """Hold something until the answer to this request has left. Raises what entering it raises."""
+        self._lasting.enter_context(held)
+
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
@@ -137,7 +147,7 @@ class Connection(web.RequestHandler):
             self._answer = 0
             if isinstance(resp, web.Response):
                 resp.body = None  # the library keeps an answer until the next one is made
-            self._wants_head = not self._messages and request.content.is_eof()
+            self._lasting.close()
             self._may_stay = False
             if self._accepted is not None:
                 self._bounds.connections.rest(self._accepted)

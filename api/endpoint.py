@@ -36,9 +36,11 @@ class Endpoint:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request whose caller the guard has found. Raises RateLimited where too many of it are under way."""
-        user = request[self._asker].caller.user
-        with self._domain.node.under_way.one_more(0 if user is None else user.id):
-            return await self._answer(request)
+        caller, connection = request[self._asker].caller, connection_of(request)
+        connection.last(self._domain.node.under_way.one_more(0 if caller.user is None else caller.user.id))
+        if caller.id or (caller.is_backend and "Authorization" in request.headers):
+            connection.known()
+        return await self._answer(request)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         asker, parameters = request[self._asker], dict(request.query)

@@ -30,6 +30,7 @@ _NAME = re.compile(NAME_PATTERN)
 _ENCODED = re.compile(ENCODED_PATTERN)
 # Whom a message is from where a backend or a broker names nobody.
 NOBODYS = frozenset({"api", "publish", "nats", "rabbitmq"})
+NEWS = "updates.store."  # how the topics begin that belong to nobody; see news.py
 _KEPT = ":@/+|"  # of what a person is called, beside letters, digits and . _ -
 
 
@@ -53,8 +54,15 @@ def encoded(text: str, kept: str = "") -> str:
     return quote(text, safe="._-" + kept).replace("~", "%7E")
 
 
+def is_like_news(text: str) -> bool:
+    """Whether a reader may take a topic of this name for news: the UUID in capitals, without hyphens, in braces …"""
+    return text.lower().startswith(NEWS)
+
+
 def is_user_name(text: str) -> bool:
     """Whether ``text`` may name a user: by the rule, or as `person_name` encodes what others call a person."""
+    if is_like_news(text):  # a user of that name would keep the topic from being made
+        return False
     if "%" not in text or not is_encoded_name(text):
         return is_name(text)
     original = unquote(text)
@@ -73,7 +81,10 @@ def person_name(text: str) -> str:
         return text
     if len(text) <= MAX_NAME and text.isprintable() and is_user_name(name := encoded(text, _KEPT)):
         return name
-    raise BadRequest(f"{text[:MAX_NAME]!r} is not a name that a user may have, though percent-encoded: {NAME_RULE}.")
+    raise BadRequest(
+        f"{text[:MAX_NAME]!r} is not a name that a user may have, though percent-encoded: {NAME_RULE};"
+        f" none begins with {NEWS}"
+    )
 
 
 def bearer_name(text: str) -> str:

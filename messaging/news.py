@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 
-from messaging.model import Kind
+from messaging.model import NEWS, Kind
 from messaging.settings import Settings
 
-NEWS = "updates.store."
 MAKER = "publish"  # creator of the topic, and sender where no token names one
 _NEWS = re.compile(re.escape(NEWS) + r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
@@ -19,11 +18,6 @@ _NEWS = re.compile(re.escape(NEWS) + r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}
 def is_news(name: str) -> bool:
     """Whether a topic of this name is made for whoever asks for it."""
     return _NEWS.match(name) is not None
-
-
-def is_like_news(name: str) -> bool:
-    """Whether a reader may take it for news: the UUID in capitals, without hyphens, in braces …"""
-    return name.lower().startswith(NEWS)
 
 
 def kind_of_unowned(settings: Settings) -> Kind:

@@ -17,8 +17,8 @@ import msgspec
 
 from messaging.errors import Conflict, Forbidden, NotAMember, UnknownTopic
 from messaging.grants import Grants
-from messaging.model import Kind, Topic, User, person_name
-from messaging.news import MAKER, is_like_news, is_news
+from messaging.model import Kind, Topic, User, is_like_news, person_name
+from messaging.news import MAKER, is_news
 from messaging.store import Standing
 
 

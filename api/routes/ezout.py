@@ -28,7 +28,8 @@ from api.outcomes import publish, told
 from api.route import Answer, Asked, Route
 from messaging.content import check_content
 from messaging.errors import Conflict, NotAMember, UnknownTopic, UnknownUser
-from messaging.news import MAKER, NEWS
+from messaging.model import NEWS
+from messaging.news import MAKER
 from messaging.permissions import Caller
 from messaging.store_append import Verdict
 

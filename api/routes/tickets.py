@@ -11,6 +11,7 @@ from api.route import Answer, Asked, Route
 from api.shapes import PersonName
 from messaging.errors import BadRequest, RateLimited, Unauthorized
 from messaging.identity import identify
+from messaging.model import bearer_name
 from messaging.tickets import TICKET_SECONDS
 from messaging.tokens import ONE_DAY, Claims
 
@@ -66,7 +67,7 @@ async def _claims(asked: Asked[None, TicketWish]) -> Claims:
         return await asked.domain.tokens.verify(asked.headers["Authorization"].partition(" ")[2].strip())
     if asked.body.user is None:
         raise BadRequest("user is missing: for whom is the ticket?")
-    known = await asked.actions.know(asked.body.user)
+    known = await asked.actions.know(bearer_name(asked.body.user))
     now = await asked.domain.node.store.tokens.now()
     return Claims(known.name, secrets.token_urlsafe(12), now, now + ONE_DAY)
 

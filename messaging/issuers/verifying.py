@@ -20,7 +20,7 @@ import msgspec
 from messaging.errors import Unauthorized, Unavailable
 from messaging.issuers.keys import Keys, read_keys
 from messaging.issuers.setting import Issuer
-from messaging.model import NAME_RULE, NOBODYS, is_name
+from messaging.model import NAME_RULE, NOBODYS, is_like_news, is_name
 
 if TYPE_CHECKING:
     from messaging.issuers.fetching import KeyReader
@@ -104,7 +104,7 @@ class Issuers:
         """The user whom an issuer's claims name. Raises Unauthorized for what is no name, or another issuer's."""
         said = claims.get(issuer.name_claim)
         name = issuer.prefix + said if isinstance(said, str) and said else ""
-        if not is_name(name) or name in NOBODYS:
+        if not is_name(name) or name in NOBODYS or is_like_news(name):
             raise Unauthorized(f"The claim {issuer.name_claim} names no user that could be one here: {NAME_RULE}.")
         others = [known.issuer.prefix for known in self._known.values() if known.issuer is not issuer]
         if not issuer.prefix and any(name.startswith(prefix) for prefix in others):

@@ -108,6 +108,27 @@ async def test_a_head_that_is_too_long_ends_the_connection(door: Door) -> None:
         assert b"200" not in await peer.ends()
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\n",
+        b"POST /api/v1/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n",
+    ],
+    ids=["behind a late body", "trailers"],
+)
+async def test_what_is_no_body_is_of_a_head_wherever_it_comes(door: Door, before: bytes) -> None:
+    async with line(door) as peer:
+        await peer.say(before)
+        if before.startswith(b"GET"):
+            await peer.hear(b'{"status":"ok"}')
+            await peer.say(b"12345GET / HTTP/1.1\r\n")
+        with pytest.raises(ConnectionError):
+            for number in range(120):
+                await peer.say(b"A%d: %b\r\n" % (number, b"x" * 8000))
+                await asyncio.sleep(0.001)
+
+
 async def test_one_that_was_answered_is_not_hurried(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "HEAD_TIME", 0.05)
     async with line(door) as peer:
@@ -313,6 +334,23 @@ async def test_what_is_held_for_who_takes_nothing_is_the_rest_and_the_answer(
         await peer.say(HISTORY * 100)
         await until(lambda: held.total)
         assert held.total > 2 * len(LARGE)
+
+
+async def test_an_answer_that_is_not_taken_is_under_way(open_door: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a user has no more of them than it may have requests."""
+    held: SlowPeers[connection.Connection] = SlowPeers()
+    monkeypatch.setattr(serving, "Bounds", partial(connection.Bounds, slow_peers=held))
+    door = await open_door(max_connections_per_user=2)
+    await filled(door, 10)
+    token = await door.token("ana")
+    asking = HISTORY.removesuffix(b"\r\n") + f"Authorization: Bearer {token}\r\n\r\n".encode()
+    async with line(door, small=True) as one, line(door, small=True) as another:
+        await one.say(asking * 60)
+        await another.say(asking * 60)
+        await until(lambda: len(held._addresses) == 2)
+        assert (await door.ask("GET", f"{NEWS}/messages", 429, token=token))["code"] == "rate_limited"
+    await until(lambda: not held.total)
+    await door.ask("GET", f"{NEWS}/messages", token=token)
 
 
 async def test_an_answer_that_has_left_is_kept_no_longer(door: Door) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from api.routes.messages import BACKEND_SENDER
 from bridges.config import NatsIn, RabbitIn
 from messaging.errors import BadRequest, Unauthorized
-from messaging.model import MAX_LIFETIME
+from messaging.model import MAX_LIFETIME, NEWS, person_name
 from messaging.news import MAKER
 from messaging.tokens import LEEWAY, MAX_ID, MAX_TOKEN, Claims, Tokens
 
@@ -204,6 +204,14 @@ def test_nobody_has_the_name_that_messages_of_a_backend_are_from(name: str) -> N
         TOKENS.issue(name)
     with pytest.raises(Unauthorized):
         verified(signed(claims(sub=name)))
+
+
+@pytest.mark.parametrize("name", [NEWS + "018f5c7e-3b7a-7c20-9d0e-2f1a4b6c8d90", "Updates.Store.x"])
+def test_nobody_has_a_name_that_only_news_may_have(name: str) -> None:
+    """A user of that name would keep the shop's topic from being made."""
+    for refuse in (person_name, TOKENS.issue):
+        with pytest.raises(BadRequest, match="none begins with"):
+            refuse(name)
 
 
 def test_who_is_not_named_at_all_is_not_let_in() -> None:
