@@ -111,13 +111,6 @@ def test_line_breaks_between_the_tokens_of_content_do_not_break_the_event() -> N
 # --- who may ---------------------------------------------------------------------------------------
 
 
-async def test_ones_own_inbox_is_read_as_a_stream_and_no_others(locked: Door) -> None:
-    eva, ana = await locked.token("eva"), await locked.token("ana")
-    assert (await locked.ask("GET", "/api/v1/topics/%40ana/stream", 404, token=eva))["code"] == "unknown_topic"
-    async with listening(locked, path="/api/v1/topics/%40ana", token=ana):
-        pass
-
-
 async def test_a_private_past_begins_with_joining(door: Door) -> None:
     await news(door, kind="private")
     await publish(door, 1, 2)

@@ -24,7 +24,8 @@ async def test_create_read_change_delete(door: Door) -> None:
     }  # fmt: skip
     assert await door.ask("DELETE", NEWS, 204) == ""
     assert (await door.ask("GET", NEWS, 404))["code"] == "unknown_topic"
-    assert (await door.ask("DELETE", NEWS, 404))["code"] == "unknown_topic"
+    ana = await door.token("ana")
+    assert (await door.ask("PUT", NEWS, 201, token=ana, json={}))["role"] == "owner"
 
 
 async def test_creating_again_changes_nothing(door: Door) -> None:
@@ -35,32 +36,6 @@ async def test_creating_again_changes_nothing(door: Door) -> None:
 
 async def test_a_backend_names_the_owner(door: Door) -> None:
     assert "owner" in (await door.ask("PUT", NEWS, 400, json={}))["message"]
-
-
-async def test_a_user_owns_what_it_creates(door: Door) -> None:
-    ana, eva = await door.token("ana"), await door.token("eva")
-    await door.ask("PUT", NEWS, 403, token=ana, json={"owner": "eva"})
-    assert (await door.ask("PUT", NEWS, 201, token=ana, json={}))["role"] == "owner"
-    await door.ask("PUT", NEWS, 403, token=eva, json={"kind": "private"})
-    await door.ask("DELETE", NEWS, 403, token=eva)
-    await door.ask("PUT", f"{NEWS}/members/eva", 201, token=eva)
-    assert (await door.ask("GET", NEWS, token=eva))["role"] == "member"
-    assert (await door.ask("DELETE", NEWS, 403, token=eva))["code"] == "forbidden"
-    await door.ask("DELETE", NEWS, 204, token=ana)
-
-
-async def test_an_inbox_is_no_topic_to_make_change_join_or_delete(door: Door) -> None:
-    ana, _ = await door.token("ana"), await door.token("eva")
-    for token in ("", ana):
-        inbox = f"{V1}/topics/%40ana"
-        await door.ask("PUT", inbox, 403, token=token, json={"kind": "public"})
-        await door.ask("DELETE", inbox, 403, token=token)
-        await door.ask("PUT", f"{inbox}/members/eva", 403, token=token)
-        await door.ask("DELETE", f"{inbox}/members/ana", 403, token=token)
-    await door.ask("PUT", f"{V1}/topics/%40new", 400, json={"owner": "ana"})
-    await door.ask("PUT", f"{V1}/topics/%40eva", 400, token=ana, json={})
-    body = {"topic_name": "@ana", "user": "eva"}
-    await door.ask("PUT", f"{V1}/topics", 403, json=body)
 
 
 async def test_members_with_roles_and_cursors_in_pages(door: Door) -> None:
@@ -81,33 +56,6 @@ async def test_members_with_roles_and_cursors_in_pages(door: Door) -> None:
     assert [each["username"] for each in rest["members"]] == ["zoe"] and rest["next"] is None
 
 
-async def test_leaving_and_being_removed(door: Door) -> None:
-    ana, eva = await door.token("ana"), await door.token("eva")
-    await door.ask("PUT", NEWS, 201, token=ana, json={})
-    await door.ask("PUT", f"{NEWS}/members/eva", 201, token=eva)
-    await door.ask("DELETE", f"{NEWS}/members/ana", 403, token=eva)
-    assert await door.ask("DELETE", f"{NEWS}/members/eva", token=eva) == {}
-    await door.ask("DELETE", f"{NEWS}/members/eva", 403, token=eva)
-    assert (await door.ask("DELETE", f"{NEWS}/members/eva", 404, token=ana))["code"] == "not_found"
-    await door.ask("PUT", f"{NEWS}/members/eva", 201, token=ana)
-    await door.ask("DELETE", f"{NEWS}/members/eva", token=ana)
-    assert (await door.ask("DELETE", f"{NEWS}/members/nobody", 404))["code"] == "unknown_user"
-
-
-async def test_a_user_invites_but_subscribes_nobody_else(door: Door) -> None:
-    ana, eva = await door.token("ana"), await door.token("eva")
-    await door.ask("PUT", NEWS, 201, token=ana, json={"kind": "private"})
-    assert (await door.ask("PUT", f"{NEWS}/members/nobody", 404, token=ana))["code"] == "unknown_user"
-    await door.ask("PUT", f"{NEWS}/members/eva", 201, token=ana)
-    general = f"{V1}/topics/general/members"
-    assert (await door.ask("PUT", f"{general}/eva", 403, token=ana))["code"] == "not_a_member"
-    await door.ask("PUT", f"{V1}/topics", 403, token=eva, json={"topic_name": "general", "user": "ana"})
-    body = {"topic_name": "news", "user": "zoe", "user_source": "ana"}
-    await door.ask("PUT", f"{V1}/topics", 403, token=eva, json=body)
-    await door.token("zoe")
-    await door.ask("PUT", f"{V1}/topics", 200, token=ana, json=body)
-
-
 async def test_a_user_writes_to_an_inbox_in_its_own_name(door: Door) -> None:
     ana = await door.token("ana")
     body = {"topic_name": "ana", "content": 1, "user": "eva"}
@@ -122,4 +70,3 @@ async def test_members_of_a_public_topic_are_for_members(door: Door) -> None:
     ana = await door.token("ana")
     await door.ask("PUT", f"{V1}/topics/general/members/eva", 201)
     assert (await door.ask("GET", f"{V1}/topics?topic_name=general", token=ana))["members"] == []
-    assert (await door.ask("GET", f"{V1}/topics/general/members", 403, token=ana))["code"] == "not_a_member"

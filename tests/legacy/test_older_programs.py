@@ -143,7 +143,6 @@ async def test_ezouts_publisher_reaches_a_plain_subscriber_of_nats(tmp_path: Pat
             assert (heard[1], heard[2].encode()) == (SHOP, GOLDEN)
         status, said = await asyncio.to_thread(ask, server.api, "POST", f"/publish/{SHOP}", {**event(), "UPC": 1})
         assert status == 422 and json.loads(said)["detail"][0]["loc"] == ["body", "UPC"]
-        assert (await asyncio.to_thread(ask, server.api, "POST", "/send", {"to": "general", "content": 1}))[0] == 401
 
 
 class Buas:
@@ -197,9 +196,3 @@ async def test_two_buas_apps_talk_in_a_room(tmp_path: Path) -> None:
         assert await two.do("message", **said, senderId=1, text="hola") == [200, "success"]
         second = {**said, "senderId": 1, "senderPlatform": "BuasApp2", "text": "hola"}
         assert second.items() <= (await one.hears("message")).items()
-
-
-async def test_without_legacy_nets_loopback_is_no_key() -> None:
-    async with recado(**{**LOCKED, "LEGACY_NETS": ""}) as server:
-        for method, path in (("GET", "/platforms"), ("POST", "/messages"), ("POST", f"/publish/{SHOP}")):
-            assert (await asyncio.to_thread(ask, server.api, method, path, {}))[0] == 401, path

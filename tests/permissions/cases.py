@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
+from uuid import UUID
 
 from doors import Door
 
 from api.route import Route
 from api.routes import all_routes
 from messaging.integrator.news import bridge_name
-from messaging.model import Kind
+from messaging.model import inbox_of
 from messaging.permissions import BACKEND
+from rules_support import Publisher
 
 SHOP = "3c6e0b8a-9c15-424a-8d1e-1f2a3b4c5d6e"
 ROUTES = {f"{route.method} {route.path}": route for route in all_routes()}
@@ -31,15 +33,13 @@ class Ask:
     user: str = "{who}"  # in the path
 
 
-def asks_of(route: Route) -> list[Ask]:
+def asks_of(name: str) -> list[Ask]:
     """Every route has one, so that a new one is decided. One without a body or needed parameters needs no more."""
-    found = ASKS.get(f"{route.method} {route.path}")
-    if found is None:
-        assert route.body is None, f"{route.method} {route.path} is new: say in {__name__} what is sent to it"
-        return [Ask()]
-    return found
+    assert name in ASKS or ROUTES[name].body is None, f"{name} is new: say in {__name__} what is sent to it"
+    return ASKS.get(name, [Ask()])
 
 
+EACH = [Ask(), Ask(user="nobody-{n}", note="an unknown user"), Ask(user="eve", note="another user")]
 FILTER = {"bridge": "{bridge}", "ids": [1]}
 SAID = {"id": 1, "name": "Ana"}
 ROOM = {"id": 1, "name": "Trip", "type": "public", "users": []}
@@ -52,14 +52,19 @@ ASKS: dict[str, list[Ask]] = {
     f"POST {V1}/login": [Ask({"ticket": "{ticket}"}), Ask({"ticket": "t.wrong"}, note="another's ticket")],
     f"PUT {V1}/topics/{{topic}}": [Ask({"retention": 60}), Ask({"owner": "{who}"}, note="a new one")],
     f"POST {V1}/topics/{{topic}}/messages": [Ask({"content": 1}), Ask({"content": 1, "sender": "bob"}, note="as bob")],
-    f"PUT {V1}/topics/{{topic}}/members/{{user}}": [Ask(), Ask(user="nobody-{n}", note="an unknown user")],
-    f"DELETE {V1}/topics/{{topic}}/members/{{user}}": [Ask(), Ask(user="nobody-{n}", note="an unknown user")],
-    f"POST {V1}/messages/batch": [Ask([{"topic_name": "{topic}", "content": 1}])],
+    f"PUT {V1}/topics/{{topic}}/members/{{user}}": EACH,
+    f"DELETE {V1}/topics/{{topic}}/members/{{user}}": [*EACH, Ask(user="bob", note="a member, or the owner")],
+    f"POST {V1}/messages/batch": [
+        Ask([{"topic_name": "{topic}", "content": 1}]),
+        Ask([{"topic_name": "{topic}", "content": 1, "sender": "bob"}], note="as bob"),
+    ],
     f"GET {V1}/topics": [Ask(query="?topic_name={topic}"), Ask(query="?user={who}", note="of a user")],
-    f"POST {V1}/topics": [Ask({"topic_name": "new-{n}", "user": "{who}"})],
+    f"POST {V1}/topics": [Ask({"topic_name": "new-{n}", "user": "{who}"}, note="a new one")],
     f"PUT {V1}/topics": [
         Ask({"topic_name": "{topic}", "user": "{who}"}),
         Ask({"topic_name": "{topic}", "user": "nobody-{n}", "user_source": "ana"}, note="an unknown user is invited"),
+        Ask({"topic_name": "{topic}", "user": "eve", "user_source": "{who}"}, note="another user is invited"),
+        Ask({"topic_name": "{topic}", "user": "eve", "user_source": "bob"}, note="as bob"),
     ],
     f"DELETE {V1}/topics": [Ask({"topic_name": "{topic}"})],
     f"GET {V1}/messages": [Ask(query="?user={who}")],
@@ -82,53 +87,87 @@ ASKS: dict[str, list[Ask]] = {
 }
 
 
-@dataclass(frozen=True)
-class Case:
-    """What one request is about, made for it alone: who, a topic with a message in it, a platform."""
+class Standing(NamedTuple):
+    """How ana, who asks, stands to a topic that is made for one request."""
 
-    n: int
-    who: str = "ana"
-    topic: str = ""
-    ticket: str = ""
-    token: str = ""  # of the platform that stays
-    platform: str = ""
-    bridge: str = ""
+    kind: str  # news: that nobody has made yet
+    members: tuple[str, ...] = ()  # the owner first
+    claim: dict[str, list[str]] | None = None  # of her token
+
+    def is_sent(self) -> bool:
+        return "ana" in self.members and (self.claim or {}).get("read") != []
+
+    async def make(self, door: Any) -> str:
+        """Its name. There is a message in it."""
+        n = next(numbers)
+        if self.kind == "news":
+            return f"updates.store.{UUID(int=n)}"
+        name, actions = f"topic-{n}", door.node.actions
+        if self.kind == "direct":
+            name = inbox_of(self.members[0])
+        else:
+            await actions.create_topic(BACKEND, name, await actions.know(self.members[0]), self.kind)
+        for member in self.members[1:]:
+            await actions.invite(BACKEND, name, member)
+        await Publisher(door).publish(name, [1])
+        return name
 
 
-_numbers = itertools.count(1)
+OWN, MEMBER, ANOTHERS = (Standing("private", each) for each in (("ana", "bob"), ("bob", "ana"), ("bob",)))
+numbers = itertools.count(1)
+STANDINGS = {
+    "its own": OWN,
+    "as a member": MEMBER,
+    "another's": ANOTHERS,
+    "a public one": Standing("public", ("bob",)),
+    "its inbox": Standing("direct", ("ana",)),
+    "another's inbox": Standing("direct", ("bob",)),
+    "news": Standing("news"),
+    '`"read": []`, as a member': MEMBER._replace(claim={"read": []}),
+    '`"write": []`, as a member': MEMBER._replace(claim={"write": []}),
+    '`"write": []`, its own': OWN._replace(claim={"write": []}),
+    '`"read": ["*"]`, another\'s': ANOTHERS._replace(claim={"read": ["*"]}),
+    '`"write": ["*"]`, another\'s': ANOTHERS._replace(claim={"write": ["*"]}),
+}
+_STATE = "SELECT " + ", ".join(
+    f"(SELECT (count(*), sum(hashtext(t::text)))::text FROM recado.{table} AS t)"
+    for table in ("topics", "memberships", "users", "heads")
+)
+
+
+async def state(door: Any) -> Any:
+    """To see that a refusal changes nothing."""
+    async with door.node.store.pool.connection() as connection:
+        return await connection.fetchrow(_STATE)
 
 
 async def make_case(
-    door: Door, route: Route, ask: Ask, *, token: str, who: str = "ana", kind: Kind = "private", exists: bool = True
-) -> Case:
-    """``kind``: of the topic, which is ``who``'s; of a public one she who asks is no member."""
-    n, actions = next(_numbers), door.node.actions
-    text = f"{route.path}{ask}"
-    topic, platform = f"topic-{n}", f"P{n}"
-    if exists and uses_topic(route, ask):
-        owner = await actions.know("bob" if kind == "public" else who)
-        await actions.create_topic(BACKEND, topic, owner, kind)
-        await door.ask("POST", f"{V1}/topics/{topic}/messages", 201, token=door.settings.api_key, json={"content": 1})
+    door: Door, route: Route, ask: Ask, *, token: str, who: str = "ana", standing: Standing = OWN, exists: bool = True
+) -> tuple[str, str, dict[str, Any]]:
+    """The topic, the target and the body of one request, and all that it is about, made for it alone.
+
+    ``token``: of the platform that stays.
+    """
+    n, text = next(numbers), f"{route.path}{ask}"
+    there = exists and uses_topic(route, ask)
+    topic = await standing.make(door) if there else "@" * (standing.kind == "direct") + f"topic-{n}"
+    case = {"n": n, "who": who, "topic": topic, "token": token, "platform": f"P{n}", "bridge": bridge_name(f"P{n}")}
     if "{platform}" in text or "{bridge}" in text:
-        await door.node.registry.register(platform, "pull", None)
-    ticket = ""
+        await door.node.registry.register(f"P{n}", "pull", None)
     if "{ticket}" in text:
-        ticket = await door.node.tickets.issue(await door.tokens.verify(door.tokens.issue(who)[0]))
-    return Case(n, who, topic, ticket, token, platform, bridge_name(platform))
-
-
-def filled(value: Any, case: Case) -> Any:
-    if isinstance(value, dict):
-        return {key: filled(item, case) for key, item in value.items()}
-    if isinstance(value, list):
-        return [filled(item, case) for item in value]
-    return value.format(**vars(case)) if isinstance(value, str) else value
-
-
-def target_of(route: Route, ask: Ask, case: Case) -> str:
-    values = {**vars(case), "user": filled(ask.user, case), "shop_id": SHOP, "message": "m", "seq": 1}
+        case["ticket"] = await door.node.tickets.issue(await door.tokens.verify(door.tokens.issue(who)[0]))
+    values = {**case, "user": _filled(ask.user, case), "shop_id": SHOP, "message": "m", "seq": 1}
     path = route.path.format(**{name: quote(str(value), safe="") for name, value in values.items()})
-    return path + filled(ask.query, case)
+    body = {} if ask.body is None else {"json": _filled(ask.body, case)}
+    return topic, path + _filled(ask.query, case), body
+
+
+def _filled(value: Any, case: dict[str, Any]) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(item, case) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, case) for item in value]
+    return value.format(**case) if isinstance(value, str) else value
 
 
 def uses_topic(route: Route, ask: Ask) -> bool:
@@ -137,3 +176,11 @@ def uses_topic(route: Route, ask: Ask) -> bool:
 
 def uses_user(route: Route, ask: Ask) -> bool:
     return any(each in f"{route.path}{ask}" for each in ("{who}", "{user}"))
+
+
+ROWS = [
+    (f"`{name}`" + (f" ({ask.note})" if ask.note else ""), route, ask)
+    for name, route in ROUTES.items() if route.group
+    for ask in asks_of(name)
+]  # fmt: skip
+FILES = [("the pages' files", route, Ask()) for route in ROUTES.values() if not route.group]

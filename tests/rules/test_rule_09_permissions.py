@@ -165,23 +165,6 @@ async def history(link: Any, topic: str, **more: int) -> list[int]:
     return [message["seq"] for message in reply["messages"]]
 
 
-async def test_an_inbox_can_be_neither_joined_left_nor_invited_to(database: str) -> None:
-    async with running(database) as recado, sql(database) as db:
-        await recado.node.actions.know("diego")
-        await recado.node.actions.know("ana")
-        members = "SELECT topic_id, user_id, role FROM recado.memberships ORDER BY 1, 2"
-        before = await db.fetch(members)
-        async with recado.client("diego") as diego:
-            for frame in ({"action": "subscribe"}, {"action": "unsubscribe"}, {"action": "invite", "username": "ana"}):
-                reply = await ask(diego, **frame, topic_name="@diego")
-                assert (reply["result"], reply["code"]) == ("error", "forbidden")
-                reply = await ask(diego, **frame, topic_name="@ana")
-                assert (reply["result"], reply["code"]) == ("error", "unknown_topic")
-            await Publisher(recado).publish("@diego", ["still mine"])
-            assert (await read_until(diego, Log(), "@diego", 1)).contents("@diego") == ["still mine"]
-        assert await db.fetch(members) == before
-
-
 async def test_a_direct_message_goes_to_known_users_alone(database: str) -> None:
     async with running(database) as recado, sql(database) as db:
         await recado.node.actions.know("ana")
@@ -226,20 +209,3 @@ async def test_a_name_is_a_topic_one_sees_before_it_is_a_user(database: str) -> 
 async def contents(recado: Running, topic: str) -> list[int]:
     messages, _, _ = await recado.node.actions.history(BACKEND, topic, None, None, 100)
     return [int(message.content) for message in messages]
-
-
-async def test_any_member_may_invite_and_none_else(database: str) -> None:
-    async with running(database) as recado:
-        await recado.topic("secreto", "omar", "diego", kind="private")
-        await recado.node.actions.know("ana")
-        async with recado.client("diego") as diego, recado.client("ana") as ana:
-            await receive(ana, "connected")
-            assert (await ask(ana, action="invite", topic_name="secreto", username="ana"))["code"] == "unknown_topic"
-            assert (await ask(diego, action="invite", topic_name="secreto", username="ana"))["result"] == "ok"
-            assert await receive(ana, "invited") == {
-                "action": "invited",
-                "topic_name": "secreto",
-                "user_source": "diego",
-            }
-            await Publisher(recado).publish("secreto", ["for both"])
-            assert (await read_until(ana, Log(), "secreto", 1)).contents("secreto") == ["for both"]

@@ -2,7 +2,6 @@
 
 import ipaddress
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,14 +11,13 @@ from messaging.access import (
     Rules,
     WrongCredentials,
     bearer,
-    check_metrics,
     host_of,
     is_key,
     is_legacy,
     why_outside,
 )
 from messaging.addresses import client_address, in_networks
-from messaging.errors import Forbidden, Misdirected, NoCredential, RateLimited, Unauthorized
+from messaging.errors import Misdirected, NoCredential, RateLimited, Unauthorized
 from messaging.settings import Settings
 
 HERE = "127.0.0.1"
@@ -96,23 +94,6 @@ def test_a_credential_is_read_however_it_is_spaced() -> None:
 def test_the_key_and_nothing_like_it(given: str, is_it: bool) -> None:
     assert is_key(LOCKED, given) is is_it
     assert not is_key(Rules.of(Settings(auth_mode="open")), given), "without a key nothing is the key"
-
-
-@pytest.mark.parametrize(
-    ("rules", "given", "peer", "refusal"),
-    [
-        (LOCKED, "", HERE, NoCredential), (LOCKED, "", "10.1.2.3", NoCredential), (LOCKED, METER, "8.8.8.8", None),
-        (LOCKED, KEY, "8.8.8.8", None), (LOCKED, "another", HERE, Unauthorized), (OPEN, "", HERE, None),
-        (OPEN, METER, HERE, None), (OPEN, "another", HERE, Unauthorized), (OPEN, METER, "8.8.8.8", Forbidden),
-    ],
-)  # fmt: skip
-def test_who_may_read_the_counters(rules: Rules, given: str, peer: str, refusal: type[Exception] | None) -> None:
-    with pytest.raises(refusal) if refusal else nullcontext():
-        check_metrics(rules, arrival(peer, bearer=given))
-
-
-def test_the_token_for_counters_is_no_key() -> None:
-    assert not is_key(LOCKED, METER)
 
 
 # --- wrong ones -------------------------------------------------------------------------------------------

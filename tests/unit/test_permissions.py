@@ -22,7 +22,6 @@ from messaging.permissions import (
     creating,
     inviting,
     is_clear,
-    leaving,
     owning,
     past,
     sees,
@@ -60,29 +59,6 @@ def outcome(decide: Any, *given: Any) -> Any:
 # --- without a claim --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("caller", [ana(), BACKEND], ids=["a user", "a backend"])
-def test_what_is_not_there_nobody_sees(caller: Caller) -> None:
-    assert UnknownTopic is outcome(visible, caller, None) is outcome(aim, caller, None)
-
-
-@pytest.mark.parametrize(
-    ("kind", "role", "seen", "belongs", "aims"),
-    [
-        ("public", None, True, NotAMember, NotAMember),
-        ("public", "member", True, True, 7),
-        ("private", None, UnknownTopic, UnknownTopic, UnknownTopic),
-        ("private", "member", True, True, 7),
-        ("direct", None, UnknownTopic, UnknownTopic, UnknownTopic),
-        ("direct", "owner", True, True, 7),
-    ],
-)
-def test_a_user_without_a_claim(kind: Kind, role: Role | None, seen: Any, belongs: Any, aims: Any) -> None:
-    found = standing("@ana" if kind == "direct" else "news", kind, role)
-    wanted = [found if each is True else each for each in (seen, belongs)]
-    assert wanted == [outcome(decide, ana(), found) for decide in (visible, belonging)]
-    assert (Aim(found.topic, aims, source=7) if aims == 7 else aims) == outcome(aim, ana(), found)
-
-
 def test_history_of_a_user_without_a_claim() -> None:
     assert Past(0, None) == past(ana(), standing(role="member"))
     assert Past(5, 3) == past(ana(), standing(kind="private", role="member"))
@@ -109,13 +85,6 @@ def test_read_grants_the_past_from_the_start() -> None:
         assert Past(0, None) == past(ana(read=["news"]), standing(kind="private", role=role))
 
 
-def test_read_makes_no_member() -> None:
-    reader = ana(read=["*"])
-    for decide in (belonging, inviting, owning, aim):
-        assert NotAMember is outcome(decide, reader, standing(kind="private")), decide
-    assert Forbidden is outcome(owning, reader, standing(kind="private", role="member"))
-
-
 @pytest.mark.parametrize("read", [None, [], ["news"], ["*"], ["@*"]])
 def test_ones_own_inbox_is_always_read_and_no_others(read: list[str] | None) -> None:
     assert sees(ana(read=read), standing("@ana", "direct").topic, member=True)
@@ -137,22 +106,12 @@ def test_write_needs_no_membership(kind: Kind, role: Role | None) -> None:
 
 def test_write_is_the_whole_truth_about_what_is_written() -> None:
     writer = ana(write=["m*"])
-    for role in ("member", "owner"):
-        assert Forbidden is outcome(aim, writer, standing(role=role))
-        assert Forbidden is outcome(inviting, writer, standing(role=role))
-        assert Forbidden is outcome(owning, writer, standing(role=role))
     assert Forbidden is outcome(aim, writer, standing())
     assert UnknownTopic is outcome(aim, writer, standing(kind="private"))  # which says nothing of what is hidden
     assert Forbidden is outcome(writer.require_write, "@eva")
     assert None is outcome(ana(write=["@*"]).require_write, "@eva")
     assert None is outcome(ana().require_write, "@eva")
     assert None is outcome(BACKEND.require_write, "@eva")
-
-
-def test_write_sees_nothing_more() -> None:
-    assert UnknownTopic is outcome(visible, ana(write=["*"]), standing(kind="private"))
-    assert UnknownTopic is outcome(past, ana(write=["*"]), standing(kind="private"))
-    assert Forbidden is outcome(owning, ana(write=["*"]), standing(role="member"))
 
 
 @pytest.mark.parametrize(("write", "allowed"), [(None, True), (["news"], True), ([], False), (["@ana"], False)])
@@ -204,25 +163,6 @@ def test_names_for_news_and_of_bridges_are_made_by_a_backend_or_a_claim(name: st
 # --- leaving ----------------------------------------------------------------------------------------------
 
 EVA = User(8, "eva", 0)
-
-
-@pytest.mark.parametrize(
-    ("caller", "role", "user", "may"),
-    [
-        (ana(), "member", ANA, True),
-        (ana(), "member", EVA, Forbidden),
-        (ana(), "owner", EVA, True),
-        (ana(), None, ANA, NotAMember),
-        (ana(write=[]), "member", ANA, Forbidden),
-        (ana(write=["news"]), "member", ANA, True),
-        (ana(write=[]), "owner", EVA, Forbidden),
-        (BACKEND, None, EVA, True),
-    ],
-)
-def test_leaving_is_a_write(caller: Caller, role: Role | None, user: User, may: Any) -> None:
-    found = standing(role=role)
-    assert (found if may is True else may) == outcome(leaving, caller, found, user)
-    assert Forbidden is outcome(leaving, BACKEND, standing("@ana", "direct"), ANA)
 
 
 # --- a name that is a topic's and a user's ----------------------------------------------------------------

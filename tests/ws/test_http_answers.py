@@ -41,15 +41,6 @@ async def test_head_has_the_headers_of_get_and_no_body(recado: Running, path: st
     assert of_head[1]["content-type"] == headers["content-type"] and int(of_head[1]["content-length"]) > 0
 
 
-@pytest.mark.parametrize(
-    ("more", "version"), [("", "1.0"), ("Origin: http://evil.example\r\n", "1.1")], ids=["a proxy", "a page"]
-)
-async def test_open_mode_tells_counters_to_no_proxy_and_no_page(recado: Running, more: str, version: str) -> None:
-    """A proxy that was told nothing but where to pass on to speaks HTTP/1.0, and adds nothing."""
-    assert (await exchange(recado, "GET", "/metrics", more, version))[0] == 403
-    assert (await exchange(recado, "GET", "/metrics"))[0] == 200
-
-
 UPGRADE = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
 SECURE = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 

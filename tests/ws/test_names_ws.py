@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 
 from messaging.permissions import Caller
 from ws_support import Running, asked, receive, running, send
@@ -80,15 +80,3 @@ async def test_a_person_of_another_system_is_reached_by_both_names(database: str
             assert (pushed["topic_name"], pushed["seq"]) == ("@Mario%20Rossi", number)
         assert await said(mario, "ana", "1") == 1
         assert (await receive(ana, "message"))["user_source"] == "Mario%20Rossi"
-
-
-async def test_a_token_that_may_not_write_may_not_leave(database: str) -> None:
-    async with running(database) as recado:
-        await recado.topic("news", "eva", "ana")
-        async with recado.client("ana") as ana:
-            await receive(ana, "connected")
-            narrowed = recado.token("ana", payload={"topics": {"write": []}})
-            async with connect(f"{recado.url}/{narrowed}", proxy=None, ping_interval=None) as narrow:
-                answer = await asked(narrow, action="unsubscribe", topic_name="news")
-                assert (answer["result"], answer["code"]) == ("error", "forbidden")
-            assert (await asked(ana, action="unsubscribe", topic_name="news"))["result"] == "ok"
