@@ -113,7 +113,7 @@ async def test_names_of_others_are_made_by_a_backend_or_a_claim(locked: Door, na
 
 
 async def test_news_never_go_to_a_user_of_their_name(door: Door) -> None:
-    await door.node.actions.know(NEWS)
+    await door.node.store.know([NEWS])  # as one of before there was a rule for its name
     body = {"to": NEWS, "content": 1}
     assert (await door.ask("POST", "/send", 409, json=body))["code"] == "conflict"
     assert await door.node.store.standing(NEWS) is None
