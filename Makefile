@@ -37,8 +37,8 @@ audit: .venv/.tools ## whether a pinned package has a known vulnerability (asks 
 faults: .venv/.dev ## the longer tests: crashes, dead buses, cut lines
 	@$(PY) -m pytest -m faults
 
-fuzz: .venv/.dev ## ask the API more than make test does (EXAMPLES=100 random requests of an operation)
-	@FUZZ_EXAMPLES=$(or $(EXAMPLES),50) $(PY) -m pytest tests/api/test_description.py
+fuzz: .venv/.dev ## ask the API all that its description leaves open, and at random (EXAMPLES=100 requests of an operation)
+	@FUZZ_PHASES=examples,coverage,fuzzing FUZZ_EXAMPLES=$(or $(EXAMPLES),50) $(PY) -m pytest tests/api/test_description.py
 
 breaks: .venv/.dev wscat ## break the code line by line: a named test must fail each time (ONLY=words: some)
 	@exec env PYTHONPATH=tests $(PY) -m breaks $(ONLY)
