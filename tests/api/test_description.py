@@ -15,7 +15,7 @@ from api.routes import all_routes
 pytest_plugins = ["doors"]
 
 CHECKS = "not_a_server_error,response_schema_conformance,status_code_conformance,content_type_conformance"
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))  # of an operation, random ones
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "6"))  # of an operation, random ones
 PHASES = os.environ.get("FUZZ_PHASES", "examples,fuzzing")  # `coverage`, every boundary, takes a minute
 
 
