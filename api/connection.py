@@ -136,6 +136,10 @@ class Connection(web.RequestHandler):
         """Hold something until the answer to this request has left. Raises what entering it raises."""
         self._lasting.enter_context(held)
 
+    def let_go(self) -> None:
+        """The answer has left, or there will be none."""
+        self._lasting.close()
+
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
@@ -147,7 +151,7 @@ class Connection(web.RequestHandler):
             self._answer = 0
             if isinstance(resp, web.Response):
                 resp.body = None  # the library keeps an answer until the next one is made
-            self._lasting.close()
+            self.let_go()
             self._may_stay = False
             if self._accepted is not None:
                 self._bounds.connections.rest(self._accepted)

@@ -40,7 +40,11 @@ class Endpoint:
         connection.last(self._domain.node.under_way.one_more(0 if caller.user is None else caller.user.id))
         if caller.id or (caller.is_backend and "Authorization" in request.headers):
             connection.known()
-        return await self._answer(request)
+        try:
+            return await self._answer(request)
+        except asyncio.CancelledError:  # nothing will be answered
+            connection.let_go()
+            raise
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         asker, parameters = request[self._asker], dict(request.query)

@@ -16,7 +16,7 @@ from messaging.model import Message, inbox_of, person_name
 from messaging.pending import MOST, Named
 
 NAMED_MOST = 10 * MOST  # messages in one confirmation: ten answers
-CONFIRM_BODY = 4 * 1024 * 1024  # bytes: all of one answer, even where a client writes every letter as \uXXXX
+CONFIRM_BODY = 4 * 1024 * 1024  # bytes: all of one answer, though a client escapes every letter (RFC 8259, 7)
 
 
 class UserQuery(msgspec.Struct, frozen=True):

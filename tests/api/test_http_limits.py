@@ -27,6 +27,15 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 STREAM = f"GET {NEWS}/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 HISTORY = f"GET {NEWS}/messages?after=0&limit=100 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
 LARGE = "y" * 60_000
+Held = SlowPeers[connection.Connection]
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    """What the next door holds for slow peers."""
+    peers: Held = SlowPeers()
+    monkeypatch.setattr(serving, "Bounds", partial(connection.Bounds, slow_peers=peers))
+    return peers
 
 
 class Line:
@@ -203,11 +212,7 @@ async def test_half_a_body_of_nobody_gives_way_to_who_comes(open_door: Opener, l
     assert refused(door, limits) == 0
 
 
-async def test_an_answer_that_nobody_takes_gives_way_to_who_comes(
-    open_door: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held: SlowPeers[connection.Connection] = SlowPeers()
-    monkeypatch.setattr(serving, "Bounds", partial(connection.Bounds, slow_peers=held))
+async def test_an_answer_that_nobody_takes_gives_way_to_who_comes(open_door: Opener, held: Held) -> None:
     door = await open_door()
     door.http._connector._force_close = True  # type: ignore[union-attr]  # the test's own do not stay
     await filled(door, 10)
@@ -323,11 +328,7 @@ async def test_who_takes_an_answer_slowly_gets_it(door: Door, monkeypatch: pytes
                 await asyncio.sleep(0.01)
 
 
-async def test_what_is_held_for_who_takes_nothing_is_the_rest_and_the_answer(
-    open_door: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held: SlowPeers[connection.Connection] = SlowPeers()
-    monkeypatch.setattr(serving, "Bounds", partial(connection.Bounds, slow_peers=held))
+async def test_what_is_held_for_who_takes_nothing_is_the_rest_and_the_answer(open_door: Opener, held: Held) -> None:
     door = await open_door()
     await filled(door, 10)
     async with line(door, small=True) as peer:
@@ -336,10 +337,8 @@ async def test_what_is_held_for_who_takes_nothing_is_the_rest_and_the_answer(
         assert held.total > 2 * len(LARGE)
 
 
-async def test_an_answer_that_is_not_taken_is_under_way(open_door: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_that_is_not_taken_is_under_way(open_door: Opener, held: Held) -> None:
     """So a user has no more of them than it may have requests."""
-    held: SlowPeers[connection.Connection] = SlowPeers()
-    monkeypatch.setattr(serving, "Bounds", partial(connection.Bounds, slow_peers=held))
     door = await open_door(max_connections_per_user=2)
     await filled(door, 10)
     token = await door.token("ana")
@@ -351,6 +350,16 @@ async def test_an_answer_that_is_not_taken_is_under_way(open_door: Opener, monke
         assert (await door.ask("GET", f"{NEWS}/messages", 429, token=token))["code"] == "rate_limited"
     await until(lambda: not held.total)
     await door.ask("GET", f"{NEWS}/messages", token=token)
+
+
+async def test_a_request_that_is_cancelled_is_under_way_no_longer(open_door: Opener) -> None:
+    door = await open_door(max_connections_per_user=1)
+    await news(door)
+    async with listening(door, token=await door.token("ana")):
+        for task in asyncio.all_tasks():
+            if "_handle_request" in repr(task.get_coro()):
+                task.cancel()
+        await until(lambda: not door.node.under_way._counts)
 
 
 async def test_an_answer_that_has_left_is_kept_no_longer(door: Door) -> None:
