@@ -10,7 +10,8 @@ from functools import partial
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from api.auth import arrival_of, caller_of, check_origin, decide
+from api.auth import arrival_of, caller_of, check_origin, decide, is_strangers
+from api.connection import connection_of
 from api.endpoint import Endpoint
 from api.observing import observing
 from api.problems import answer_problems
@@ -21,10 +22,11 @@ from api.routes.stream import events
 from api.streaming import Streams
 from messaging.access import Rules, WrongCredentials
 from messaging.addresses import client_address
-from messaging.errors import Forbidden, Unauthorized
+from messaging.errors import BadRequest, Forbidden, Misdirected, Unauthorized
 from messaging.node import Node
 from messaging.pages import Pages
 from messaging.settings import Settings, origin_of
+from messaging.strangers import TooManyStrangers
 from messaging.tokens import Tokens
 
 ROUTES: web.AppKey[list[Route]] = web.AppKey("routes", list)
@@ -84,27 +86,42 @@ def guarding(
     """The middleware that lets nobody in who may not, before anything of the body is read; ``key``: for who asks."""
     routes = {(route.method, route.path): route for route in table}
 
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    limits = domain.node.actions.limits
+
+    async def let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = request.match_info.route.resource
         method = "GET" if request.method == "HEAD" else request.method
         route = routes.get((method, resource.canonical)) if resource is not None else None
         access, arrival = route.access if route else "visitor", arrival_of(request)
-        check_origin(rules, access, request.headers)
+        address = client_address(arrival.peer, arrival.forwarded, rules.proxies)
+        reads_proof, is_counted = route is not None and route.reads_proof, False
         try:
+            check_origin(rules, access, request.headers)
             credential = decide(rules, access, arrival, legacy=route is not None and route.legacy)
             again = partial(caller_of, credential, domain)
             caller = await again()
-            domain.node.actions.limits.check_request(caller, asyncio.get_running_loop().time())
+            if is_strangers(rules, access, arrival) and not reads_proof:
+                await limits.strangers.meet(address)
+            is_counted = not reads_proof or caller.is_backend or credential.is_legacy
+            limits.check_request(caller, asyncio.get_running_loop().time())
             if is_preflight(request):
                 return web.Response(status=204, headers=_PREFLIGHT)
             if access == "backend" and not caller.is_backend:
                 raise Forbidden("This needs the API key.")
             request[key] = Asker(caller, again, credential.is_legacy)
             return await handler(request)
-        except Unauthorized as exc:
-            address = client_address(arrival.peer, arrival.forwarded, rules.proxies)
+        except (Unauthorized, Forbidden, Misdirected, BadRequest) as exc:
+            if not is_counted:
+                await limits.strangers.meet(address)
             raise wrong.answer_to(exc, address, time.monotonic()) from None
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await let_in(request, handler)
+        except TooManyStrangers as exc:
+            await connection_of(request).hold_back(exc.wait)
+            raise
 
     return guard
 

@@ -79,6 +79,12 @@ def decide(rules: Rules, access: Access, arrival: Arrival, *, legacy: bool = Fal
     raise NoCredential("Authorization is missing: Bearer with the API key or a user's token.")
 
 
+def is_strangers(rules: Rules, access: Access, arrival: Arrival) -> bool:
+    """Whether a request is answered, and shows nothing that says whose it is."""
+    shows_key = any(is_key(rules, line.removeprefix("Bearer ")) for line in arrival.credentials)
+    return not shows_key and (access == "anyone" or (access == "visitor" and not rules.is_open))
+
+
 def check_origin(rules: Rules, access: Access, headers: Headers) -> None:
     """Raises Forbidden for what a page of another site had a browser send."""
     origins = headers.getall("Origin", [])

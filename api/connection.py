@@ -40,7 +40,7 @@ class Connection(web.RequestHandler):
     """
 
     __slots__ = (
-        "_accepted", "_answer", "_body", "_bounds", "_head", "_head_limit", "_is_known", "_lasting", "_line",
+        "_accepted", "_answer", "_body", "_bounds", "_head", "_head_limit", "_held", "_is_known", "_lasting", "_line",
         "_may_stay", "_stuck",
     )  # fmt: skip
 
@@ -63,6 +63,7 @@ class Connection(web.RequestHandler):
         self._head = 0  # bytes of a request whose headers are not all here
         self._head_limit: asyncio.TimerHandle | None = None
         self._stuck: asyncio.TimerHandle | None = None  # while something waits to be taken
+        self._held: asyncio.Future[None] | None = None  # while who asks waits to be refused
 
     # Coming and going
 
@@ -79,11 +80,17 @@ class Connection(web.RequestHandler):
         self._await_head(0)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._end_hold()
         self._has_head()
         self.release()
         if self._accepted is not None:
             self._bounds.connections.end(self._accepted)
         super().connection_lost(exc)
+
+    def close(self) -> None:
+        """The server stops: what is under way is answered."""
+        super().close()
+        self._end_hold()
 
     def cut_off(self) -> None:
         self._line.abort()
@@ -131,6 +138,19 @@ class Connection(web.RequestHandler):
         if self._accepted is not None:
             self._is_known = self._may_stay = True
             self._bounds.connections.work(self._accepted)
+
+    async def hold_back(self, seconds: float) -> None:
+        """Answer nobody known no sooner than this; meanwhile it gives way for one that comes."""
+        self._may_stay = False
+        if self._accepted is not None:
+            self._bounds.connections.wait(self._accepted)
+        self._held = self._loop.create_future()
+        await asyncio.wait([self._held], timeout=seconds)
+        self._held = None
+
+    def _end_hold(self) -> None:
+        if self._held is not None and not self._held.done():
+            self._held.set_result(None)
 
     def last(self, held: AbstractContextManager[None]) -> None:
         """Hold something until the answer to this request has left. Raises what entering it raises."""

@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 from api.shapes import Path
 from api.streaming import Streams
 from messaging.actions import Actions
-from messaging.errors import BadRequest, RecadoError
+from messaging.errors import BadRequest, RecadoError, Unauthorized
 from messaging.model import NAME_RULE, is_name
 from messaging.node import Node
 from messaging.pages import Pages
@@ -110,3 +110,8 @@ class Route:
     errors: tuple[type[RecadoError], ...] = ()  # beside those that its access and its form bring along
     media: str = "application/json"  # of the answer
     example: Any = None  # of the body
+
+    @property
+    def reads_proof(self) -> bool:
+        """Whether it is the handler that finds out who asks, or whether they may."""
+        return self.access == "platform" or Unauthorized in self.errors

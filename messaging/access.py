@@ -144,9 +144,10 @@ class WrongCredentials:
         self._second = 0
         self._counts: Counter[str] = Counter()
 
-    def answer_to(self, error: Unauthorized, address: str, now: float) -> RecadoError:
+    def answer_to(self, error: RecadoError, address: str, now: float) -> RecadoError:
         """What somebody at ``address`` is told: the error, or that there are too many of them. ``now``: in seconds."""
-        if isinstance(error, NoCredential) or not self._are_too_many(network_of(address), int(now)):
+        is_wrong = isinstance(error, Unauthorized) and not isinstance(error, NoCredential)
+        if not is_wrong or not self._are_too_many(network_of(address), int(now)):
             return error
         self._refused("wrong_credentials")
         return RateLimited("Too many wrong keys and tokens come from this address. Wait a second.")

@@ -7,6 +7,7 @@ from messaging.metrics import Metrics
 from messaging.permissions import Caller
 from messaging.rate import Bucket, Buckets
 from messaging.settings import Settings
+from messaging.strangers import Strangers
 
 BURST = 2  # seconds' worth of RATE_LIMIT
 BURST_BYTES = 8  # seconds' worth of RATE_BYTES
@@ -20,6 +21,7 @@ class Limits:
         self._requests = Buckets(self._rate, BURST * self._rate)
         self._bytes = Buckets(settings.rate_bytes, BURST_BYTES * settings.rate_bytes)
         self._metrics = metrics
+        self.strangers = Strangers(settings.rate_strangers, self.reached)
 
     def reached(self, limit: str) -> None:
         """Count that a limit refused something, or held it up."""
@@ -60,5 +62,5 @@ class Limits:
 
 
 def _limited(caller: Caller) -> int:
-    """The id of the user who asks; 0: a backend, or whoever shows no token of ours."""
+    """The id of the user who asks; 0: a backend, or whoever shows no token of ours, see `Strangers`."""
     return caller.id or 0

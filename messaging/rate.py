@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 SLICE = 0.1  # seconds' worth of tokens that whoever has run out waits for
-FORGET_EACH = 1024  # buckets, at first, after which those that are full again are let go of
+FORGET_EACH = 1024  # new buckets, at least, after which those that are full again are let go of
 
 
 class Bucket:
@@ -48,21 +50,25 @@ class Bucket:
 class Buckets:
     """A bucket for each of many. Those that are full are as good as new ones, and need no memory."""
 
-    def __init__(self, rate: float, burst: float) -> None:
+    def __init__(self, rate: float, burst: float, most: int = sys.maxsize) -> None:
+        """``most``: of them; whoever comes last shares one with others."""
         self._rate = rate
         self._burst = burst
-        self._buckets: dict[int, Bucket] = {}
-        self._forget_at = FORGET_EACH
+        self._most = most
+        self._buckets: dict[int | str, Bucket] = {}
+        self._new = 0  # since those that were full were let go of
 
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def of(self, key: int, now: float) -> Bucket:
+    def of(self, key: int | str, now: float) -> Bucket:
         """To be used at once and not kept: it may be let go of."""
         bucket = self._buckets.get(key)
         if bucket is None:
-            if len(self._buckets) >= self._forget_at:
+            if self._new >= max(FORGET_EACH, len(self._buckets) // 2):
                 self._buckets = {k: b for k, b in self._buckets.items() if b.left(now) < self._burst}
-                self._forget_at = max(FORGET_EACH, 2 * len(self._buckets))
-            bucket = self._buckets[key] = Bucket(self._rate, self._burst, now)
+                self._new = 0
+            self._new += 1
+            key = key if len(self._buckets) < self._most else ""
+            bucket = self._buckets.setdefault(key, Bucket(self._rate, self._burst, now))
         return bucket

@@ -59,6 +59,7 @@ class Settings:
     max_frame: int = _setting("MAX_FRAME", 65536, read.frame_size)
     rate_limit: float = _setting("RATE_LIMIT", 1000.0, read.rate)
     rate_bytes: int = _setting("RATE_BYTES", 2**20, read.byte_rate)
+    rate_strangers: float = _setting("RATE_STRANGERS", 100.0, read.rate)
     max_topics_per_user: int = _setting("MAX_TOPICS_PER_USER", 1000, read.most)
     max_memberships_per_user: int = _setting("MAX_MEMBERSHIPS_PER_USER", 5000, read.most)
     invites: int = _setting("INVITES", 60, read.invites)

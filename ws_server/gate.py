@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from messaging.metrics import CONTENT_TYPE, Metrics
 from messaging.model import User
 from messaging.settings import Settings, origin_of
 from messaging.store import Store
+from messaging.strangers import Strangers, TooManyStrangers
 from messaging.tickets import PREFIX, Tickets
 from messaging.tokens import Claims, Tokens
 from ws_server.handshake import Wishes, answer, arrival_of, refused, token_of, wishes
@@ -37,26 +39,39 @@ class Guest:
 class Gate:
     """Lets in, or says why not. Questions about health are answered at the gate, too."""
 
-    def __init__(self, settings: Settings, store: Store, tokens: Tokens, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, tokens: Tokens, metrics: Metrics, strangers: Strangers
+    ) -> None:
         self._rules = Rules.of(settings)
         self._wrong = WrongCredentials(metrics.reached)
         self._store = store
         self._tokens = tokens
-        self._tickets = Tickets(store)
+        self._tickets = Tickets(store, settings.jwt_secret)
         self._metrics = metrics
+        self._strangers = strangers
 
-    async def admit(self, peer: str, request: Request, *, shut: bool) -> Guest | Response:
+    async def admit(
+        self, peer: str, request: Request, hold_back: Callable[[float], Awaitable[None]], *, shut: bool
+    ) -> Guest | Response:
         """A guest, or the answer to a request that is not let in. ``shut``: nobody is let in now."""
         arrival = arrival_of(peer, request.headers, is_old=request.protocol == "HTTP/1.0")
+        address = client_address(peer, arrival.forwarded, self._rules.proxies)
         try:
-            return await self._admit(arrival, request, shut=shut)
-        except Unauthorized as exc:
-            address = client_address(peer, arrival.forwarded, self._rules.proxies)
-            return refused(self._wrong.answer_to(exc, address, time.monotonic()))
+            return await self._known(arrival, address, request, shut=shut)
+        except TooManyStrangers as exc:
+            await hold_back(exc.wait)
+            return refused(exc)
         except RecadoError as exc:
             return refused(exc)
 
-    async def _admit(self, arrival: Arrival, request: Request, *, shut: bool) -> Guest | Response:
+    async def _known(self, arrival: Arrival, address: str, request: Request, *, shut: bool) -> Guest | Response:
+        try:
+            return await self._admit(arrival, address, request, shut=shut)
+        except (Unauthorized, Forbidden, BadRequest) as exc:
+            await self._strangers.meet(address)
+            raise self._wrong.answer_to(exc, address, time.monotonic()) from None
+
+    async def _admit(self, arrival: Arrival, address: str, request: Request, *, shut: bool) -> Guest | Response:
         try:
             url = urlsplit(request.path)
         except ValueError:  # as for "//[": its text would show the path, and with it a token
@@ -66,6 +81,7 @@ class Gate:
             check_metrics(self._rules, arrival)
             return answer(200, self._metrics.text(), CONTENT_TYPE)
         if url.path in ("/healthz", "/readyz"):
+            await self._strangers.meet(address)
             return await self._health(ready=url.path == "/readyz", shut=shut)
         if shut:
             raise Unavailable("The server takes no new connections now. Come back in a moment.")

@@ -51,7 +51,7 @@ class Link(ServerConnection):
     # With the library's own it would be more than 30 in one dict, whose keys CPython then does not share: 1.5 KiB each.
     __slots__ = (
         "_connections", "_fragments", "_frames", "_handling", "_has_more", "_head", "_limit", "_links", "_parts",
-        "_turns", "accepted", "address", "reader", "unread_for",
+        "_turns", "accepted", "address", "is_held", "reader", "unread_for",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +66,7 @@ class Link(ServerConnection):
         self.reader: Reader | None = None
         self.address = ""  # of the peer; taken at once, for a transport that has closed tells none
         self.unread_for: set[str] = set()  # the reasons why nothing is read from the peer
+        self.is_held = False  # who asks waits to be refused
         self._frames = self.protocol.reader = FrameReader()
         self.protocol.parser = self.protocol.parse()  # anew: it has begun with the reader that the library made
         next(self.protocol.parser)
@@ -97,6 +98,13 @@ class Link(ServerConnection):
         assert self.accepted is not None
         self._connections.ask(self.accepted, forwarded)
         self._connections.work(self.accepted)
+
+    async def hold_back(self, seconds: float) -> None:
+        """Answer nobody known no sooner than this; meanwhile it gives way for one that comes."""
+        assert self.accepted is not None
+        self.is_held = True
+        self._connections.wait(self.accepted)
+        await asyncio.wait([self.connection_lost_waiter], timeout=seconds)
 
     # What comes in
 

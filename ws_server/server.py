@@ -62,7 +62,7 @@ class Door:
         self._reuse_port = reuse_port
         self._epochs = store.epochs
         self._actions = actions
-        self._gate = Gate(settings, store, tokens, metrics)
+        self._gate = Gate(settings, store, tokens, metrics, actions.limits.strangers)
         self._cursors = cursors
         self._metrics = metrics
         self._connections = connections
@@ -117,7 +117,7 @@ class Door:
         if self._server is not None:
             self._server.close(close_connections=False)
         for link in self._links:
-            if link.request is None:
+            if link.request is None or link.is_held:
                 link.transport.abort()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.stop_seconds / 2):
@@ -159,7 +159,7 @@ class Door:
             link.ask(request.headers.get_all("X-Forwarded-For"))
         except RecadoError as exc:
             return refused(exc)
-        admitted = await self._gate.admit(link.address, request, shut=shut)
+        admitted = await self._gate.admit(link.address, request, link.hold_back, shut=shut)
         if isinstance(admitted, Response):
             return admitted
         self._let_in(link, admitted)

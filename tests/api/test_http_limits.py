@@ -13,11 +13,12 @@ from ipaddress import ip_network
 
 import pytest
 from aiohttp import web
-from doors import Door, Opener
+from doors import KEY, Door, Opener
 from listener import NEWS, listening, news
 
 from api import connection, serving
 from api.slow_peers import SlowPeers
+from messaging import strangers
 from messaging.permissions import BACKEND
 from rules_support import until
 
@@ -227,6 +228,32 @@ async def test_an_answer_that_nobody_takes_gives_way_to_who_comes(open_door: Ope
             await peer.say(HEALTH)
             await peer.hear(b"200 OK")
             await slow.ends()
+
+
+async def test_who_waits_to_be_refused_gives_way_to_who_comes(open_door: Opener) -> None:
+    door = await open_door(auth_mode="key", api_key=KEY, rate_strangers=0.05, max_connections_per_address=2)
+    async with line(door) as first, line(door) as second:
+        await first.say(HEALTH * 3)
+        await first.hear(b"429")
+        await second.say(HEALTH)
+        await until(lambda: refused(door, "rate_strangers") == 3)
+        async with line(door) as third:
+            await third.say(f"GET /metrics HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
+            await third.hear(b"200 OK")
+            assert b"429" not in await first.ends()
+
+
+async def test_a_stop_waits_for_nobody_who_waits_to_be_refused(
+    open_door: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strangers, "REFUSED_WITHIN", 3600.0)
+    door = await open_door(auth_mode="key", api_key=KEY, rate_strangers=0.05)
+    async with line(door) as held:
+        await held.say(HEALTH * 3)
+        await until(lambda: refused(door, "rate_strangers") == 2)
+        [found] = [each for each in gc.get_objects() if isinstance(each, connection.Connection) and each._held]
+        found.close()
+        assert 2 == (await held.ends()).count(b"HTTP/1.1 429")
 
 
 async def test_half_bodies_of_a_user_are_bounded_as_its_requests_are(open_door: Opener) -> None:

@@ -12,7 +12,6 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from messaging.errors import RateLimited
-from messaging.tickets import Tickets
 from messaging.tokens import Claims
 from ws_support import running
 
@@ -30,7 +29,7 @@ async def test_a_ticket_is_void_after_a_minute(database: str) -> None:
 
 
 async def test_only_a_digest_is_kept(door: Door, database: str) -> None:
-    ticket = await Tickets(door.node.store).issue(Claims("ana", "j", 0, 2**33))
+    ticket = await door.node.tickets.issue(Claims("ana", "j", 0, 2**33))
     connection = await asyncpg.connect(database)
     rows = await connection.fetch("SELECT digest, claims FROM recado.tickets")
     await connection.close()

@@ -44,6 +44,14 @@ def test_buckets_that_are_full_again_need_no_memory() -> None:
     assert len(buckets) <= FORGET_EACH + 1
 
 
+def test_there_are_so_many_buckets_and_whoever_comes_last_shares_one() -> None:
+    buckets = Buckets(1, 2, most=100)
+    for key in range(10 * FORGET_EACH):
+        buckets.of(key, 0.0).take(1, 0.0)
+    assert 101 == len(buckets)
+    assert 1 == buckets.of(99, 0.0).left(0.0) and buckets.of(5000, 0.0).left(0.0) < -1000
+
+
 def test_a_bucket_in_debt_is_kept() -> None:
     buckets = Buckets(1, 1)
     buckets.of(-1, 0.0).take(100, 0.0)

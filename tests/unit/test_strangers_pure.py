@@ -1,0 +1,68 @@
+"""How much those may ask who have shown nothing valid. The clock is the test's, but for turns of the loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from messaging.errors import Unauthorized
+from messaging.store import Store
+from messaging.strangers import BURST, REFUSED_WITHIN, SHARE, Strangers, TooManyStrangers
+from messaging.tickets import PREFIX, Tickets
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
+
+
+def waits(strangers: Strangers, address: str, now: float) -> float | None:
+    """Seconds until it is refused; None: it is answered."""
+    try:
+        strangers.check(address, now)
+    except TooManyStrangers as exc:
+        return round(exc.wait, 3)
+    return None
+
+
+def test_an_address_has_a_burst_and_then_as_many_refusals_a_second_as_answers() -> None:
+    refused: list[str] = []
+    strangers = Strangers(10, refused.append)
+    assert [waits(strangers, "192.0.2.1", 0.0) for _ in range(10 * BURST)] == [None] * 10 * BURST and not refused
+    assert [waits(strangers, "192.0.2.1", 0.0) for _ in range(4)] == [0.0, 0.1, 0.2, 0.3]
+    assert ["rate_strangers"] * 4 == refused
+    assert [waits(strangers, "192.0.2.1", 0.1) for _ in range(2)] == [None, 0.3]
+    assert waits(strangers, "192.0.2.2", 0.0) is None and waits(strangers, "192.0.2.1", 60.0) is None
+
+
+def test_nobody_waits_for_a_refusal_for_long_however_many_there_are() -> None:
+    strangers = Strangers(1, lambda _: None)
+    told = [waits(strangers, "2001:db8::1", 0.0) for _ in range(1000)]
+    assert REFUSED_WITHIN == told[-1] == max(told[BURST:], key=float) and waits(strangers, "2001:db8::2", 0.0)  # type: ignore[arg-type]
+    assert waits(strangers, "2001:db8::1", 3 * BURST) is None
+
+
+def test_without_a_limit_none_is_refused() -> None:
+    strangers = Strangers(0, lambda _: None)
+    assert {waits(strangers, "192.0.2.1", 0.0) for _ in range(10_000)} == {None}
+
+
+async def test_a_turn_of_the_loop_has_a_few_of_them() -> None:
+    strangers, met = Strangers(0, lambda _: None), 0
+
+    async def ask() -> None:
+        nonlocal met
+        await strangers.meet("192.0.2.1")
+        met += 1
+
+    tasks = [asyncio.create_task(ask()) for _ in range(100)]
+    tasks[50].cancel()
+    while met < 99:
+        before = met
+        await asyncio.sleep(0)
+        assert met - before <= SHARE
+    await ask()
+
+
+@pytest.mark.parametrize("ticket", [PREFIX, f"{PREFIX}wrong", PREFIX + "x" * 56, f"{PREFIX}é\udc80", ""])
+async def test_of_a_wrong_ticket_the_store_is_never_asked(ticket: str) -> None:
+    with pytest.raises(Unauthorized):
+        await Tickets(Store(NOWHERE), "a secret of the tests").redeem(ticket)
