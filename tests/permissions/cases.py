@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from urllib.parse import quote
 from uuid import UUID
@@ -184,3 +184,4 @@ ROWS = [
     for ask in asks_of(name)
 ]  # fmt: skip
 FILES = [("the pages' files", route, Ask()) for route in ROUTES.values() if not route.group]
+FILES.append(("a path that is not there", replace(FILES[0][1], path="/nothing/here"), Ask()))

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import jwt
@@ -121,21 +122,7 @@ def test_a_session_publishes_to_its_topics_as_its_token_says(write: list[str] | 
     assert None is aim_of_member(ana(write=write), standing("@ana", "direct").topic).member
 
 
-@pytest.mark.parametrize(
-    ("read", "write", "may"),
-    [(None, None, None), (["n*"], ["n*"], None), (None, [], Forbidden), ([], None, Forbidden),
-     (["n*"], ["m"], Forbidden)],
-)  # fmt: skip
-def test_who_makes_a_topic_may_write_and_see_it(read: Any, write: Any, may: Any) -> None:
-    assert may is outcome(make, ana(read, write), "news", ANA)
-    assert Forbidden is outcome(make, ana(read, write), "news", User(8, "eva", 0))
-
-
 NEWS = "updates.store.8f14e45f-ceea-467f-a8e0-9a1b2c3d4e5f"
-
-
-def make(caller: Caller, name: str, owner: User, *, bridged: bool = False) -> None:
-    creating(caller, name, owner, bridged=bridged)
 
 
 SHOP = NEWS.removeprefix("updates.store.")
@@ -155,14 +142,9 @@ SHOP = NEWS.removeprefix("updates.store.")
 )
 def test_names_for_news_and_of_bridges_are_made_by_a_backend_or_a_claim(name: str, bridged: bool) -> None:
     for caller in (BACKEND, ana(write=["*"]), ana(write=[name])):
-        assert None is outcome(lambda c: make(c, name, ANA, bridged=bridged), caller)
+        assert None is outcome(partial(creating, bridged=bridged), caller, name, ANA)
     for caller in (ana(), ana(read=["*"]), ana(write=["news"])):
-        assert Forbidden is outcome(lambda c: make(c, name, ANA, bridged=bridged), caller)
-
-
-# --- leaving ----------------------------------------------------------------------------------------------
-
-EVA = User(8, "eva", 0)
+        assert Forbidden is outcome(partial(creating, bridged=bridged), caller, name, ANA)
 
 
 # --- a name that is a topic's and a user's ----------------------------------------------------------------
