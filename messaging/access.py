@@ -121,11 +121,13 @@ def _are_equal(token: str, secret: bytes) -> bool:
 
 
 def host_of(text: str) -> str:
-    """A Host without its port, in small letters; an IPv6 address in brackets."""
+    """A Host without its port, in small letters; an IPv6 address in brackets. With what is no port it stays whole."""
     host = text.strip().lower()
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return f"[{host}]" if host.count(":") > 1 else host.partition(":")[0]
+    if not host.startswith("[") and host.count(":") > 1:
+        return f"[{host}]"
+    end = host.find("]") + 1 if host.startswith("[") else host.find(":")
+    port = host[end:] if end > 0 else ""
+    return host[: len(host) - len(port)] if not port[1:].strip("0123456789") and port[:1] in ("", ":") else host
 
 
 class WrongCredentials:

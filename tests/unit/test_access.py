@@ -50,7 +50,11 @@ def test_open_mode_refuses_other_peers(peer: str) -> None:
     assert "OPEN_NETS" in str(why_outside(OPEN, arrival(peer)))
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "", "127.0.0.1.nip.io", "[::2]", "[", "x:"])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "localhost.evil.example", "", "127.0.0.1.nip.io", "[::2]", "[", "x:", "[::1]evil", "[::1]evil:80",
+     "[::1]80", "localhost:evil", "localhost:80.evil"],
+)  # fmt: skip
 def test_open_mode_refuses_other_hosts(host: str) -> None:
     assert isinstance(why_outside(OPEN, arrival(host=host)), Misdirected)
 
