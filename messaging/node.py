@@ -60,7 +60,7 @@ class Node:
         self.cursors = Cursors(self.store, self._housekeeping.seen)
         self.store.epochs.attach(self.cursors.forget)
         self.actions = Actions(self.store, self.appender, bus, settings, Limits(settings, self.metrics))
-        self.tickets = Tickets(self.store, settings.jwt_secret)
+        self.tickets = Tickets(self.store)
         self.pending = Pending(self.store, self.cursors)
         self.book = BridgeBook(self.store.pool)
         self.bridges = Bridges(self.book, self.store, self.appender, self.actions, bus, settings)

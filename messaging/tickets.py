@@ -21,9 +21,10 @@ _SEAL = 24  # characters
 class Tickets:
     """Issues and redeems tickets. Each has a seal, so that of a wrong one the store is never asked."""
 
-    def __init__(self, store: Store, secret: str) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store.tokens
-        self._secret = secret.encode()
+        self._shared_value = store.shared_value
+        self._key = b""
 
     async def issue(self, claims: Claims, user_id: int | None = None, most: int = 0) -> str:
         """A ticket that stands in, once and within a minute of its life, for the token with these claims.
@@ -32,7 +33,7 @@ class Tickets:
             RateLimited: the user who asks for it has ``most`` that live; 0: no limit.
         """
         name = PREFIX + secrets.token_urlsafe(24)
-        ticket = name + self._seal(name)
+        ticket = name + await self._seal(name)
         seconds = min(TICKET_SECONDS, max(0.0, claims.expires_at - time.time()))
         if not await self._store.keep_ticket(ticket, msgspec.json.encode(claims).decode(), seconds, user_id, most):
             raise RateLimited(
@@ -47,12 +48,13 @@ class Tickets:
             Unauthorized: it is no ticket, was used, or is too old, as its token may be.
         """
         name, seal = ticket[:-_SEAL], ticket[-_SEAL:]
-        is_ours = hmac.compare_digest(seal.encode(errors="surrogatepass"), self._seal(name).encode())
+        is_ours = hmac.compare_digest(seal.encode(errors="surrogatepass"), (await self._seal(name)).encode())
         claims = await self._store.take_ticket(ticket) if is_ours else None
         if claims is None:
             raise Unauthorized("The ticket was used already, or is more than a minute old. Ask for a new one.")
         return msgspec.json.decode(claims, type=Claims)
 
-    def _seal(self, name: str) -> str:
-        # No token's: a JWT signs what begins with its header, in base64.
-        return urlsafe_b64encode(hmac.digest(self._secret, name.encode(errors="surrogatepass"), "sha256")[:18]).decode()
+    async def _seal(self, name: str) -> str:
+        if not self._key:  # all processes have one, of their database
+            self._key = (await self._shared_value("ticket_secret", secrets.token_hex(32))).encode()
+        return urlsafe_b64encode(hmac.digest(self._key, name.encode(errors="surrogatepass"), "sha256")[:18]).decode()

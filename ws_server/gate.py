@@ -46,7 +46,7 @@ class Gate:
         self._wrong = WrongCredentials(metrics.reached)
         self._store = store
         self._tokens = tokens
-        self._tickets = Tickets(store, settings.jwt_secret)
+        self._tickets = Tickets(store)
         self._metrics = metrics
         self._strangers = strangers
 

@@ -11,7 +11,10 @@ from doors import KEY, Door, Opener
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from messaging.errors import RateLimited
+from messaging.errors import RateLimited, Unauthorized, Unavailable
+from messaging.migrations import migrate
+from messaging.store import Store
+from messaging.tickets import PREFIX, Tickets
 from messaging.tokens import Claims
 from ws_support import running
 
@@ -35,6 +38,23 @@ async def test_only_a_digest_is_kept(door: Door, database: str) -> None:
     await connection.close()
     assert 1 == len(rows)
     assert ticket not in str(rows)
+
+
+async def test_of_a_wrong_ticket_the_database_is_never_asked(database: str) -> None:
+    store, other = Store(database), Store(database)
+    await migrate(database)
+    await store.open()
+    tickets = Tickets(store)
+    ticket = await tickets.issue(Claims("ana", "j", 0, 2**33))
+    await other.open()
+    assert "ana" == (await Tickets(other).redeem(ticket)).user, "each process knows the seal of all"
+    await other.close()
+    await store.close()
+    for wrong in (PREFIX, f"{PREFIX}wrong", PREFIX + "x" * 56, f"{PREFIX}é\udc80", "", ticket[:-1], f"{ticket}x"):
+        with pytest.raises(Unauthorized):
+            await tickets.redeem(wrong)
+    with pytest.raises(Unavailable):
+        await tickets.redeem(ticket)
 
 
 async def test_a_backend_gets_one_for_anyone_and_it_is_exchanged_for_a_token(open_door: Opener) -> None:

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
-from messaging.errors import Unauthorized
-from messaging.store import Store
 from messaging.strangers import BURST, REFUSED_WITHIN, SHARE, Strangers, TooManyStrangers
-from messaging.tickets import PREFIX, Tickets
-
-NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
 def waits(strangers: Strangers, address: str, now: float) -> float | None:
@@ -60,9 +53,3 @@ async def test_a_turn_of_the_loop_has_a_few_of_them() -> None:
         await asyncio.sleep(0)
         assert met - before <= SHARE
     await ask()
-
-
-@pytest.mark.parametrize("ticket", [PREFIX, f"{PREFIX}wrong", PREFIX + "x" * 56, f"{PREFIX}é\udc80", ""])
-async def test_of_a_wrong_ticket_the_store_is_never_asked(ticket: str) -> None:
-    with pytest.raises(Unauthorized):
-        await Tickets(Store(NOWHERE), "a secret of the tests").redeem(ticket)
