@@ -15,6 +15,7 @@ import uvloop
 
 from messaging.descriptors import raise_descriptor_limit
 from messaging.errors import RecadoError
+from messaging.log_lines import TEXT, write_log
 from messaging.loop_watch import watching_loop
 from messaging.migrations import MigrationError
 from messaging.plain_text import say, speak_plainly
@@ -101,12 +102,14 @@ def run_process(
     """
     raise_descriptor_limit()
     speak_plainly()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format=TEXT)
     failures: tuple[type[Exception], ...] = (SettingsError, MigrationError, NotDurable, RecadoError, OSError, *expected)
     cause: BaseException | None = None
     settled = True
     try:
-        settled = uvloop.run(_until_stopped(work, read_settings(os.environ)))
+        settings = read_settings(os.environ)
+        write_log(settings.log_format)
+        settled = uvloop.run(_until_stopped(work, settings))
     except* failures as group:
         cause = group
     finally:

@@ -143,6 +143,12 @@ def auth_mode(value: str) -> str:
     return value
 
 
+def log_format(value: str) -> str:
+    if value not in ("text", "json"):
+        raise ValueError("text or json")
+    return value
+
+
 def bus(value: str) -> str:
     if not re.match(r"local:$|postgres(ql)?:|(nats|tls)://.", value):
         raise ValueError("local:, postgres:, postgresql://…, nats://HOST:PORT[,…] or tls://HOST:PORT[,…]")

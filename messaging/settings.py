@@ -68,6 +68,7 @@ class Settings:
     inbox_ttl: int = _setting("INBOX_TTL", 30 * 86400, read.lifetime)
     retention: int = _setting("RETENTION", 30 * 86400, read.retention)
     stop_seconds: int = _setting("STOP_SECONDS", 30, read.stop)
+    log_format: str = _setting("LOG_FORMAT", "text", read.log_format)
     unsafe_durability: bool = _setting("UNSAFE_DURABILITY", False, read.flag)
 
     @classmethod

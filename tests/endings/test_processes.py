@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -251,12 +253,36 @@ async def never_ends():
 
 run_process("stubborn", work, Settings.from_environ)
 """
+JSON_LOG = """
+import asyncio, logging
+from messaging.process import run_process
+from messaging.settings import Settings
+
+async def work(settings, stop):
+    stop.ready()
+    await stop.wait()
+    try:
+        raise ValueError("one\\ntwo")
+    except ValueError:
+        logging.getLogger("a").exception("…%s", "\\u2028")
+
+run_process("talkative", work, Settings.from_environ)
+"""
 STANDSTILLS = {
     "a task that swallows its cancellation": ("await never_ends()", "work > never_ends > sleep"),
     "a task that is left behind": ("asyncio.ensure_future(never_ends()); await asyncio.sleep(0)", "never_ends > sleep"),
     "a loop that stands": ("while True: pass", "run."),
     "a loop that stood before": (None, "run."),
 }
+
+
+async def test_a_log_in_json_is_one_object_a_line(tmp_path: Path) -> None:
+    (tmp_path / "talkative.py").write_text(JSON_LOG)
+    async with program("talkative", PYTHONPATH=f"{tmp_path}:{ROOT}", LOG_FORMAT="json") as process:
+        [line] = (await stopped(process)).splitlines()
+    said = json.loads(line)
+    assert ("ERROR", "a", "…\u2028") == (said["level"], said["logger"], said["message"])
+    assert said["exception"].endswith("ValueError: one\ntwo") and datetime.fromisoformat(said["time"]).tzinfo
 
 
 @pytest.mark.parametrize("settled", [True, False])

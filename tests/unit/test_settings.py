@@ -91,6 +91,7 @@ TABLE: dict[str, tuple[str, Any, str, Any, list[str]]] = {
         (ip_network("10.1.0.0/16"), ip_network("fd00::/8")),
         ["10.0.0.1/8", "home"],
     ),
+    "LOG_FORMAT": ("log_format", "text", "json", "json", ["JSON", "xml"]),
     "UNSAFE_DURABILITY": ("unsafe_durability", False, "1", True, ["yes", "true", "2"]),
 }
 
