@@ -58,5 +58,5 @@ class Outlet(Protocol):
 
 
 def original(topic: Topic, message: Message) -> str:
-    """The id of a message for other systems: ids of topics never come back, so neither does this."""
-    return f"{topic.id}.{message.seq}"
+    """The id of a message for other systems. Ids of topics never come back, nor does this; and it never changes."""
+    return f"{topic.origin or topic.id}.{message.seq}"

@@ -2,14 +2,15 @@
 
 import asyncio
 import itertools
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from lane_support import QUICK, System, publish, serving, working
 
 from bridges.lane import Lane
-from bridges.outlet import Gone, Parcel, Undeliverable, Unreachable
-from messaging.model import Changed, Membership
+from bridges.outlet import Gone, Parcel, Undeliverable, Unreachable, original
+from messaging.model import Changed, Membership, Message, Topic
 from messaging.node import Node
 from messaging.store_bridges import State
 
@@ -309,3 +310,9 @@ async def test_after_a_restore_a_lane_sends_what_comes_from_its_restored_cursor_
             await publish(node, "news.today", '"another 2"')
             await system.has(4)
         assert system.contents == ["1", "2", "3", '"another 2"']
+
+
+def test_the_id_of_a_message_outlives_a_renumbering_of_its_topic() -> None:
+    said = Message(5, "omar", "1", datetime.now(UTC))
+    assert "7.5" == original(Topic(7, "noticias", "public", "omar"), said)
+    assert "3.5" == original(Topic(7, "noticias", "public", "omar", origin=3), said)
