@@ -22,7 +22,9 @@ async def serve(dsn: str, secret: str) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with asyncio.TaskGroup() as tasks:
-        door = Door(settings, node.store, node.actions, Tokens(secret), node.cursors, node.bus, node.metrics)
+        door = Door(
+            settings, node.store, node.actions, Tokens(secret), node.cursors, node.bus, node.metrics, node.connections
+        )
         works = [tasks.create_task(node.run(keeps_house=True)), tasks.create_task(door.run())]
         print(await door.listening(), flush=True)
         await stop.wait()
