@@ -19,13 +19,13 @@ from api.routes import all_routes
 from api.routes.about import ws_url_for
 from api.routes.stream import events
 from api.streaming import Streams
-from messaging.access import Rules, WrongCredentials
-from messaging.addresses import client_address
+from messaging.auth.access import Rules, WrongCredentials
+from messaging.auth.tokens import Tokens
 from messaging.errors import Forbidden, Unauthorized
 from messaging.node import Node
-from messaging.pages import Pages
-from messaging.settings import Settings, origin_of
-from messaging.tokens import Tokens
+from messaging.readers.pages import Pages
+from messaging.settings.addresses import client_address
+from messaging.settings.settings import Settings, origin_of
 
 ROUTES: web.AppKey[list[Route]] = web.AppKey("routes", list)
 

@@ -17,7 +17,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from api.problems import of_aiohttp
 from api.slow_peers import SlowPeers
-from messaging.connections import HEAD_TIME, MAX_HEAD, Accepted, Connections
+from messaging.limits.connections import HEAD_TIME, MAX_HEAD, Accepted, Connections
 
 PATIENCE = 30.0  # seconds without progress after which a client that does not take its answer is given up
 READ_AHEAD = 4  # requests behind the one that is being answered

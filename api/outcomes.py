@@ -7,7 +7,7 @@ import asyncio
 from messaging.actions import Actions
 from messaging.errors import RecadoError
 from messaging.permissions import Aim
-from messaging.store_append import Verdict
+from messaging.store.append import Verdict
 
 Outcome = Verdict | RecadoError
 REPLAYED = {"Idempotent-Replayed": "true"}

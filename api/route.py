@@ -9,13 +9,13 @@ from typing import Any, Generic, Literal, TypeVar
 from api.shapes import Path
 from api.streaming import Streams
 from messaging.actions import Actions
+from messaging.auth.tokens import Tokens
 from messaging.errors import BadRequest, RecadoError
 from messaging.model import NAME_RULE, is_name
 from messaging.node import Node
-from messaging.pages import Pages
 from messaging.permissions import Caller
-from messaging.settings import Settings
-from messaging.tokens import Tokens
+from messaging.readers.pages import Pages
+from messaging.settings.settings import Settings
 
 Q = TypeVar("Q")
 B = TypeVar("B")

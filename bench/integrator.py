@@ -22,13 +22,13 @@ import uvloop
 
 from bench import rig
 from bench.measures import SIZE, Numbers, RawInserts, Say, merged
-from bridges.guarded import Client
 from bridges.lane import Lane
-from bridges.webhook import WebhookOutlet
-from messaging.bus import LocalBus
-from messaging.integrator.news import Platform
+from bridges.webhooks.client import Client
+from bridges.webhooks.outlet import WebhookOutlet
+from messaging.bus.contract import LocalBus
+from messaging.integrator.events import Platform
 from messaging.node import Node
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
 
 SENDERS = 16  # connections that post at the same time
 SECONDS = 2.0

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from bench import rig
-from messaging.intake import EVERY
+from messaging.log.intake import EVERY
 
 MEMBERS = 1000
 SESSIONS = 2000

@@ -8,10 +8,10 @@ import sys
 
 import uvloop
 
-from messaging.bus import LocalBus
+from messaging.auth.tokens import Tokens
+from messaging.bus.contract import LocalBus
 from messaging.node import Node
-from messaging.settings import Settings
-from messaging.tokens import Tokens
+from messaging.settings.settings import Settings
 from ws_server.server import Door
 
 

@@ -19,19 +19,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bridges.outlet import Gone, Outlet, Parcel, Undeliverable, Unreachable, original
-from messaging.cursors import Cursors
+from messaging.bridge.health import Health
+from messaging.bridge.schedule import Pace, Schedule
 from messaging.errors import UnknownTopic
-from messaging.health import Health
-from messaging.leader import Lease
-from messaging.metrics import Metrics
 from messaging.model import Entry, Gap, Membership, Message, Page
 from messaging.node import Node
+from messaging.observability.metrics import Metrics
+from messaging.readers.cursors import Cursors
+from messaging.readers.notifier import Ear, Watch
 from messaging.replay import read_replay
 from messaging.retrying import retrying
-from messaging.schedule import Pace, Schedule
-from messaging.store import Store
-from messaging.store_bridges import BridgeBook, DeadLetter, Standing
-from messaging.watch import Ear, Watch
+from messaging.runtime.leader import Lease
+from messaging.store.bridges import BridgeBook, DeadLetter, Standing
+from messaging.store.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ import hashlib
 from typing import Any
 
 from messaging import permissions
-from messaging.appender import Appender
-from messaging.batch import Origin
-from messaging.bus import Bus
+from messaging.bus.contract import Bus
 from messaging.errors import BadRequest, Conflict, UnknownTopic, UnknownUser
-from messaging.inboxes import Inboxes
-from messaging.limits import Limits
+from messaging.limits.limits import Limits
+from messaging.limits.quotas import Quotas
+from messaging.log.appender import Appender
+from messaging.log.batch import Origin
 from messaging.model import (
     MAX_SEQ,
     Changed,
@@ -28,12 +28,12 @@ from messaging.model import (
     person_name,
 )
 from messaging.news import MAKER, kind_of_unowned
-from messaging.pages import fit
 from messaging.permissions import Aim, Caller, Past
-from messaging.settings import Settings
-from messaging.store import HISTORY_BYTES, Member, Standing, Store
-from messaging.store_append import Draft
-from messaging.store_quotas import Quotas
+from messaging.readers.pages import fit
+from messaging.settings.settings import Settings
+from messaging.store.append import Draft
+from messaging.store.inboxes import Inboxes
+from messaging.store.store import HISTORY_BYTES, Member, Standing, Store
 
 HISTORY_MOST = 100
 TOPICS_MOST = 1000

@@ -9,31 +9,31 @@ import asyncio
 import secrets
 
 from messaging.actions import Actions
-from messaging.appender import Appender
-from messaging.bus import Bus
-from messaging.buses.seal import Seal
-from messaging.connections import Connections
-from messaging.cursors import Cursors
-from messaging.descriptors import descriptors_for_peers
-from messaging.housekeeping import Housekeeping
-from messaging.intake import Intake
+from messaging.auth.tickets import Tickets
+from messaging.bus.contract import Bus
+from messaging.bus.seal import Seal
 from messaging.integrator.accepting import Integrator
 from messaging.integrator.pulling import Pulling
 from messaging.integrator.registry import Registry
-from messaging.limits import Limits
-from messaging.metrics import Metrics
-from messaging.migrations import migrate
-from messaging.nodes import Nodes
-from messaging.pending import Pending
+from messaging.integrator.store import PlatformBook
+from messaging.limits.connections import Connections
+from messaging.limits.descriptors import descriptors_for_peers
+from messaging.limits.limits import Limits
+from messaging.limits.under_way import UnderWay
+from messaging.log.appender import Appender
+from messaging.log.housekeeping import Housekeeping
+from messaging.log.intake import Intake
+from messaging.observability.metrics import Metrics
+from messaging.readers.cursors import Cursors
+from messaging.readers.notifier import Watch
+from messaging.readers.pending import Pending
 from messaging.replay import Bridges
-from messaging.settings import Settings
-from messaging.store import Store
-from messaging.store_bridges import BridgeBook
-from messaging.store_intake import IntakeStore
-from messaging.store_platforms import PlatformBook
-from messaging.tickets import Tickets
-from messaging.under_way import UnderWay
-from messaging.watch import Watch
+from messaging.runtime.nodes import Nodes
+from messaging.settings.settings import Settings
+from messaging.store.bridges import BridgeBook
+from messaging.store.intake import IntakeStore
+from messaging.store.migrations import migrate
+from messaging.store.store import Store
 
 
 class Node:

@@ -19,7 +19,7 @@ from messaging.errors import Conflict, Forbidden, NotAMember, UnknownTopic
 from messaging.grants import Grants
 from messaging.model import Kind, Topic, User, is_like_news, person_name
 from messaging.news import MAKER, is_news
-from messaging.store import Standing
+from messaging.store.store import Standing
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,16 +16,16 @@ from typing import Any
 import msgspec
 
 from messaging.actions import Actions
-from messaging.appender import Appender
 from messaging.auto_topics import aim_at_existing, aim_at_made
-from messaging.bus import Bus
-from messaging.content import check_content
+from messaging.bus.contract import Bus
 from messaging.errors import BadRequest, Conflict, NotFound, RecadoError
+from messaging.log.appender import Appender
+from messaging.log.content import check_content
 from messaging.model import Changed, Message
-from messaging.settings import Settings
-from messaging.store import Store
-from messaging.store_append import Draft, Verdict
-from messaging.store_bridges import INTAKE, PREFIX, BridgeBook, Buried
+from messaging.settings.settings import Settings
+from messaging.store.append import Draft, Verdict
+from messaging.store.bridges import INTAKE, PREFIX, BridgeBook, Buried
+from messaging.store.store import Store
 
 MOST = 1000  # at a time
 KEY = "%replay/"  # of a dead letter that goes to a topic again: no user's key has a '%'

@@ -7,7 +7,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from messaging.settings import SECRET_BYTES, SettingsError
+from messaging.settings.settings import SECRET_BYTES, SettingsError
 
 
 def kept_secret(path: Path) -> str:

@@ -12,17 +12,17 @@ from typing import Any
 from api.app import make_app
 from api.serving import leave, serve
 from bridges.choose import make_bridging
-from messaging.buses.choose import make_bus
+from messaging.auth.tokens import Tokens
+from messaging.bus.choose import make_bus
 from messaging.node import Node
-from messaging.plain_text import say
-from messaging.process import Stop
-from messaging.settings import Settings
-from messaging.tokens import Tokens
-from recado.postgres import EmbeddedPostgres, PostgresError
-from recado.secret import kept_secret, new_secret
-from recado.welcome import welcome
+from messaging.runtime.plain_text import say
+from messaging.runtime.process import Stop
+from messaging.settings.settings import Settings
+from standalone.postgres import EmbeddedPostgres, PostgresError
+from standalone.secret import kept_secret, new_secret
+from standalone.welcome import welcome
 from ws_server.server import Door
-from ws_server.workers import Workers
+from ws_server.workers.supervisor import Workers
 
 
 async def up(settings: Settings, stop: Stop) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from messaging.actions import Actions
-from messaging.settings import Settings
-from messaging.tokens import Tokens
+from messaging.auth.tokens import Tokens
+from messaging.settings.settings import Settings
 
 EXAMPLE_USERS = ("omar", "diego", "satoshi", "memoor")
 

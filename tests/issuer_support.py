@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
 
+from messaging.auth.issuers.verifying import Issuers
+from messaging.auth.tokens import Tokens
 from messaging.errors import Unauthorized
-from messaging.issuers.setting import Algorithm, Issuer
-from messaging.issuers.verifying import Issuers
-from messaging.tokens import Tokens
+from messaging.settings.issuers import Algorithm, Issuer
 
 FIREBASE = "https://securetoken.google.com/our-project"
 AUTH0 = "https://our-tenant.eu.auth0.com/"

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from messaging.appender import Appender
 from messaging.errors import RecadoError
-from messaging.metrics import Metrics
+from messaging.log.appender import Appender
 from messaging.model import Appended, Membership, Topic
-from messaging.store import Store
-from messaging.store_append import Draft, Verdict
+from messaging.observability.metrics import Metrics
+from messaging.store.append import Draft, Verdict
+from messaging.store.store import Store
 
 T = TypeVar("T")
 Answer = Verdict | RecadoError

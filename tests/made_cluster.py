@@ -23,7 +23,7 @@ async def copy_to(data: Path) -> None:
 
 
 async def _make() -> Path:
-    from recado.postgres import EmbeddedPostgres
+    from standalone.postgres import EmbeddedPostgres
 
     root = Path(tempfile.mkdtemp(prefix="recado-made-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)

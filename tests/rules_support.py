@@ -13,11 +13,11 @@ from typing import Any
 import asyncpg
 from websockets.asyncio.client import ClientConnection
 
-from messaging.bus import LocalBus
+from messaging.bus.contract import LocalBus
 from messaging.errors import RecadoError
 from messaging.model import Appended, Notice
 from messaging.permissions import BACKEND
-from messaging.store_append import Verdict
+from messaging.store.append import Verdict
 from ws_support import Running, send
 
 # --- waiting for what happens ----------------------------------------------------------------------

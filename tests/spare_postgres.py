@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from log_support import run, until, value
-from messaging.migrations import migrate
-from recado.postgres import EmbeddedPostgres
+from messaging.store.migrations import migrate
+from standalone.postgres import EmbeddedPostgres
 
 _CHECKPOINTER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
 

@@ -12,10 +12,10 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from described import check_described
-from messaging.bus import LocalBus
+from messaging.auth.tokens import Tokens
+from messaging.bus.contract import LocalBus
 from messaging.node import Node
-from messaging.settings import Settings
-from messaging.tokens import Tokens
+from messaging.settings.settings import Settings
 from ws_server.server import Door
 
 SECRET = "a-secret-that-is-only-for-these-tests-32+"

@@ -10,16 +10,16 @@ from urllib.parse import urlsplit
 import msgspec
 from websockets.http11 import Request, Response
 
-from messaging.access import Arrival, Rules, WrongCredentials, check_metrics
-from messaging.addresses import client_address
+from messaging.auth.access import Arrival, Rules, WrongCredentials, check_metrics
+from messaging.auth.identity import identify
+from messaging.auth.tickets import PREFIX, Tickets
+from messaging.auth.tokens import Claims, Tokens
 from messaging.errors import BadRequest, Forbidden, RecadoError, Unauthorized, Unavailable
-from messaging.identity import identify
-from messaging.metrics import CONTENT_TYPE, Metrics
 from messaging.model import User
-from messaging.settings import Settings, origin_of
-from messaging.store import Store
-from messaging.tickets import PREFIX, Tickets
-from messaging.tokens import Claims, Tokens
+from messaging.observability.metrics import CONTENT_TYPE, Metrics
+from messaging.settings.addresses import client_address
+from messaging.settings.settings import Settings, origin_of
+from messaging.store.store import Store
 from ws_server.handshake import Wishes, answer, arrival_of, refused, token_of, wishes
 
 READY_SECONDS = 2.0  # that the database has to answer

@@ -16,7 +16,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import CLOSED, CLOSING, OPEN, Event
 
-from messaging.connections import MAX_HEAD, Accepted, Connections
+from messaging.limits.connections import MAX_HEAD, Accepted, Connections
 from ws_server.session import BUFFER_BYTES, Session
 from ws_server.turns import TURN, FrameReader, Turns
 

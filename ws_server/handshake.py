@@ -14,10 +14,10 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from messaging.access import Arrival
+from messaging.auth.access import Arrival
 from messaging.errors import BadRequest, NoCredential, RecadoError
 from messaging.model import is_name
-from messaging.sparse_log import Sparse
+from messaging.observability.sparse_log import Sparse
 
 BEARER = "bearer"
 

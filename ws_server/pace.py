@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from messaging.rate import Bucket
+from messaging.limits.rate import Bucket
 
 PATIENCE = 30.0  # seconds above its rate after which a session is closed
 CALM = 1.0  # seconds without being held up after which it is no longer above it

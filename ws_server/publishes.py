@@ -6,15 +6,15 @@ import asyncio
 from dataclasses import dataclass
 
 from messaging.actions import Actions
-from messaging.content import check_content
 from messaging.errors import RecadoError, Unavailable
+from messaging.frames import Done, Publish
+from messaging.log.content import check_content
 from messaging.permissions import Aim
-from messaging.settings import Settings
-from messaging.store_append import Verdict
+from messaging.settings.settings import Settings
+from messaging.store.append import Verdict
+from ws_server.feeds.ticker import Ticker
 from ws_server.protocol import encode, error_frame
 from ws_server.session import Session
-from ws_server.ticker import Ticker
-from ws_server.vocabulary import Done, Publish
 
 FLIGHT_COUNT = 256  # publishes of a session not yet committed
 FLIGHT_BYTES = 1024 * 1024

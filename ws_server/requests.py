@@ -14,16 +14,7 @@ from typing import Any
 
 from messaging.actions import Actions
 from messaging.errors import BadRequest, RecadoError, UnknownTopic
-from messaging.model import name_of_topic
-from messaging.permissions import Aim
-from messaging.settings import Settings
-from ws_server.hub import Hub
-from ws_server.pace import Pace
-from ws_server.protocol import Refusal, decode, error_frame, history_message
-from ws_server.publishes import Known, Publishes
-from ws_server.session import Session
-from ws_server.ticker import Ticker
-from ws_server.vocabulary import (
+from messaging.frames import (
     Ack,
     AnyCommand,
     Disconnect,
@@ -38,6 +29,15 @@ from ws_server.vocabulary import (
     TopicState,
     Unsubscribe,
 )
+from messaging.model import name_of_topic
+from messaging.permissions import Aim
+from messaging.settings.settings import Settings
+from ws_server.feeds.hub import Hub
+from ws_server.feeds.ticker import Ticker
+from ws_server.pace import Pace
+from ws_server.protocol import Refusal, decode, error_frame, history_message
+from ws_server.publishes import Known, Publishes
+from ws_server.session import Session
 
 log = logging.getLogger(__name__)
 

@@ -16,28 +16,28 @@ from websockets.http11 import Request, Response
 from websockets.protocol import CONNECTING
 
 from messaging.actions import Actions
-from messaging.bus import Bus
-from messaging.connections import Connections
-from messaging.cursors import Cursors
+from messaging.auth.tokens import Tokens
+from messaging.bus.contract import Bus
 from messaging.delivery import Ledger, Place
 from messaging.errors import LimitReached, RecadoError, TokenRevoked, Unavailable
-from messaging.listening import named
-from messaging.metrics import Metrics
-from messaging.settings import Settings
-from messaging.store import Store
-from messaging.tokens import Tokens
-from ws_server.catchup import CatchUp
-from ws_server.gate import Gate, Guest
+from messaging.frames import Closing, Heartbeat, TopicPush
+from messaging.limits.connections import Connections
+from messaging.observability.metrics import Metrics
+from messaging.readers.cursors import Cursors
+from messaging.runtime.listening import named
+from messaging.settings.settings import Settings
+from messaging.store.store import Store
+from ws_server.admission import Gate, Guest
+from ws_server.connection import Link
+from ws_server.feeds.catchup import CatchUp
+from ws_server.feeds.hub import Hub, SessionFeed
+from ws_server.feeds.membership_sync import Roster
+from ws_server.feeds.ticker import Ticker
 from ws_server.handshake import choose_subprotocol, in_our_words, quiet_logger, refused
-from ws_server.hub import Hub, SessionFeed
-from ws_server.link import Link
 from ws_server.protocol import encode
 from ws_server.requests import Requests
-from ws_server.roster import Roster
 from ws_server.session import Session
-from ws_server.ticker import Ticker
 from ws_server.turns import Turns
-from ws_server.vocabulary import Closing, Heartbeat, TopicPush
 
 log = logging.getLogger(__name__)
 

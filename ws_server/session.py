@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from messaging.cursors import Cursors
+from messaging.auth.tokens import Claims
 from messaging.delivery import CHUNK_MIN, Ledger, Place, next_chunk
 from messaging.model import Topic, User, name_of_topic
 from messaging.permissions import Aim, Caller, aim_of_member, is_clear
-from messaging.tokens import Claims
+from messaging.readers.cursors import Cursors
 from ws_server.handshake import Wishes
 from ws_server.protocol import encode, ping_frame
 
 if TYPE_CHECKING:
-    from ws_server.link import Link
+    from ws_server.connection import Link
 
 BUFFER_BYTES = 256 * 1024  # of a session, in this process; beyond it the session is served from the store
 PING_BYTES = 8

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from websockets.streams import StreamReader
 
-from messaging.limits import Limits
+from messaging.limits.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from ws_server.link import Link
+    from ws_server.connection import Link
 
 SHARE = 128  # frames of a user in one turn
 FRAME_BYTES = 1024  # that cost as much as a frame

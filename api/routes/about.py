@@ -9,8 +9,8 @@ import msgspec
 
 from api.openapi import VERSION
 from api.route import Answer, Asked, Route
-from messaging.access import host_of
-from messaging.settings import Settings, is_loopback
+from messaging.auth.access import host_of
+from messaging.settings.settings import Settings, is_loopback
 
 _EVERYWHERE = ("", "0.0.0.0", "::")
 _HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")

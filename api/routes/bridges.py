@@ -12,7 +12,7 @@ from api.route import Answer, Asked, Route
 from api.shapes import BridgeName, Limit, Moment, Position, Seq
 from messaging.errors import Conflict, Unavailable
 from messaging.replay import MOST, Replayed, UnknownBridge
-from messaging.store_bridges import Buried, Direction, Report
+from messaging.store.bridges import Buried, Direction, Report
 
 PAGE_MOST = 500
 

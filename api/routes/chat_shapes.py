@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from api.shapes import Position
-from messaging.integrator.news import NO_NUL, IdNumber, IdText
+from messaging.integrator.events import NO_NUL, IdNumber, IdText
 from messaging.integrator.rooms import SEATS_MOST
 from messaging.model import MAX_NAME
 

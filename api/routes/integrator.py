@@ -11,7 +11,9 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from api.chat_shapes import (
+from api.outcomes import REPLAYED
+from api.route import Answer, Asked, Domain, Route
+from api.routes.chat_shapes import (
     Delivery,
     Event,
     Events,
@@ -29,15 +31,13 @@ from api.chat_shapes import (
     UsersByPlatform,
     UsersQuery,
 )
-from api.outcomes import REPLAYED
-from api.route import Answer, Asked, Domain, Route
 from messaging.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized, Unavailable
-from messaging.integrator.news import OWN, News, Person, Platform, json_of, key_of, room_type
+from messaging.integrator.events import OWN, News, Person, Platform, json_of, key_of, room_type
+from messaging.integrator.incoming import Said, UnknownPlatform, UnknownRoom
 from messaging.integrator.pulling import news_of
-from messaging.integrator.talk import Said, UnknownPlatform, UnknownRoom
+from messaging.integrator.store import Whereabouts
 from messaging.model import Entry, Message
-from messaging.store_bridges import Report
-from messaging.store_platforms import Whereabouts
+from messaging.store.bridges import Report
 
 LISTED_MOST = 10_000  # users of one platform
 SUCCESS = b"success"  # what the first integrator answers

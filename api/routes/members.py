@@ -8,7 +8,7 @@ from api.route import Answer, Asked, Route
 from api.shapes import Epoch, NameQuery, Nothing
 from messaging.errors import Conflict, LimitReached, NotAMember, NotFound, UnknownTopic, UnknownUser
 from messaging.model import User
-from messaging.store import Member
+from messaging.store.store import Member
 
 MOST = 1000  # on one page
 

@@ -12,8 +12,8 @@ from api.outcomes import REPLAYED, Outcome, Outcomes, publish, told
 from api.route import Answer, Asked, Route
 from api.shapes import Epoch, Lifetime, Limit, Name, Position, SentMessage, Seq, Target, UserName, sent_message
 from messaging.actions import Actions
-from messaging.content import check_content
 from messaging.errors import Conflict, Forbidden, NotAMember, RecadoError, UnknownTopic, UnknownUser
+from messaging.log.content import check_content
 from messaging.permissions import Aim, Caller
 
 BATCH_BODY = 1024 * 1024 + 4096  # bytes

@@ -12,7 +12,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from api.route import Answer, Asked, Route
-from messaging.store_overview import CROWD, LONGEST, Behind, Busy, Overview
+from messaging.store.overview import CROWD, LONGEST, Behind, Busy, Overview
 
 MOST = 20  # of each list
 

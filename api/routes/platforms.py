@@ -10,9 +10,9 @@ from api.route import Answer, Asked, Route
 from api.routes.bridges import PAGE_MOST, DeadLetter, Outcome, shown_dead, shown_replayed
 from api.shapes import Limit, Moment, Position, Seq
 from messaging.errors import Conflict, Unavailable
-from messaging.integrator.news import Platform
+from messaging.integrator.events import Platform
+from messaging.integrator.incoming import UnknownPlatform
 from messaging.integrator.registry import IMPORT_LEAST, MAX_NAME, ONE_DAY
-from messaging.integrator.talk import UnknownPlatform
 from messaging.replay import MOST, UnknownBridge
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]

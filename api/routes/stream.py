@@ -20,7 +20,6 @@ import msgspec
 from api.route import Answer, Asked, Route
 from api.shapes import Epoch, Position, raw_content
 from api.streaming import Flow
-from messaging.epochs import is_same_topic
 from messaging.errors import (
     BadRequest,
     Conflict,
@@ -34,11 +33,12 @@ from messaging.errors import (
     UnknownTopic,
 )
 from messaging.model import MAX_SEQ, Gap, Message, Page, Topic
-from messaging.pages import SharedPage
 from messaging.permissions import Past
+from messaging.readers.notifier import Ear
+from messaging.readers.pages import SharedPage
 from messaging.retrying import jittered
-from messaging.store import Standing
-from messaging.watch import Ear
+from messaging.store.epochs import is_same_topic
+from messaging.store.store import Standing
 
 PAGE_BYTES = 64 * 1024
 HEARTBEAT = 15.0  # seconds of silence

@@ -9,11 +9,11 @@ import msgspec
 
 from api.route import Answer, Asked, Route
 from api.shapes import PersonName
+from messaging.auth.identity import identify
+from messaging.auth.tickets import TICKET_SECONDS
+from messaging.auth.tokens import ONE_DAY, Claims
 from messaging.errors import BadRequest, RateLimited, Unauthorized
-from messaging.identity import identify
 from messaging.model import bearer_name
-from messaging.tickets import TICKET_SECONDS
-from messaging.tokens import ONE_DAY, Claims
 
 
 class TicketWish(msgspec.Struct, frozen=True):

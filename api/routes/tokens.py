@@ -9,10 +9,10 @@ import msgspec
 
 from api.route import Answer, Asked, Route
 from api.shapes import Lifetime, Nothing, PersonName, Problem
-from messaging.content import check_content
+from messaging.auth.tokens import MAX_ID, ONE_DAY
 from messaging.errors import BadRequest, Unauthorized, UnknownUser
+from messaging.log.content import check_content
 from messaging.model import person_name
-from messaging.tokens import MAX_ID, ONE_DAY
 
 PAYLOAD_BYTES = 2048  # base64 makes 4 of 3, and a token has at most 4096
 

@@ -11,7 +11,7 @@ from api.route import Answer, Asked, Route
 from api.shapes import Lifetime, UserName
 from messaging.errors import BadRequest, Conflict, LimitReached, NotAMember, UnknownTopic, UnknownUser
 from messaging.model import Topic, User
-from messaging.store import Standing
+from messaging.store.store import Standing
 
 
 class TopicWish(msgspec.Struct, frozen=True):

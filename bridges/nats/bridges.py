@@ -6,14 +6,14 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from bridges.config import Nats, NatsIn, NatsOut
-from bridges.nats_in import NatsSource
-from bridges.nats_line import servers_of
-from bridges.nats_out import NatsOutlet
-from bridges.nats_subjects import covers, subject_of
+from bridges.nats.connection import servers_of
+from bridges.nats.inlet import NatsSource
+from bridges.nats.outlet import NatsOutlet
 from bridges.running import Out
-from messaging.inlet import Inlet
+from bridges.subjects import covers, subject_of
+from messaging.bridge.inlet import Inlet
 from messaging.node import Node
-from messaging.settings import Settings, SettingsError
+from messaging.settings.settings import Settings, SettingsError
 
 
 def nats_bridges(config: Nats, settings: Settings, node: Node) -> tuple[list[Out], list[Inlet]]:

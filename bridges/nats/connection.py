@@ -8,7 +8,7 @@ import msgspec
 from nats.aio.client import Client
 from nats.errors import Error, NoRespondersError
 
-from messaging.buses.nats_connection import PATIENCE, has_jetstream
+from messaging.bus.nats_connection import PATIENCE, has_jetstream
 
 SCHEMES = ("nats", "tls", "ws", "wss")
 _NO_JETSTREAM = (10039, 10076)  # of the API's errors: not enabled for the account, for the server

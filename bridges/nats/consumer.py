@@ -17,9 +17,9 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolic
 from nats.js.errors import APIError, NotFoundError
 
 from bridges.config import NatsIn
-from bridges.nats_line import streams_of
-from bridges.nats_subjects import covers
-from messaging.buses.nats_connection import PATIENCE
+from bridges.nats.connection import streams_of
+from bridges.subjects import covers
+from messaging.bus.nats_connection import PATIENCE
 
 log = logging.getLogger(__name__)
 

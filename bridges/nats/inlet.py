@@ -17,14 +17,14 @@ from nats.errors import Error
 
 from bridges.config import NatsIn
 from bridges.deliveries import Deliveries
-from bridges.nats_consumer import HEARTBEAT, Stream, find_stream, stand_ready
-from bridges.nats_line import NoJetStream
-from bridges.nats_out import ORIGIN
-from messaging.arrivals import Arrival, Incoming
-from messaging.buses.nats_connection import TROUBLE, connect, fault_of, let_go, words
-from messaging.content import check_content
+from bridges.nats.connection import NoJetStream
+from bridges.nats.consumer import HEARTBEAT, Stream, find_stream, stand_ready
+from bridges.nats.outlet import ORIGIN
+from messaging.bridge.arrivals import Arrival, Incoming
+from messaging.bridge.inlet import SourceLost
+from messaging.bus.nats_connection import TROUBLE, connect, fault_of, let_go, words
 from messaging.errors import BadRequest, Unavailable
-from messaging.inlet import SourceLost
+from messaging.log.content import check_content
 from messaging.model import is_topic_name
 
 log = logging.getLogger(__name__)

@@ -17,10 +17,10 @@ from nats.errors import Error, MaxPayloadError, NoRespondersError
 
 from bridges.config import NatsOut
 from bridges.envelope import envelope
-from bridges.nats_line import ApiError, NoJetStream, streams_of
-from bridges.nats_subjects import subject_of
+from bridges.nats.connection import ApiError, NoJetStream, streams_of
 from bridges.outlet import Parcel, Undeliverable, Unreachable
-from messaging.buses.nats_connection import PATIENCE, TROUBLE, confirm, connect, let_go, words
+from bridges.subjects import subject_of
+from messaging.bus.nats_connection import PATIENCE, TROUBLE, confirm, connect, let_go, words
 from messaging.errors import Unavailable
 
 log = logging.getLogger(__name__)

@@ -10,15 +10,15 @@ from functools import partial
 
 from bridges.config import Rabbit, RabbitIn, RabbitOut
 from bridges.outlet import Outlet
-from bridges.rabbitmq_form import QUEUE_RULE, is_queue_name, queue_of, server_of
-from bridges.rabbitmq_in import INBOXES, Inboxes, OneQueue
-from bridges.rabbitmq_out import RabbitOutlet
+from bridges.rabbitmq.inlet import INBOXES, Inboxes, OneQueue
+from bridges.rabbitmq.messages import QUEUE_RULE, is_queue_name, queue_of, server_of
+from bridges.rabbitmq.outlet import RabbitOutlet
 from bridges.running import Out
-from messaging.inlet import Inlet
+from messaging.bridge.inlet import Inlet
 from messaging.model import is_name, is_topic_name
 from messaging.node import Node
 from messaging.patterns import PATTERN_RULE, is_pattern, matches
-from messaging.settings import Settings, SettingsError
+from messaging.settings.settings import Settings, SettingsError
 
 
 def rabbit_bridges(config: Rabbit, settings: Settings, node: Node) -> tuple[list[Out], list[Inlet]]:

@@ -25,8 +25,8 @@ from aiormq.abc import DeliveredMessage
 from aiormq.connection import TCPTransportFactory, TLSTransportFactory
 from pamqp.exceptions import PAMQPException
 
-from bridges.amqp_frames import HEARTBEAT_FRAME, Delivery, delivery_of, frame_head, harmless
-from messaging.library_calls import honest
+from bridges.rabbitmq.frames import HEARTBEAT_FRAME, Delivery, delivery_of, frame_head, harmless
+from messaging.bus.library_calls import honest
 
 log = logging.getLogger(__name__)
 

@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 
 from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource, ChannelPreconditionFailed
 
-from bridges.amqp_connection import TROUBLE, Line, Reader, reason
-from bridges.amqp_frames import Delivery
 from bridges.config import RabbitIn
 from bridges.deliveries import Deliveries
-from bridges.rabbitmq_form import QUEUE_RULE, is_queue_name, read_content, read_offer
-from messaging.arrivals import Arrival, Incoming
+from bridges.rabbitmq.connection import TROUBLE, Line, Reader, reason
+from bridges.rabbitmq.frames import Delivery
+from bridges.rabbitmq.messages import QUEUE_RULE, is_queue_name, read_content, read_offer
+from messaging.bridge.arrivals import Arrival, Incoming
+from messaging.bridge.inlet import SourceLost
 from messaging.errors import BadRequest, Unavailable
-from messaging.inlet import SourceLost
 from messaging.model import inbox_of, original_name, person_name
-from messaging.store import Store
+from messaging.store.store import Store
 
 log = logging.getLogger(__name__)
 

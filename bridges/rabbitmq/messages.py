@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from bridges.amqp_frames import Delivery
 from bridges.config import RabbitOut
 from bridges.envelope import payload_of
 from bridges.outlet import Parcel, Undeliverable
-from messaging.arrivals import Incoming
-from messaging.content import check_content
+from bridges.rabbitmq.frames import Delivery
+from messaging.bridge.arrivals import Incoming
 from messaging.errors import BadRequest
+from messaging.log.content import check_content
 from messaging.model import MAX_LIFETIME, original_name, person_name
 
 QUEUE_RULE = "1 to 255 of A–Z a–z 0–9 - _ . : @ # , / + and space, not beginning with amq."

@@ -12,10 +12,10 @@ import asyncio
 import aio_pika
 from aio_pika.exceptions import DeliveryError, PublishError
 
-from bridges.amqp_connection import ANSWER_TIME, TROUBLE, Line, reason
 from bridges.config import RabbitOut
 from bridges.outlet import Parcel, Unreachable
-from bridges.rabbitmq_form import Letter, outgoing
+from bridges.rabbitmq.connection import ANSWER_TIME, TROUBLE, Line, reason
+from bridges.rabbitmq.messages import Letter, outgoing
 
 REMEMBERED = 100_000  # queues that need not be declared before each message
 

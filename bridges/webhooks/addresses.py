@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from messaging.addresses import Network
+from messaging.settings.addresses import Network
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -21,10 +21,10 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 
-from bridges.addresses import refusal, url_refusal
-from bridges.answers import Answer, excerpt
-from messaging.addresses import Network
-from messaging.integrator.news import Platform
+from bridges.webhooks.addresses import refusal, url_refusal
+from bridges.webhooks.answers import Answer, excerpt
+from messaging.integrator.events import Platform
+from messaging.settings.addresses import Network
 
 USER_AGENT = "Recado/1"
 

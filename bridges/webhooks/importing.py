@@ -7,11 +7,11 @@ import logging
 import random
 from datetime import UTC, datetime
 
-from bridges.guarded import Client, NotReached, Unanswered
+from bridges.webhooks.client import Client, NotReached, Unanswered
 from messaging.integrator.accepting import Integrator
+from messaging.integrator.events import Person, Platform
 from messaging.integrator.importing import Implausible, compare, portions, read_list
-from messaging.integrator.news import Person, Platform
-from messaging.store_platforms import PlatformBook
+from messaging.integrator.store import PlatformBook
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from bridges.answers import SUSPECT_AFTER, Answer, Suspicion, check_success, judge
-from bridges.guarded import Client, NotReached, Unanswered
 from bridges.outlet import Parcel, Undeliverable, Unreachable
-from bridges.signing import signature_headers
-from messaging.integrator.news import News, NewsType, Platform
-from messaging.store_platforms import PlatformBook
+from bridges.webhooks.answers import SUSPECT_AFTER, Answer, Suspicion, check_success, judge
+from bridges.webhooks.client import Client, NotReached, Unanswered
+from bridges.webhooks.signing import signature_headers
+from messaging.integrator.events import News, NewsType, Platform
+from messaging.integrator.store import PlatformBook
 
 ANSWER_BYTES = 20_000
 

@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from bridges.guarded import Client
-from bridges.importing import Importer
 from bridges.lane import Lane
 from bridges.outlet import Outlet, Parcel, Undeliverable
-from bridges.webhook import WebhookOutlet
+from bridges.webhooks.client import Client
+from bridges.webhooks.importing import Importer
+from bridges.webhooks.outlet import WebhookOutlet
+from messaging.bridge.schedule import Pace, Schedule
 from messaging.errors import RecadoError, Unavailable
-from messaging.integrator.news import Platform, Style
-from messaging.leader import Lease
+from messaging.integrator.events import Platform, Style
 from messaging.node import Node
 from messaging.retrying import retrying
-from messaging.schedule import Pace, Schedule
-from messaging.settings import Settings
+from messaging.runtime.leader import Lease
+from messaging.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

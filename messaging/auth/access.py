@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from messaging.addresses import Network, in_networks, network_of
 from messaging.errors import Forbidden, Misdirected, NoCredential, RateLimited, RecadoError, Unauthorized
-from messaging.settings import Settings
+from messaging.settings.addresses import Network, in_networks, network_of
+from messaging.settings.settings import Settings
 
 # What a proxy adds to a request that it passes on; and each name that begins with x-forwarded-.
 _OF_PROXIES = frozenset({"forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip"})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from messaging.auth.tokens import Claims
 from messaging.errors import TokenRevoked, Unavailable
 from messaging.model import User
-from messaging.store import Store
-from messaging.tokens import Claims
+from messaging.store.store import Store
 
 
 async def identify(store: Store, claims: Claims) -> User:

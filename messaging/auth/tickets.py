@@ -7,9 +7,9 @@ import time
 
 import msgspec
 
+from messaging.auth.tokens import Claims
 from messaging.errors import RateLimited, Unauthorized
-from messaging.store import Store
-from messaging.tokens import Claims
+from messaging.store.store import Store
 
 TICKET_SECONDS = 60
 PREFIX = "t."  # a token never begins like this: it is three parts in base64

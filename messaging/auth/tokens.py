@@ -12,11 +12,11 @@ from typing import Any, Self
 import jwt
 from jwt.types import Options
 
+from messaging.auth.issuers.verifying import Issuers
 from messaging.errors import BadRequest, TokenExpired, Unauthorized
 from messaging.grants import CLAIM, Grants, grants_of
-from messaging.issuers.setting import Issuer
-from messaging.issuers.verifying import Issuers
 from messaging.model import MAX_LIFETIME, bearer_name
+from messaging.settings.issuers import Issuer
 
 ONE_DAY = 86400  # seconds
 LEEWAY = 30  # seconds that clocks of two machines may differ

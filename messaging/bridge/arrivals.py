@@ -13,12 +13,12 @@ import msgspec
 
 from messaging.auto_topics import aim_at_made
 from messaging.errors import BadRequest, Conflict, RecadoError, Unavailable
-from messaging.leader import Lease
 from messaging.node import Node
 from messaging.permissions import Aim
-from messaging.settings import Settings
-from messaging.store_append import Verdict
-from messaging.store_bridges import DeadLetter
+from messaging.runtime.leader import Lease
+from messaging.settings.settings import Settings
+from messaging.store.append import Verdict
+from messaging.store.bridges import DeadLetter
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
-from messaging.leader import Lease
-from messaging.metrics import Metrics
-from messaging.schedule import FAILING_AFTER
-from messaging.store_bridges import BridgeBook, Standing, State
+from messaging.bridge.schedule import FAILING_AFTER
+from messaging.observability.metrics import Metrics
+from messaging.runtime.leader import Lease
+from messaging.store.bridges import BridgeBook, Standing, State
 
 log = logging.getLogger(__name__)
 

@@ -19,15 +19,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from messaging.arrivals import Arrival, Storing
-from messaging.health import Health
-from messaging.leader import Lease
+from messaging.bridge.arrivals import Arrival, Storing
+from messaging.bridge.health import Health
+from messaging.bridge.schedule import Schedule
 from messaging.node import Node
 from messaging.patterns import like
+from messaging.readers.notifier import Ear
 from messaging.retrying import backoff_delays, retrying
-from messaging.schedule import Schedule
-from messaging.settings import Settings
-from messaging.watch import Ear
+from messaging.runtime.leader import Lease
+from messaging.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Buses between processes, one module each; the contract is `messaging.bus.Bus`."""
+"""What carries notices between processes: the contract, and a module for each bus."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from messaging.bus import Bus, LocalBus
-from messaging.buses.postgres import PostgresBus
-from messaging.settings import SettingsError
+from messaging.bus.contract import Bus, LocalBus
+from messaging.bus.postgres import PostgresBus
+from messaging.settings.settings import SettingsError
 
 NATS_SUBJECT = "recado.notices"
 
@@ -24,7 +24,7 @@ def make_bus(url: str, dsn: str) -> Bus:
     if scheme in ("nats", "tls"):
         # Only who uses NATS needs its client installed.
         try:
-            from messaging.buses.nats import NatsBus
+            from messaging.bus.nats import NatsBus
         except ModuleNotFoundError as exc:
             if exc.name != "nats":
                 raise

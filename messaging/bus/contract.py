@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from messaging.buses.seal import Seal
+from messaging.bus.seal import Seal
 from messaging.model import Notice
 
 Receiver = Callable[[Notice], None]

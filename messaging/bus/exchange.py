@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
-from messaging.bus import Receiver
-from messaging.buses.seal import SEAL_BYTES, Seal
-from messaging.buses.wire import Inbox, Outbox, unpacked
+from messaging.bus.contract import Receiver
+from messaging.bus.seal import SEAL_BYTES, Seal
+from messaging.bus.wire import Inbox, Outbox, unpacked
 from messaging.model import Notice
 
 HEARTBEAT_SECONDS = 2.0
@@ -17,7 +17,7 @@ SILENCE_SECONDS = 6.0
 
 
 class Exchange:
-    """Tells and hears notices; a subclass keeps the line. See `messaging.bus.Bus` for what is promised.
+    """Tells and hears notices; a subclass keeps the line. See `messaging.bus.contract.Bus` for what is promised.
 
     Every parcel also comes back to its sender. A line on which none of our own has come back for six seconds is dead,
     whatever its socket says: that is noticed here, not by the operating system's timers.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from messaging.buses.exchange import Exchange
-from messaging.buses.nats_connection import TROUBLE, confirm, connect, let_go, words
+from messaging.bus.exchange import Exchange
+from messaging.bus.nats_connection import TROUBLE, confirm, connect, let_go, words
 from messaging.errors import Unavailable
 from messaging.retrying import retrying
 

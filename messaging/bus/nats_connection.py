@@ -24,8 +24,8 @@ from nats.aio.subscription import Subscription
 from nats.errors import ConnectionClosedError, Error, ProtocolError, SlowConsumerError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, AWAITING_MSG_PAYLOAD, Parser
 
+from messaging.bus.library_calls import honest
 from messaging.errors import Unavailable
-from messaging.library_calls import honest
 
 log = logging.getLogger(__name__)
 

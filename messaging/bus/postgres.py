@@ -11,10 +11,10 @@ import asyncio
 import base64
 from collections.abc import Awaitable, Callable
 
-from messaging.buses.exchange import HEARTBEAT_SECONDS, SILENCE_SECONDS, Exchange
-from messaging.queries import load_queries
+from messaging.bus.exchange import HEARTBEAT_SECONDS, SILENCE_SECONDS, Exchange
 from messaging.retrying import retrying
-from messaging.store_pool import Connection, connect, our_errors
+from messaging.store.pool import Connection, connect, our_errors
+from messaging.store.queries import load_queries
 
 CHANNEL = "recado"
 PAYLOAD_MOST = 7_999  # bytes: https://www.postgresql.org/docs/current/sql-notify.html

@@ -12,16 +12,16 @@ from typing import TypeVar
 
 import msgspec
 
-from messaging.bus import Bus
-from messaging.integrator.desk import Desk
+from messaging.bus.contract import Bus
+from messaging.integrator.events import OWN, OutsideId, Platform, RoomType, user_news
 from messaging.integrator.importing import Diff
-from messaging.integrator.news import OWN, OutsideId, Platform, RoomType, user_news
+from messaging.integrator.incoming import Accepted, Said, accept, new_id
 from messaging.integrator.rooms import Members, settle_room
-from messaging.integrator.talk import Accepted, Said, accept, new_id
+from messaging.integrator.store import PlatformBook
+from messaging.integrator.unit_of_work import Desk
 from messaging.model import Message, Notice, is_user_name, original_name
 from messaging.retrying import retrying
-from messaging.store_bridges import PREFIX
-from messaging.store_platforms import PlatformBook
+from messaging.store.bridges import PREFIX
 
 T = TypeVar("T")
 

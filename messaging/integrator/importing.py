@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from messaging.integrator.news import IdNumber, IdText, OutsideId, Person, json_of, key_of
+from messaging.integrator.events import IdNumber, IdText, OutsideId, Person, json_of, key_of
 
 MOST_NAME = 256  # characters of a user's name
 MOST_USERS = 100_000  # in one list

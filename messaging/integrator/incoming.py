@@ -8,8 +8,7 @@ import secrets
 from dataclasses import dataclass
 
 from messaging.errors import Conflict, Forbidden, NotFound
-from messaging.integrator.desk import Desk
-from messaging.integrator.news import (
+from messaging.integrator.events import (
     Line,
     OutsideId,
     Person,
@@ -21,7 +20,8 @@ from messaging.integrator.news import (
     user_name,
 )
 from messaging.integrator.rooms import ids_in
-from messaging.store_append import Draft
+from messaging.integrator.unit_of_work import Desk
+from messaging.store.append import Draft
 
 log = logging.getLogger(__name__)
 

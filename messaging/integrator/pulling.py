@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from messaging.cursors import Cursors
 from messaging.errors import BadRequest, Conflict, Unavailable, UnknownTopic
-from messaging.integrator.news import Platform
+from messaging.integrator.events import Platform
+from messaging.limits.under_way import UnderWay
 from messaging.model import Entry, Membership, Message
+from messaging.readers.cursors import Cursors
+from messaging.readers.notifier import Ear, Watch
 from messaging.replay import read_replay
-from messaging.store import Store
-from messaging.under_way import UnderWay
-from messaging.watch import Ear, Watch
+from messaging.store.store import Store
 
 DEVICE = ""
 PAGE_BYTES = 256 * 1024

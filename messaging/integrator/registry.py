@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from messaging.bus import Bus
+from messaging.bus.contract import Bus
 from messaging.errors import BadRequest, Conflict, NoCredential, Unauthorized
-from messaging.integrator.news import OWN, Platform, Style, bridge_name
-from messaging.integrator.talk import UnknownPlatform
+from messaging.integrator.events import OWN, Platform, Style, bridge_name
+from messaging.integrator.incoming import UnknownPlatform
+from messaging.integrator.store import PlatformBook
 from messaging.model import Changed
-from messaging.settings import SettingsError
-from messaging.store_bridges import INTAKE, BridgeBook
-from messaging.store_platforms import PlatformBook
+from messaging.settings.settings import SettingsError
+from messaging.store.bridges import INTAKE, BridgeBook
 
 log = logging.getLogger(__name__)
 

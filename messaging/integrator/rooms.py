@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from messaging.errors import BadRequest
-from messaging.integrator.desk import Desk
-from messaging.integrator.news import OWN, OutsideId, Platform, Room, RoomType, json_of, key_of, room_news, topic_name
+from messaging.integrator.events import OWN, OutsideId, Platform, Room, RoomType, json_of, key_of, room_news, topic_name
+from messaging.integrator.unit_of_work import Desk
 from messaging.model import person_name
 
 Members = Sequence[Mapping[str, Sequence[OutsideId]]]  # [{platform: [ids]}, …]: how platforms write it

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from messaging.batch import notices
-from messaging.integrator.news import News, Person, Platform, Room
+from messaging.integrator.events import News, Person, Platform, Room
+from messaging.log.batch import notices
 from messaging.model import Appended, Changed, Kind
-from messaging.store_append import Draft, append_within
-from messaging.store_pool import Connection, Pool
+from messaging.store.append import Draft, append_within
+from messaging.store.pool import Connection, Pool
 
 
 @dataclass(frozen=True, slots=True)

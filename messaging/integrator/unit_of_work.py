@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from messaging.integrator.news import (
+from messaging.integrator.events import (
     News,
     NewsType,
     OutsideId,
@@ -19,9 +19,9 @@ from messaging.integrator.news import (
     key_of,
     user_news,
 )
+from messaging.integrator.store import Acceptance, draft_of
 from messaging.model import Changed
-from messaging.store_append import Draft
-from messaging.store_platforms import Acceptance, draft_of
+from messaging.store.append import Draft
 
 KEPT = 30 * 86400  # seconds that news wait for a platform at most; its lane buries them earlier
 

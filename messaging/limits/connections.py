@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from messaging.addresses import Network, client_address, in_networks, network_of
 from messaging.errors import RateLimited
+from messaging.settings.addresses import Network, client_address, in_networks, network_of
 
 MAX_HEAD = 64 * 1024  # bytes of a request before its body
 HEAD_TIME = 10.0  # seconds until all of them must be there

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from messaging.errors import RateLimited
-from messaging.metrics import Metrics
+from messaging.limits.rate import Bucket, Buckets
+from messaging.observability.metrics import Metrics
 from messaging.permissions import Caller
-from messaging.rate import Bucket, Buckets
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
 
 BURST = 2  # seconds' worth of RATE_LIMIT
 BURST_BYTES = 8  # seconds' worth of RATE_BYTES

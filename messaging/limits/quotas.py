@@ -6,10 +6,10 @@ What a backend, a bridge or a platform makes goes by none of this, and counts fo
 from __future__ import annotations
 
 from messaging.errors import LimitReached, RateLimited, RecadoError, StatementFailed, UnknownTopic
-from messaging.limits import Limits
+from messaging.limits.limits import Limits
 from messaging.model import Kind, User
-from messaging.settings import Settings
-from messaging.store_pool import Pool
+from messaging.settings.settings import Settings
+from messaging.store.pool import Pool
 
 MAX_OPEN_INVITATIONS = 500  # of a user, that nobody has taken up
 _REACHED = "P0L01"  # the SQLSTATE

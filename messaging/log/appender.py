@@ -15,12 +15,22 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
-from messaging.batch import Origin, Queue, Waiting, answer, answer_double, notices, overdue, take_batch, without_doubles
 from messaging.errors import BadRequest, RecadoError, Unavailable
-from messaging.metrics import Metrics
+from messaging.log.batch import (
+    Origin,
+    Queue,
+    Waiting,
+    answer,
+    answer_double,
+    notices,
+    overdue,
+    take_batch,
+    without_doubles,
+)
 from messaging.model import Appended
+from messaging.observability.metrics import Metrics
 from messaging.retrying import backoff_delays, retrying
-from messaging.store_append import Draft, HeadsLocked, LogWriter, OutcomeUnknown, Refused, Verdict
+from messaging.store.append import Draft, HeadsLocked, LogWriter, OutcomeUnknown, Refused, Verdict
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from messaging.errors import Conflict, NotAMember, RecadoError, UnknownTopic
 from messaging.model import Appended, Message
-from messaging.store_append import Draft, Verdict
+from messaging.store.append import Draft, Verdict
 
 T = TypeVar("T")
 

@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from messaging.leader import Lease, run_as_leader
 from messaging.model import MAX_LIFETIME
 from messaging.retrying import retrying
-from messaging.settings import Settings
-from messaging.store import DEVICE_KEPT, Store
+from messaging.runtime.leader import Lease, run_as_leader
+from messaging.settings.settings import Settings
+from messaging.store.store import DEVICE_KEPT, Store
 
 BATCH = 1000  # rows
 SLICE = 500  # topics of the walk at a time

@@ -18,17 +18,17 @@ from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 
-from messaging.batch import BATCH_BYTES, answer_double, notices, without_doubles
-from messaging.content import check_content
 from messaging.errors import BadRequest, Conflict
-from messaging.leader import Lease, run_as_leader
-from messaging.metrics import Metrics
+from messaging.log.batch import BATCH_BYTES, answer_double, notices, without_doubles
+from messaging.log.content import check_content
 from messaging.model import Appended
+from messaging.observability.metrics import Metrics
 from messaging.retrying import retrying
-from messaging.settings import Settings
-from messaging.store_append import Draft, HeadsLocked, Refused, Verdict
-from messaging.store_intake import IntakeStore, Posted
-from messaging.store_leases import LeaseBook
+from messaging.runtime.leader import Lease, run_as_leader
+from messaging.settings.settings import Settings
+from messaging.store.append import Draft, HeadsLocked, Refused, Verdict
+from messaging.store.intake import IntakeStore, Posted
+from messaging.store.leases import LeaseBook
 
 log = logging.getLogger(__name__)
 

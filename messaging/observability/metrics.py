@@ -7,7 +7,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from messaging.loop_watch import lag_of_this_loop
+from messaging.observability.loop_watch import lag_of_this_loop
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from messaging.errors import Unavailable
 from messaging.retrying import retrying
-from messaging.store import Move, Store
+from messaging.store.store import Move, Store
 
 FLUSH_EVERY = 0.3  # seconds; a flush may take the rest of the 500 ms
 BATCH = 5000

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
-from messaging.bus import Bus
+from messaging.bus.contract import Bus
 from messaging.errors import Unavailable
 from messaging.model import Appended, Changed, Notice, Voided
-from messaging.store import Store
+from messaging.store.store import Store
 
 log = logging.getLogger(__name__)
 

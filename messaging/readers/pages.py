@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from messaging.errors import Unavailable
 from messaging.model import Message, Page, Topic
-from messaging.store import Store
+from messaging.store.store import Store
 
 F = TypeVar("F")
 

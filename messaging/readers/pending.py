@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from messaging.cursors import Cursors
 from messaging.errors import UnknownTopic
 from messaging.model import Entry, Membership, Message, Topic, User
 from messaging.permissions import Caller, sees
-from messaging.store import Store
+from messaging.readers.cursors import Cursors
+from messaging.store.store import Store
 
 DEVICE = ""
 MOST = 1000  # messages in one answer

@@ -19,7 +19,7 @@ from contextlib import suppress
 
 from messaging.errors import Unavailable
 from messaging.retrying import retrying
-from messaging.store_leases import LeaseBook
+from messaging.store.leases import LeaseBook
 
 log = logging.getLogger(__name__)
 

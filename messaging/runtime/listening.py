@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from messaging.settings import SettingsError
+from messaging.settings.settings import SettingsError
 
 
 @contextmanager

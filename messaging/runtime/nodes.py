@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from messaging.clock import ClockOffset
 from messaging.errors import Unavailable
 from messaging.retrying import retrying
-from messaging.store_pool import Pool
+from messaging.store.clock import ClockOffset
+from messaging.store.pool import Pool
 
 RENEW_SECONDS = 5.0
 TERM_SECONDS = 15.0

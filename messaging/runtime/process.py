@@ -13,14 +13,14 @@ from typing import Any
 
 import uvloop
 
-from messaging.descriptors import raise_descriptor_limit
 from messaging.errors import RecadoError
-from messaging.loop_watch import watching_loop
-from messaging.migrations import MigrationError
-from messaging.plain_text import say, speak_plainly
-from messaging.settings import Settings, SettingsError
-from messaging.stopping import StopLimit
-from messaging.store_start import NotDurable
+from messaging.limits.descriptors import raise_descriptor_limit
+from messaging.observability.loop_watch import watching_loop
+from messaging.runtime.plain_text import say, speak_plainly
+from messaging.runtime.stopping import StopLimit
+from messaging.settings.settings import Settings, SettingsError
+from messaging.store.migrations import MigrationError
+from messaging.store.start import NotDurable
 
 LINGER = 3.0  # seconds between the end of a program's work and the end of its process
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import messaging.setting_texts as read
-from messaging.addresses import LOOPBACK, Network
-from messaging.issuers.setting import Issuer, parse_issuers
-from messaging.setting_texts import SHOWN
+import messaging.settings.texts as read
+from messaging.settings.addresses import LOOPBACK, Network
+from messaging.settings.issuers import Issuer, parse_issuers
+from messaging.settings.texts import SHOWN
 
 _SCHEME_PORTS = {"http": 80, "https": 443}
 SECRET_BYTES = 32  # RFC 7518, section 3.2: an HS256 key is at least as long as the hash

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from messaging.addresses import Network
+from messaging.settings.addresses import Network
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}

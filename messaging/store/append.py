@@ -19,7 +19,7 @@ import asyncpg
 import msgspec
 
 from messaging.errors import StatementFailed, Unavailable
-from messaging.store_pool import Connection, Pool, connect, our_errors, time_limit
+from messaging.store.pool import Connection, Pool, connect, our_errors, time_limit
 
 Outcome = Literal["stored", "repeated", "conflict", "not_a_member", "unknown_topic"]
 

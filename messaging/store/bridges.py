@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from messaging.errors import Conflict
-from messaging.store_pool import Pool
+from messaging.store.pool import Pool
 
 State = Literal["up", "waiting", "failing"]
 Direction = Literal["out", "in"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from messaging.tokens import LEEWAY
+from messaging.auth.tokens import LEEWAY
 
 ROUND_TRIP = 2.0  # seconds; an answer that took longer tells too little
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from messaging.errors import UnknownUser
 from messaging.model import Topic, inbox_of
-from messaging.store import Store
+from messaging.store.store import Store
 
 KNOWN_MOST = 100_000
 

@@ -15,9 +15,9 @@ import asyncpg
 
 from messaging.errors import StatementFailed, Unavailable
 from messaging.model import Kind
-from messaging.store_append import Draft, HeadsLocked, Refused, Verdict, append_within
-from messaging.store_bridges import INTAKE
-from messaging.store_pool import Connection, Pool, our_errors
+from messaging.store.append import Draft, HeadsLocked, Refused, Verdict, append_within
+from messaging.store.bridges import INTAKE
+from messaging.store.pool import Connection, Pool, our_errors
 
 
 @dataclass(frozen=True, slots=True)

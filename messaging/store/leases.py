@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
-from messaging.store_pool import Pool, our_errors
+from messaging.store.pool import Pool, our_errors
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ import hashlib
 import logging
 
 from messaging.errors import StatementFailed
-from messaging.queries import function_paths, load_queries, migration_paths, read_sql, sql_version
-from messaging.settings import SettingsError
-from messaging.store_pool import Connection
-from messaging.store_start import PATIENCE, check_fitness, in_one_line, patiently, starting
+from messaging.settings.settings import SettingsError
+from messaging.store.pool import Connection
+from messaging.store.queries import function_paths, load_queries, migration_paths, read_sql, sql_version
+from messaging.store.start import PATIENCE, check_fitness, in_one_line, patiently, starting
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from messaging.model import Kind
-from messaging.store_pool import Pool
+from messaging.store.pool import Pool
 
 RECENT = 100  # topics, the last ones written to, among which the busiest are looked for
 SAMPLE = 200  # messages of each of them

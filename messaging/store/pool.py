@@ -18,8 +18,8 @@ from typing import Any
 import asyncpg
 
 from messaging.errors import StatementFailed, Unavailable
-from messaging.queries import load_queries
 from messaging.retrying import retrying
+from messaging.store.queries import load_queries
 
 SILENCE = 5  # seconds after which a silent peer has gone, on both sides
 STATEMENT_TIME = 20.0  # seconds for all that is done on a connection of the pool in one go

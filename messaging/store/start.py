@@ -10,10 +10,10 @@ from typing import TypeVar
 import asyncpg
 
 from messaging.errors import StatementFailed, Unavailable
-from messaging.queries import load_queries
 from messaging.retrying import retrying
-from messaging.settings import SettingsError
-from messaging.store_pool import Connection, connect, our_errors
+from messaging.settings.settings import SettingsError
+from messaging.store.pool import Connection, connect, our_errors
+from messaging.store.queries import load_queries
 
 T = TypeVar("T")
 

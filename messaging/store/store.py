@@ -13,15 +13,15 @@ from typing import Any
 
 import msgspec
 
-from messaging.clock import ClockOffset
 from messaging.delivery import fill
 from messaging.errors import LimitReached, TokenRevoked, Unavailable, UnknownTopic, UnknownUser
 from messaging.model import MAX_SEQ, Changed, Kind, Membership, Message, Page, Role, Topic, User
-from messaging.store_append import LogWriter
-from messaging.store_epochs import Epochs
-from messaging.store_leases import LeaseBook
-from messaging.store_pool import Pool
-from messaging.store_tokens import TokenStore, digest
+from messaging.store.append import LogWriter
+from messaging.store.clock import ClockOffset
+from messaging.store.leases import LeaseBook
+from messaging.store.pool import Pool
+from messaging.store.timeline import Epochs
+from messaging.store.tokens import TokenStore, digest
 
 MAX_DEVICES = 16
 DEVICE_KEPT = timedelta(days=30)

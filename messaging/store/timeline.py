@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from messaging.epochs import LogIdentity, epoch_of
 from messaging.errors import Conflict, Unavailable
 from messaging.model import Topic
 from messaging.retrying import retrying
-from messaging.store_pool import Connection, Pool
+from messaging.store.epochs import LogIdentity, epoch_of
+from messaging.store.pool import Connection, Pool
 
 LOOK_EVERY = 2.0  # seconds: a counter is raised without a new connection
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 from messaging.errors import UnknownUser
-from messaging.store_pool import Pool
+from messaging.store.pool import Pool
 
 
 class TokenStore:

@@ -8,8 +8,8 @@
 """
 
 from recado.client.client import Client
-from recado.client.keeping import State
 from recado.client.received import Gap, History, Invited, Message, Removed, Thing, TopicState
+from recado.client.reconnecting import State
 from recado.client.resuming import ClientError, Closed, Ended, Refused, SentAway, TokenRefused
 
 __all__ = [

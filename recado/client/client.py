@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from recado.client.calls import Calls
-from recado.client.intake import Intake
-from recado.client.keeping import Keeper, Purse, State, Token
-from recado.client.line import dial
+from recado.client.connection import dial
+from recado.client.pending_requests import Calls
+from recado.client.receive_buffer import Intake
 from recado.client.received import Entry, Gap, History, Message, Thing, TopicState, history_of, topics_of
+from recado.client.reconnecting import Keeper, Purse, State, Token
 from recado.client.resuming import Closed
 
 QUEUE_MOST = 256

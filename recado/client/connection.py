@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.datastructures import Headers
 
-from messaging.settings import is_loopback
+from messaging.settings.settings import is_loopback
 
 MAX_FRAME = 1024 * 1024  # bytes; a thousand topics with long names are a third of that
 OPEN_SECONDS = 10.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from recado.client.calls import Calls
+from recado.client.pending_requests import Calls
 from recado.client.received import Entry, Gap, Message, Thing
 from recado.client.resuming import Positions, last_of, reached
 

@@ -16,9 +16,9 @@ from typing import Any, Literal
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from recado.client.calls import Calls
-from recado.client.intake import Intake
-from recado.client.line import CLOSE_SECONDS, Line, retry_after, until_silent
+from recado.client.connection import CLOSE_SECONDS, Line, retry_after, until_silent
+from recado.client.pending_requests import Calls
+from recado.client.receive_buffer import Intake
 from recado.client.received import thing_of
 from recado.client.resuming import Next, Refused, TokenRefused, after_close, after_refusal, delay, error_of
 

@@ -21,8 +21,8 @@ from urllib.parse import quote
 import msgspec
 
 from recado.terminal.access import Access, Mistake
+from recado.terminal.formatting import safe
 from recado.terminal.options import add_server, add_user
-from recado.terminal.paint import safe
 from recado.terminal.progress import Progress
 from recado.terminal.rest import Rest, Unreachable
 

@@ -14,8 +14,8 @@ from urllib.parse import quote, unquote, urlencode
 
 from recado.client import Refused
 from recado.terminal.access import Access
+from recado.terminal.formatting import Paint, safe
 from recado.terminal.options import add_server, moment
-from recado.terminal.paint import Paint, safe
 from recado.terminal.rest import Rest
 
 Json = dict[str, Any]

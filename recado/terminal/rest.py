@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from messaging.settings import is_loopback
+from messaging.settings.settings import is_loopback
 from recado.client import Refused
 from recado.client.resuming import delay
 

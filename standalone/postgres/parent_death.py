@@ -1,4 +1,4 @@
-"""Become a program that does not outlive its parent: ``tether.py HOW NUMBER UID GID PROGRAM ARGUMENT...``
+"""Become a program that does not outlive its parent: ``parent_death.py HOW NUMBER UID GID PROGRAM ARGUMENT...``
 
 ``signal PPID`` (Linux): the kernel sends SIGINT once the thread of PPID that started this is gone. ``pipe FD``
 (anywhere): a watching process sends it once the other end of FD is closed. To PostgreSQL, SIGINT is a fast and

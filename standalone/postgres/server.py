@@ -14,11 +14,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from recado.postgres import account, binaries
-from recado.postgres.child import Child
-from recado.postgres.errors import AlreadyRunning, DataDirUnusable, IncompatibleCluster, StartFailed
-from recado.postgres.options import DATABASE, INITDB_OPTIONS, address, server_options
-from recado.postgres.pid_file import PidFile, alive
+from standalone.postgres import account, binaries
+from standalone.postgres.child import Child
+from standalone.postgres.errors import AlreadyRunning, DataDirUnusable, IncompatibleCluster, StartFailed
+from standalone.postgres.options import DATABASE, INITDB_OPTIONS, address, server_options
+from standalone.postgres.pid_file import PidFile, alive
 
 _POLL_SECONDS = 0.02
 _STOP_SECONDS = 15.0

@@ -16,11 +16,11 @@ from yarl import URL
 
 from api.app import make_app
 from api.serving import serve
-from messaging.access import WrongCredentials
-from messaging.bus import LocalBus
+from messaging.auth.access import WrongCredentials
+from messaging.auth.tokens import Tokens
+from messaging.bus.contract import LocalBus
 from messaging.node import Node
-from messaging.settings import Settings
-from messaging.tokens import Tokens
+from messaging.settings.settings import Settings
 
 SECRET = "a secret of the tests, of 32 bytes or more"
 KEY = "the key of the tests' backend"

@@ -9,7 +9,7 @@ import pytest
 from doors import Door
 
 from messaging.errors import Conflict
-from messaging.store_bridges import DeadLetter
+from messaging.store.bridges import DeadLetter
 
 pytest_plugins = ["doors"]
 

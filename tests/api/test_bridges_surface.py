@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from doors import Door
 
-from messaging.store_bridges import DeadLetter
+from messaging.store.bridges import DeadLetter
 
 pytest_plugins = ["doors"]
 

@@ -23,7 +23,7 @@ async def test_what_is_in_the_table_is_served_and_nothing_else(door: Door) -> No
     table = {(route.method, route.path) for route in all_routes()}
     assert len(table) == len(all_routes())
     from api.app import make_app
-    from messaging.bus import LocalBus
+    from messaging.bus.contract import LocalBus
     from messaging.node import Node
 
     app = make_app(Node(door.settings, "", LocalBus()), door.tokens, door.settings)

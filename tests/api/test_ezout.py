@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from doors import KEY, Door
 
-from api.lax import Invalid
-from api.routes.ezout import content_of, read_news
+from api.routes.legacy.ezout import content_of, read_news
+from api.routes.legacy.pydantic_compat import Invalid
 
 pytest_plugins = ["doors"]
 

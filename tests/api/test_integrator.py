@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from doors import Door
 
+from messaging.integrator.events import OWN
 from messaging.integrator.importing import Diff, Listed
-from messaging.integrator.news import OWN
-from messaging.integrator.talk import Said
+from messaging.integrator.incoming import Said
 from messaging.model import Message
 
 pytest_plugins = ["doors"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from doors import Door
 
-from messaging.settings import SettingsError
+from messaging.settings.settings import SettingsError
 
 pytest_plugins = ["doors"]
 

@@ -17,7 +17,7 @@ from test_seed_scenario import post
 from websockets.asyncio.client import connect
 
 from api.routes.about import ws_url_for
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
 
 pytest_plugins = ["doors"]
 

@@ -11,9 +11,9 @@ from doors import KEY, Door, Opener
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from messaging.auth.tickets import Tickets
+from messaging.auth.tokens import Claims
 from messaging.errors import RateLimited
-from messaging.tickets import Tickets
-from messaging.tokens import Claims
 from ws_support import running
 
 pytest_plugins = ["doors"]

@@ -21,7 +21,7 @@ import ws_support
 from api.endpoint import ENVELOPE
 from api.route import Route
 from api.routes import all_routes
-from ws_server.vocabulary import AnyCommand
+from messaging.frames import AnyCommand
 
 LINE = 8000  # bytes of a target or a header that a door lets in
 PARTS = 4  # of the routes, each a test, that they are spread over the processes
@@ -225,9 +225,9 @@ async def test_a_handshake_costs_no_more_than_it_is_long(people: ws_support.Runn
 
 
 async def test_a_quadratic_route_is_caught(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    import api.lax
+    from api.routes.legacy import pydantic_compat
 
-    monkeypatch.setattr(api.lax, "_NUMBER", api.lax.re.compile(r"\d+\.?\d*x\Z"))
+    monkeypatch.setattr(pydantic_compat, "_NUMBER", pydantic_compat.re.compile(r"\d+\.?\d*x\Z"))
     route = ROUTES["POST /publish/{shop_id}"]
 
     def post(data: bytes) -> object:

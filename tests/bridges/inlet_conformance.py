@@ -16,11 +16,11 @@ from lane_support import QUICK, working
 
 from log_support import until
 from messaging.actions import Actions
+from messaging.bridge.inlet import Inlet, Source, SourceLost
 from messaging.errors import Unavailable
-from messaging.inlet import Inlet, Source, SourceLost
 from messaging.model import Changed
 from messaging.node import Node
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
 
 TIME = 60  # seconds
 

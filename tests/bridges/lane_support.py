@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Callable
 
 from bridges.lane import Lane
 from bridges.outlet import Parcel
-from messaging.bus import LocalBus
+from messaging.bridge.schedule import Schedule
+from messaging.bus.contract import LocalBus
 from messaging.errors import RecadoError
 from messaging.node import Node
 from messaging.permissions import BACKEND
 from messaging.replay import Settled
-from messaging.schedule import Schedule
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
 
 QUICK = Schedule(steps=(0.01,), most=0.02)
 

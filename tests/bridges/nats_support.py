@@ -18,7 +18,7 @@ from nats.js.api import StreamConfig
 from nats.js.errors import NotFoundError
 
 from bridges.config import NatsOut
-from bridges.nats_out import NatsOutlet
+from bridges.nats.outlet import NatsOutlet
 from conftest import needs
 
 TIME = 30  # seconds

@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from bridges.answers import Suspicion
-from bridges.guarded import Client, Patience
 from bridges.outlet import Parcel
-from bridges.webhook import WebhookOutlet
-from messaging.integrator.news import News, Platform
+from bridges.webhooks.answers import Suspicion
+from bridges.webhooks.client import Client, Patience
+from bridges.webhooks.outlet import WebhookOutlet
+from messaging.integrator.events import News, Platform
 from messaging.model import Message
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -14,13 +14,13 @@ from rabbit_server import Rabbit
 
 from bridges.config import Rabbit as RabbitConfig
 from bridges.config import RabbitIn
-from bridges.rabbitmq import is_inbox_queue
-from bridges.rabbitmq_in import Inboxes, OneQueue, RabbitSource
+from bridges.rabbitmq.bridges import is_inbox_queue
+from bridges.rabbitmq.inlet import Inboxes, OneQueue, RabbitSource
 from log_support import until
-from messaging.inlet import TRIES, Inlet
+from messaging.bridge.inlet import TRIES, Inlet
 from messaging.model import Message
 from messaging.node import Node
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
 
 LIMIT = 2048  # bytes of a content
 

@@ -25,7 +25,7 @@ from pamqp.body import ContentBody
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from bridges.amqp_connection import CLOSE_TIME, TROUBLE
+from bridges.rabbitmq.connection import CLOSE_TIME, TROUBLE
 from conftest import needs
 
 START_TIME = 90  # seconds; on a free machine it takes 7

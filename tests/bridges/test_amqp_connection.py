@@ -23,13 +23,14 @@ from pamqp.heartbeat import Heartbeat
 from rabbit_readers import Office, inboxes_of, offers, office, one_queue, reading
 from rabbit_server import TIME, Rabbit, fresh
 
-from bridges import amqp_connection, rabbitmq_in
-from bridges.amqp_connection import TROUBLE, Line, _Lenient
-from bridges.amqp_frames import FRAME_MOST, HEADER, METHOD, frame_head, harmless
+from bridges.rabbitmq import connection as amqp_connection
+from bridges.rabbitmq import inlet as rabbitmq_in
+from bridges.rabbitmq.connection import TROUBLE, Line, _Lenient
+from bridges.rabbitmq.frames import FRAME_MOST, HEADER, METHOD, frame_head, harmless
 from messaging.actions import Actions
+from messaging.bridge.inlet import Inlet
 from messaging.errors import Unavailable
-from messaging.inlet import Inlet
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
 from rules_support import until
 
 pytest_plugins = ["rabbit_server"]

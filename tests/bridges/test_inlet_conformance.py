@@ -16,17 +16,18 @@ from nats_support import Nats
 from rabbit_readers import offers
 from rabbit_server import Rabbit, fresh
 
-from bridges import nats_consumer, nats_in
 from bridges.config import NatsIn, RabbitIn
 from bridges.deliveries import Deliveries
-from bridges.nats_in import NatsSource
-from bridges.rabbitmq_in import PREFETCH, Inboxes, OneQueue
+from bridges.nats import consumer as nats_consumer
+from bridges.nats import inlet as nats_in
+from bridges.nats.inlet import NatsSource
+from bridges.rabbitmq.inlet import PREFETCH, Inboxes, OneQueue
 from log_support import until
-from messaging.arrivals import Arrival, Incoming
+from messaging.bridge.arrivals import Arrival, Incoming
+from messaging.bridge.inlet import Source, SourceLost
 from messaging.errors import BadRequest
-from messaging.inlet import Source, SourceLost
 from messaging.node import Node
-from messaging.store import Store
+from messaging.store.store import Store
 
 pytest_plugins = ["rabbit_server"]
 LIMIT = 2048

@@ -11,7 +11,7 @@ from bridges.lane import Lane
 from bridges.outlet import Gone, Parcel, Undeliverable, Unreachable
 from messaging.model import Changed, Membership
 from messaging.node import Node
-from messaging.store_bridges import State
+from messaging.store.bridges import State
 
 
 async def bridge(node: Node, like: str = "news.%") -> int:
@@ -242,7 +242,7 @@ async def test_a_database_that_goes_away_costs_time_and_no_message(database: str
 
 
 async def test_what_fails_for_long_is_failing_until_it_is_up(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("messaging.health.FAILING_AFTER", 0.1)
+    monkeypatch.setattr("messaging.bridge.health.FAILING_AFTER", 0.1)
     async with working(database) as node:
         await topic(node, "news.today")
         user_id = await bridge(node)

@@ -15,18 +15,19 @@ from nats.aio.client import Client
 from nats.js.api import RetentionPolicy, StreamConfig
 from nats_support import Nats, nats_server
 
-from bridges import nats_consumer, nats_in
 from bridges.config import Nats as NatsConfig
 from bridges.config import NatsIn, NatsOut
 from bridges.deliveries import ROOM_BYTES
-from bridges.nats import nats_bridges
-from bridges.nats_in import NatsSource
+from bridges.nats import consumer as nats_consumer
+from bridges.nats import inlet as nats_in
+from bridges.nats.bridges import nats_bridges
+from bridges.nats.inlet import NatsSource
 from bridges.running import Bridging
 from messaging.actions import Actions
+from messaging.bridge.inlet import Inlet, SourceLost
 from messaging.errors import Unavailable
-from messaging.inlet import Inlet, SourceLost
 from messaging.node import Node
-from messaging.settings import Settings, SettingsError
+from messaging.settings.settings import Settings, SettingsError
 
 TIME = 30
 IN = NatsIn("in", "orders.>")

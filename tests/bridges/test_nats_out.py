@@ -13,14 +13,14 @@ from nats.aio.msg import Msg
 from nats.js.api import StreamConfig
 from nats_support import Nats, nats_server, outlet_to
 
-from bridges import nats_out
 from bridges.config import NatsOut
-from bridges.nats_line import servers_of
-from bridges.nats_out import NatsOutlet, headers_of, weight
-from bridges.nats_subjects import check_filter, covers, subject_of
+from bridges.nats import outlet as nats_out
+from bridges.nats.connection import servers_of
+from bridges.nats.outlet import NatsOutlet, headers_of, weight
 from bridges.outlet import Parcel, Undeliverable, Unreachable
-from messaging.buses import nats_connection
-from messaging.buses.nats_connection import shown
+from bridges.subjects import check_filter, covers, subject_of
+from messaging.bus import nats_connection
+from messaging.bus.nats_connection import shown
 from messaging.model import Message
 
 TIME = 20

@@ -11,7 +11,7 @@ from rabbit_server import Rabbit, fresh
 
 from bridges.config import RabbitOut
 from bridges.outlet import Outlet
-from bridges.rabbitmq_out import RabbitOutlet
+from bridges.rabbitmq.outlet import RabbitOutlet
 
 pytest_plugins = ["rabbit_server"]
 pytestmark = pytest.mark.faults

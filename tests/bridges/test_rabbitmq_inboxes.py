@@ -13,12 +13,12 @@ from lane_support import working
 from rabbit_readers import LIMIT, inboxes_of, offers, office, reading
 from rabbit_server import Rabbit, fresh
 
-from bridges.amqp_connection import Reader, _Connection
 from bridges.config import Rabbit as RabbitConfig
 from bridges.config import RabbitIn, RabbitOut
-from bridges.rabbitmq_in import Inboxes
+from bridges.rabbitmq.connection import Reader, _Connection
+from bridges.rabbitmq.inlet import Inboxes
 from log_support import until
-from messaging.store_append import LogWriter
+from messaging.store.append import LogWriter
 from ws_support import receive, running
 
 pytest_plugins = ["rabbit_server"]

@@ -14,11 +14,11 @@ import pytest
 from lane_support import QUICK, publish, serving, working
 from rabbit_server import Rabbit, fresh
 
-from bridges.amqp_connection import ANSWER_TIME
 from bridges.config import RabbitOut
 from bridges.lane import Lane
 from bridges.outlet import Parcel, Undeliverable, Unreachable
-from bridges.rabbitmq_out import RabbitOutlet
+from bridges.rabbitmq.connection import ANSWER_TIME
+from bridges.rabbitmq.outlet import RabbitOutlet
 from log_support import until
 from messaging.model import Message
 from messaging.node import Node
@@ -205,14 +205,14 @@ async def test_a_frozen_server_is_noticed_and_used_again(rabbit: Rabbit, monkeyp
     queue = fresh("news")
     async with outlet(rabbit) as out:
         await out.send(parcel(queue))
-        monkeypatch.setattr("bridges.rabbitmq_out.ANSWER_TIME", 1)
+        monkeypatch.setattr("bridges.rabbitmq.outlet.ANSWER_TIME", 1)
         rabbit.freeze()
         try:
             with pytest.raises(Unreachable, match="did not answer"):
                 await out.send(parcel(queue, "again", 2))
         finally:
             rabbit.thaw()
-        monkeypatch.setattr("bridges.rabbitmq_out.ANSWER_TIME", ANSWER_TIME)
+        monkeypatch.setattr("bridges.rabbitmq.outlet.ANSWER_TIME", ANSWER_TIME)
         await out.send(parcel(queue, "again", 2))
     taken = await rabbit.take(queue, 2)
     assert [message.message_id for message in taken] == ["7.1", "7.2"]

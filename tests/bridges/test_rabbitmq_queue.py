@@ -12,11 +12,11 @@ from rabbit_readers import LIMIT, Office, one_queue, reading
 from rabbit_server import Rabbit, fresh
 
 from bridges.config import RabbitIn
-from bridges.rabbitmq_in import OneQueue
+from bridges.rabbitmq.inlet import OneQueue
 from log_support import until
 from messaging.actions import Actions
 from messaging.errors import Unavailable, UnknownTopic
-from messaging.store_bridges import BridgeBook, DeadLetter
+from messaging.store.bridges import BridgeBook, DeadLetter
 
 pytest_plugins = ["rabbit_server"]
 

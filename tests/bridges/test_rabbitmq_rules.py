@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from bridges.amqp_frames import Delivery
 from bridges.choose import make_bridging
 from bridges.config import Rabbit, RabbitIn, RabbitOut
 from bridges.outlet import Parcel
-from bridges.rabbitmq import check, is_inbox_queue
-from bridges.rabbitmq_form import (
+from bridges.rabbitmq.bridges import check, is_inbox_queue
+from bridges.rabbitmq.frames import Delivery
+from bridges.rabbitmq.messages import (
     is_queue_name,
     offer,
     queue_of,
@@ -23,10 +23,10 @@ from bridges.rabbitmq_form import (
     read_offer,
     server_of,
 )
-from messaging.bus import LocalBus
+from messaging.bus.contract import LocalBus
 from messaging.model import Message
 from messaging.node import Node
-from messaging.settings import Settings, SettingsError
+from messaging.settings.settings import Settings, SettingsError
 
 URL = "amqp://guest:guest@localhost"
 
@@ -88,7 +88,7 @@ def test_a_wrong_address_is_one_line(url: str) -> None:
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("bridges.rabbitmq")]:
+    for name in [name for name in sys.modules if name.startswith("bridges.rabbitmq.bridges")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "aio_pika", None)
     settings = Settings(rabbitmq_url=URL)

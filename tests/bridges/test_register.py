@@ -12,13 +12,13 @@ from nats.aio.client import Client
 from nats_support import Nats, nats_server
 
 from bridges.config import NatsIn
-from bridges.nats_in import NatsSource
+from bridges.nats.inlet import NatsSource
 from bridges.running import Bridging
-from messaging.inlet import Inlet
+from messaging.bridge.inlet import Inlet
+from messaging.bridge.schedule import Schedule
 from messaging.node import Node
-from messaging.schedule import Schedule
-from messaging.settings import Settings
-from messaging.store_bridges import Report
+from messaging.settings.settings import Settings
+from messaging.store.bridges import Report
 
 TIME = 30
 NEVER = Schedule(steps=(86400,), most=86400, jitter=0)

@@ -12,10 +12,10 @@ from lane_support import System, publish, working
 from bridges.lane import Lane
 from bridges.outlet import Parcel, Undeliverable
 from bridges.running import Bridging, Out
-from messaging.leader import LeadershipLost, Lease
 from messaging.node import Node
-from messaging.store_bridges import DeadLetter
-from messaging.store_leases import LeaseBook, LeaseTimes
+from messaging.runtime.leader import LeadershipLost, Lease
+from messaging.store.bridges import DeadLetter
+from messaging.store.leases import LeaseBook, LeaseTimes
 from postgres_proxy import proxied
 
 QUICK = LeaseTimes(length=2.0, margin=1.0, renew_every=0.2, request=0.4, ask_every=0.05)

@@ -21,8 +21,8 @@ from push_support import (
 )
 
 from authority import Authority
-from bridges.guarded import Client, Patience
 from bridges.outlet import Gone, Undeliverable, Unreachable
+from bridges.webhooks.client import Client, Patience
 
 METADATA = "http://169.254.169.254/latest/meta-data/"
 

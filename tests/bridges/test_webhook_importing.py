@@ -11,14 +11,14 @@ import pytest
 from lane_support import QUICK, working
 from push_support import LOOPBACK, Receiver, receiving, reply
 
-from bridges.guarded import Client, NotReached, Patience
-from bridges.importing import LIST_BYTES, Importer
-from bridges.platforms import PlatformLanes
+from bridges.webhooks.client import Client, NotReached, Patience
+from bridges.webhooks.importing import LIST_BYTES, Importer
+from bridges.webhooks.platforms import PlatformLanes
 from messaging.errors import Unavailable
+from messaging.integrator.events import Platform
 from messaging.integrator.importing import Implausible
-from messaging.integrator.news import Platform
 from messaging.node import Node
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
 
 NAMES = ("Ana", "Bo", "Cy", "Di")
 

@@ -11,14 +11,14 @@ from lane_support import publish, working
 from push_support import Request, parcel, receiving, reply
 from town_support import heard, process, texts, town
 
-from bridges.answers import Suspicion
 from bridges.outlet import Parcel, Undeliverable
-from bridges.platforms import PER_SECOND, PlatformLanes, RoomsOutlet
-from bridges.webhook import WebhookOutlet
+from bridges.webhooks.answers import Suspicion
+from bridges.webhooks.outlet import WebhookOutlet
+from bridges.webhooks.platforms import PER_SECOND, PlatformLanes, RoomsOutlet
+from messaging.bridge.schedule import Pace, Schedule
 from messaging.errors import Forbidden, RecadoError, Unavailable
-from messaging.integrator.news import Platform
-from messaging.schedule import Pace, Schedule
-from messaging.settings import Settings
+from messaging.integrator.events import Platform
+from messaging.settings.settings import Settings
 
 NEVER = Schedule(steps=(600.0,), most=600.0)  # a try comes from a poke, or not at all
 

@@ -10,10 +10,10 @@ import pytest
 from push_support import AT, DATA, SECRET, Patience, Request, outlet, parcel, platform, receiving, reply
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from bridges.answers import SUSPECT_AFTER
 from bridges.outlet import Parcel, Undeliverable, Unreachable
-from bridges.webhook import push_for, read_news
-from messaging.integrator.news import News
+from bridges.webhooks.answers import SUSPECT_AFTER
+from bridges.webhooks.outlet import push_for, read_news
+from messaging.integrator.events import News
 
 OLDER = "whsec_plJ3nmyCDGBKInavdOK15jsl"
 ODD_IDS = ["a b", "é", "a\r\nX-Evil: 1", "\t", "日本"]

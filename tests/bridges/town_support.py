@@ -12,13 +12,13 @@ from typing import Any
 from lane_support import QUICK, working
 from push_support import LOOPBACK, SHORT, Receiver
 
-from bridges.guarded import Client, Patience
-from bridges.platforms import PlatformLanes
-from messaging.integrator.news import Platform
-from messaging.integrator.talk import Said
+from bridges.webhooks.client import Client, Patience
+from bridges.webhooks.platforms import PlatformLanes
+from messaging.bridge.schedule import Schedule
+from messaging.integrator.events import Platform
+from messaging.integrator.incoming import Said
 from messaging.node import Node
-from messaging.schedule import Schedule
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
 
 STOPPING = str(Path(__file__).with_name("stopping_platform.py"))
 

@@ -20,14 +20,13 @@ from lines import Line
 from nats.aio.msg import Msg
 
 from conftest import needs
-from messaging.bus import Bus, LocalBus
-from messaging.buses import exchange
-from messaging.buses.exchange import Exchange
-from messaging.buses.nats import NatsBus
-from messaging.buses.nats_connection import confirm, connect, let_go
-from messaging.buses.postgres import PostgresBus, binary
-from messaging.buses.seal import Seal
-from messaging.buses.wire import packed
+from messaging.bus.contract import Bus, LocalBus, exchange
+from messaging.bus.exchange import Exchange
+from messaging.bus.nats import NatsBus
+from messaging.bus.nats_connection import confirm, connect, let_go
+from messaging.bus.postgres import PostgresBus, binary
+from messaging.bus.seal import Seal
+from messaging.bus.wire import packed
 from messaging.model import Appended, Changed, Message, Notice, Voided
 
 TIME = 15
@@ -296,8 +295,8 @@ async def test_a_silent_line_is_noticed_and_made_anew(buses: Buses, monkeypatch:
         return
     monkeypatch.setattr(exchange, "HEARTBEAT_SECONDS", 0.2)
     monkeypatch.setattr(exchange, "SILENCE_SECONDS", 1.0)
-    monkeypatch.setattr("messaging.buses.postgres.HEARTBEAT_SECONDS", 0.2)
-    monkeypatch.setattr("messaging.buses.postgres.SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr("messaging.bus.postgres.HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr("messaging.bus.postgres.SILENCE_SECONDS", 1.0)
     async with ends(buses) as (made, ears):
         before = [ear.resyncs for ear in ears]
         buses.line.silence()

@@ -19,16 +19,16 @@ from page_blocks import block
 from rabbit_server import Rabbit
 
 from authority import Authority
-from bridges.amqp_connection import ANSWER_TIME, TROUBLE, Line
-from bridges.nats_line import servers_of
+from bridges.nats.connection import servers_of
+from bridges.rabbitmq.connection import ANSWER_TIME, TROUBLE, Line
 from conftest import needs
 from log_support import run, value
-from messaging.buses.choose import make_bus
-from messaging.buses.nats_connection import confirm, connect, let_go
+from messaging.bus.choose import make_bus
+from messaging.bus.nats_connection import confirm, connect, let_go
 from messaging.errors import Unavailable
-from messaging.migrations import migrate
-from messaging.settings import Settings, SettingsError
-from recado.postgres import account
+from messaging.settings.settings import Settings, SettingsError
+from messaging.store.migrations import migrate
+from standalone.postgres import account
 
 REFUSED = "(?i)certificate.verify.failed"
 HOST = "localhost"

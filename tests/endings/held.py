@@ -17,8 +17,8 @@ from aiohttp.web import RequestHandler
 from prometheus_client import CollectorRegistry
 
 from api.routes.stream import Reading
-from messaging.watch import Ear
-from ws_server.link import Link
+from messaging.readers.notifier import Ear
+from ws_server.connection import Link
 from ws_server.requests import Requests
 from ws_server.session import Session
 

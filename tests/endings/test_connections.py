@@ -13,8 +13,8 @@ from held import nothing_left
 from peer import LINGER_NONE, UPGRADE, WS_GONE, WS_STAYS, Ending, Peer, stays
 from town import Town, town
 
+import ws_server.feeds.ticker
 import ws_server.server
-import ws_server.ticker
 from log_support import HOLD_COMMIT, waits_for_lock
 from raw_ws import TEXT, frame, text
 from rules_support import until
@@ -41,8 +41,8 @@ async def hasty(patient: Town) -> AsyncIterator[Town]:
 async def strict(patient: Town) -> AsyncIterator[Town]:
     """It soon gives up who takes nothing and answers no ping."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ws_server.ticker, "STUCK", 0.5)
-        patch.setattr(ws_server.ticker, "SLOTS", 5)
+        patch.setattr(ws_server.feeds.ticker, "STUCK", 0.5)
+        patch.setattr(ws_server.feeds.ticker, "SLOTS", 5)
         async with served(patient.dsn, 0.3) as here:
             yield here
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from test_platforms_file import node  # noqa: F401 (a fixture)
 
-from messaging.integrator.talk import Said
+from messaging.integrator.incoming import Said
 from messaging.model import Membership, Message
 from messaging.node import Node
 from messaging.permissions import BACKEND

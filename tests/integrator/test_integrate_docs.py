@@ -14,10 +14,10 @@ from test_platforms_file import node  # noqa: F401 (a fixture)
 
 from api.routes.integrator import event_of
 from conftest import ROOT
+from messaging.integrator.events import NewsType
 from messaging.integrator.importing import Diff
-from messaging.integrator.news import NewsType
+from messaging.integrator.incoming import Said
 from messaging.integrator.registry import read_file
-from messaging.integrator.talk import Said
 from messaging.node import Node
 from recado.terminal.commands import make_parser
 

@@ -16,8 +16,8 @@ from playwright.async_api import Page, expect
 from programs import recado
 
 from conftest import ROOT, needs
-from messaging.store_bridges import BridgeBook, DeadLetter
-from messaging.store_pool import Pool
+from messaging.store.bridges import BridgeBook, DeadLetter
+from messaging.store.pool import Pool
 
 pytest_plugins = ["browsing", "panels_support"]
 

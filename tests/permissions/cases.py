@@ -12,7 +12,7 @@ from doors import Door
 
 from api.route import Route
 from api.routes import all_routes
-from messaging.integrator.news import bridge_name
+from messaging.integrator.events import bridge_name
 from messaging.model import inbox_of
 from messaging.permissions import BACKEND
 from rules_support import Publisher

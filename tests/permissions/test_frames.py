@@ -13,8 +13,8 @@ from page import check
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from messaging.tokens import Tokens
-from ws_server.vocabulary import AnyCommand
+from messaging.auth.tokens import Tokens
+from messaging.frames import AnyCommand
 from ws_support import SECRET, Running, receive, running, send
 
 KEY, METER = "the key of the tests' backend", "a token for the counters alone"

@@ -17,7 +17,7 @@ from doors import KEY, Door, running
 from page import check
 
 from api.route import Route
-from messaging.access import WrongCredentials
+from messaging.auth.access import WrongCredentials
 
 METER = "a token for the counters alone"
 REFUSED = ("401", "403", "421")

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from log_support import HOLD_COMMIT, Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
-from messaging.housekeeping import Housekeeping
-from messaging.settings import Settings
-from messaging.store_append import WriterForgotten
+from messaging.log.housekeeping import Housekeeping
+from messaging.settings.settings import Settings
+from messaging.store.append import WriterForgotten
 from postgres_proxy import Cut, proxied
 from spare_postgres import Spare, spare_postgres
 

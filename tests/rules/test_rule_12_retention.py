@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from messaging.housekeeping import Housekeeping
+from messaging.log.housekeeping import Housekeeping
 from messaging.permissions import BACKEND
 from rules_support import Log, Publisher, cursor, read_to_mark, read_until, sql, until_confirmed, until_sql
 from ws_support import receive, running, send

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from log_support import connected, desk, draft, rows, run
-from messaging.queries import load_queries
-from messaging.store_pool import connect
+from messaging.store.pool import connect
+from messaging.store.queries import load_queries
 
 CUSTOM_PLANS = 5  # after so many, PostgreSQL may settle for a plan for all arguments
 GROWING = {

@@ -15,12 +15,12 @@ import pytest
 from conftest import ROOT
 from intake_support import PUBLISH, contents, dead, taking_in, until_empty
 from log_support import connected, desk, rows, run, value, waits_for_lock
-from messaging import intake
 from messaging.errors import Unavailable
-from messaging.intake import draft_of
-from messaging.settings import Settings
-from messaging.store_intake import IntakeStore, Posted
-from messaging.store_leases import LeaseTimes
+from messaging.log import intake
+from messaging.log.intake import draft_of
+from messaging.settings.settings import Settings
+from messaging.store.intake import IntakeStore, Posted
+from messaging.store.leases import LeaseTimes
 from postgres_proxy import proxied
 from ws_support import SECRET, receive, running
 

@@ -15,8 +15,8 @@ import pytest
 from conftest import ROOT
 from intake_support import PUBLISH, contents, taking_in, until_empty
 from log_support import connected, desk, rows, run, value
-from messaging.content import check_content
 from messaging.errors import BadRequest
+from messaging.log.content import check_content
 from messaging.model import is_encoded_name, is_name
 
 # --- who may, and what -----------------------------------------------------------------------------

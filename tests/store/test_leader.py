@@ -20,11 +20,11 @@ import pytest
 from conftest import ROOT
 from intake_support import PUBLISH, contents, taking_in, until_empty
 from log_support import connected, desk, run, until, value
-from messaging import leader
 from messaging.errors import StatementFailed
-from messaging.leader import LeadershipLost, Lease, run_as_leader
-from messaging.store_leases import LeaseBook, LeaseTimes
-from messaging.store_platforms import PlatformBook
+from messaging.integrator.store import PlatformBook
+from messaging.runtime import leader
+from messaging.runtime.leader import LeadershipLost, Lease, run_as_leader
+from messaging.store.leases import LeaseBook, LeaseTimes
 from postgres_proxy import proxied
 
 QUICK = LeaseTimes(length=2.0, margin=1.0, renew_every=0.2, request=0.4, ask_every=0.05)
@@ -320,9 +320,9 @@ async def test_a_defect_of_one_renewal_ends_the_work_and_passes_through(database
 
 STUBBORN = """
 import asyncio, contextlib
-from messaging.process import run_process
-from messaging.leader import run_as_leader
-from messaging.store_leases import LeaseBook, LeaseTimes
+from messaging.runtime.process import run_process
+from messaging.runtime.leader import run_as_leader
+from messaging.store.leases import LeaseBook, LeaseTimes
 
 async def stubborn(lease):
     print("leads", flush=True)

@@ -10,7 +10,7 @@ import pytest
 
 from log_support import Desk, connected, desk, rows, run, value, waits_for_lock
 from messaging.model import Changed
-from messaging.store_bridges import BridgeBook
+from messaging.store.bridges import BridgeBook
 
 MAKE = "SELECT recado.create_topic($1, 'public', 'mal', NULL, NULL, NULL, false)"
 KNOW = "SELECT recado.know(ARRAY[$1::text])"

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable
 import pytest
 
 from log_support import connected, run, value, waits_for_lock
-from messaging import store_quotas
 from messaging.errors import LimitReached, RateLimited, RecadoError
+from messaging.limits import quotas as store_quotas
 from messaging.model import User
 from messaging.permissions import BACKEND, Caller
-from messaging.queries import load_queries
+from messaging.store.queries import load_queries
 from ws_support import Running, receive, running, send
 
 

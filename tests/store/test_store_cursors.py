@@ -6,8 +6,8 @@ import asyncio
 import random
 
 from log_support import Desk, connected, desk, rows, value, waits_for_lock
-from messaging.cursors import BATCH, Cursors
-from messaging.store import Move
+from messaging.readers.cursors import BATCH, Cursors
+from messaging.store.store import Move
 
 
 async def reading(node: Desk, topic: str, user: str, *devices: str) -> tuple[int, int]:

@@ -8,11 +8,11 @@ import asyncpg
 import pytest
 
 from log_support import connected, desk, run
-from messaging.epochs import LogIdentity, epoch_of, is_same_topic
 from messaging.errors import Unavailable
 from messaging.model import Topic
 from messaging.retrying import retrying
-from messaging.store import Move, Store
+from messaging.store.epochs import LogIdentity, epoch_of, is_same_topic
+from messaging.store.store import Move, Store
 from spare_postgres import spare_postgres
 
 NEWS = Topic(7, "news", "public", "ana")

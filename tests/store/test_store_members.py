@@ -10,7 +10,7 @@ import pytest
 
 from log_support import Desk, connected, desk, draft, rows, run, told, value, waits_for_lock
 from messaging.errors import LimitReached, UnknownTopic, UnknownUser
-from messaging.store import MAX_DEVICES, Move
+from messaging.store.store import MAX_DEVICES, Move
 
 
 async def user_id(node: Desk, name: str) -> int:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from log_support import Desk, connected, desk, draft, rows, run, told, until, value
-from messaging import housekeeping
-from messaging.cursors import Cursors
-from messaging.housekeeping import TURN, Housekeeping
+from messaging.log import housekeeping
+from messaging.log.housekeeping import TURN, Housekeeping
 from messaging.model import Topic
-from messaging.settings import Settings
-from messaging.store import Move, Store
+from messaging.readers.cursors import Cursors
+from messaging.settings.settings import Settings
+from messaging.store.store import Move, Store
 
 DAY = 86400
 

@@ -8,7 +8,7 @@ import pytest
 from terminal_support import soon
 
 from recado.client import Closed, Refused
-from recado.client.calls import Calls
+from recado.client.pending_requests import Calls
 
 
 async def made(calls: Calls, key: str, text: str) -> asyncio.Task[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ import sys
 import pytest
 from terminal_support import ROOT, Server, command, environment, eventually, free_port, soon
 
-from messaging.tokens import Tokens
+from messaging.auth.tokens import Tokens
 from recado.client import Client
 from recado.terminal.commands import make_parser
 from recado.terminal.rest import Rest

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bridges.answers import SHOWN, SUSPECT_FOR, Answer, Suspicion, check_success, excerpt, judge, retry_after
 from bridges.outlet import Gone, Undeliverable, Unreachable
-from messaging.schedule import Schedule
+from bridges.webhooks.answers import SHOWN, SUSPECT_FOR, Answer, Suspicion, check_success, excerpt, judge, retry_after
+from messaging.bridge.schedule import Schedule
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from messaging.buses.exchange import Exchange
-from messaging.buses.postgres import PAYLOAD_MOST
-from messaging.buses.seal import SEAL_BYTES, Seal
-from messaging.buses.wire import Inbox, Outbox, unpacked
+from messaging.bus.exchange import Exchange
+from messaging.bus.postgres import PAYLOAD_MOST
+from messaging.bus.seal import SEAL_BYTES, Seal
+from messaging.bus.wire import Inbox, Outbox, unpacked
 from messaging.model import Appended, Changed, Message, Notice, Voided
 
 SECRET = bytes(range(32))

@@ -6,10 +6,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from messaging import intake
-from messaging.intake import draft_of, sort_out
-from messaging.settings import Settings
-from messaging.store_intake import Posted
+from messaging.log import intake
+from messaging.log.intake import draft_of, sort_out
+from messaging.settings.settings import Settings
+from messaging.store.intake import Posted
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

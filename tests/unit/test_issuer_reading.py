@@ -17,9 +17,9 @@ from issuer_support import (
     refusal,
     trusting,
 )
+from messaging.auth.issuers.fetching import MOST_BYTES
+from messaging.auth.issuers.keys import READ_EVERY, STALE_AFTER
 from messaging.errors import Unauthorized, Unavailable
-from messaging.issuers.fetching import MOST_BYTES
-from messaging.issuers.keys import READ_EVERY, STALE_AFTER
 
 
 async def test_a_new_key_is_found_and_an_old_one_kept_as_long_as_it_is_named() -> None:

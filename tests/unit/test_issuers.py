@@ -21,7 +21,7 @@ from issuer_support import (
     refusal,
     trusting,
 )
-from messaging.issuers.setting import Algorithm
+from messaging.settings.issuers import Algorithm
 
 # --- who is let in --------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import jwt
 import msgspec
 import pytest
 
+from messaging.auth.tokens import Tokens
 from messaging.errors import BadRequest, Conflict, Forbidden, NotAMember, RecadoError, Unauthorized, UnknownTopic
 from messaging.grants import Grants, grants_of
 from messaging.model import Kind, Membership, Topic, User
@@ -27,8 +28,7 @@ from messaging.permissions import (
     sees,
     visible,
 )
-from messaging.store import Standing
-from messaging.tokens import Tokens
+from messaging.store.store import Standing
 
 ANA = User(7, "ana", 0)
 Role = Literal["owner", "member"]

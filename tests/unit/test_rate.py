@@ -2,7 +2,7 @@
 
 import pytest
 
-from messaging.rate import FORGET_EACH, Bucket, Buckets
+from messaging.limits.rate import FORGET_EACH, Bucket, Buckets
 from ws_server.pace import CALM, PATIENCE, Pace
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.issuers.setting import Issuer
 from messaging.model import MAX_LIFETIME
-from messaging.settings import Settings, SettingsError, is_loopback, origin_of
+from messaging.settings.issuers import Issuer
+from messaging.settings.settings import Settings, SettingsError, is_loopback, origin_of
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 SECRET = "x" * 32

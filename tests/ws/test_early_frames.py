@@ -10,7 +10,7 @@ import pytest
 from test_accepting_connections import HANDSHAKE, ended, line
 
 from log_support import connected, waits_for_lock
-from messaging.connections import MAX_HEAD
+from messaging.limits.connections import MAX_HEAD
 from raw_ws import PING, close, frame, raw_client, text
 from ws_support import Running, running
 

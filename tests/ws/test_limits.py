@@ -14,7 +14,7 @@ from websockets.protocol import Event
 import ws_server.pace
 from raw_ws import PING, PONG, TEXT, RawClient, frame, raw_client, text
 from rules_support import until
-from ws_server.link import MAX_FRAGMENTS, Link
+from ws_server.connection import MAX_FRAGMENTS, Link
 from ws_server.turns import SHARE
 from ws_support import Running, receive, running, send
 

@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 from messaging.delivery import Place, between
 from messaging.errors import Unavailable, UnknownTopic
-from messaging.metrics import Metrics
-from messaging.pages import Pages, SharedPage
+from messaging.observability.metrics import Metrics
+from messaging.readers.pages import Pages, SharedPage
 from messaging.retrying import jittered
-from messaging.store import Store
-from ws_server.hub import SessionFeed
+from messaging.store.store import Store
+from ws_server.feeds.hub import SessionFeed
 from ws_server.protocol import PIECE_BYTES, entry_frames, pieces
 from ws_server.session import Flow, Session
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 
 from messaging.delivery import Feed, Place, Step
-from messaging.metrics import Metrics
 from messaging.model import Appended, Changed, Membership, Notice, Voided
+from messaging.observability.metrics import Metrics
 from ws_server.protocol import entry_frames, pieces
 from ws_server.session import BUFFER_BYTES, Session
 

@@ -12,12 +12,12 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from messaging.errors import Unavailable
-from messaging.metrics import Metrics
+from messaging.observability.metrics import Metrics
 from messaging.retrying import jittered
-from messaging.store import Store
-from ws_server.catchup import CatchUp
-from ws_server.hub import Hub, SessionFeed
-from ws_server.memberships import Memberships, Walk
+from messaging.store.store import Store
+from ws_server.feeds.catchup import CatchUp
+from ws_server.feeds.hub import Hub, SessionFeed
+from ws_server.feeds.memberships import Memberships, Walk
 from ws_server.session import Session
 
 SWEEP_EVERY = 1.0  # seconds

@@ -10,13 +10,13 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
+from messaging.frames import Connected, Invited, Removed
 from messaging.model import MAX_SEQ, Membership
 from messaging.permissions import sees
-from messaging.store import Store
-from ws_server.catchup import CatchUp
-from ws_server.hub import Hub, SessionFeed
+from messaging.store.store import Store
+from ws_server.feeds.catchup import CatchUp
+from ws_server.feeds.hub import Hub, SessionFeed
 from ws_server.session import Session
-from ws_server.vocabulary import Connected, Invited, Removed
 
 SLICE = 500  # memberships, or places, dealt with in one turn of the loop
 

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable
 
-from ws_server.hub import Hub
+from ws_server.feeds.hub import Hub
 from ws_server.session import Session
 
 TICK = 0.1  # seconds

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from messaging.buses.choose import make_bus
+from messaging.auth.tokens import Tokens
+from messaging.bus.choose import make_bus
 from messaging.node import Node
-from messaging.process import Stop
-from messaging.settings import Settings
-from messaging.tokens import Tokens
+from messaging.runtime.process import Stop
+from messaging.settings.settings import Settings
 from ws_server.server import Door
 
 

@@ -16,9 +16,9 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from messaging.listening import named
 from messaging.retrying import jittered
-from messaging.settings import Settings, SettingsError
+from messaging.runtime.listening import named
+from messaging.settings.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Worker:
 
 
 class Workers:
-    """``count`` processes of `ws_server.worker`; stands where a `Door` does."""
+    """``count`` processes of `ws_server.workers.worker`; stands where a `Door` does."""
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         """``environ``: what the workers get beside this process's own environment."""
@@ -146,7 +146,7 @@ class Workers:
 
     async def _once(self, number: int) -> None:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ws_server.worker", env=self._environ,
+            sys.executable, "-m", "ws_server.workers.worker", env=self._environ,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C goes to the parent, which stops them in order
         )  # fmt: skip

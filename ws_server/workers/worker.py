@@ -1,4 +1,4 @@
-"""One process of the WebSocket door: ``python -m ws_server.worker``, started by `ws_server.workers`."""
+"""One process of the WebSocket door: ``python -m ws_server.workers.worker``, started by the `supervisor`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 import sys
 from contextlib import suppress
 
-from messaging.process import Stop, run_process
-from messaging.settings import Settings
-from ws_server.standalone import serve
-from ws_server.workers import BEAT_EVERY, SIGN_OF_LIFE
+from messaging.runtime.process import Stop, run_process
+from messaging.settings.settings import Settings
+from ws_server.workers.standalone import serve
+from ws_server.workers.supervisor import BEAT_EVERY, SIGN_OF_LIFE
 
 
 async def work(settings: Settings, stop: Stop) -> None:

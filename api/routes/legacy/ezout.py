@@ -9,7 +9,9 @@ from uuid import UUID
 
 import msgspec
 
-from api.lax import (
+from api.outcomes import publish, told
+from api.route import Answer, Asked, Route
+from api.routes.legacy.pydantic_compat import (
     Complaint,
     Invalid,
     Wrong,
@@ -24,14 +26,12 @@ from api.lax import (
     read_uuid4,
     read_whole,
 )
-from api.outcomes import publish, told
-from api.route import Answer, Asked, Route
-from messaging.content import check_content
 from messaging.errors import Conflict, NotAMember, UnknownTopic, UnknownUser
+from messaging.log.content import check_content
 from messaging.model import NEWS
 from messaging.news import MAKER
 from messaging.permissions import Caller
-from messaging.store_append import Verdict
+from messaging.store.append import Verdict
 
 # In the order in which the content has them.
 FIELDS = {

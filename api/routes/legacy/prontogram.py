@@ -9,8 +9,8 @@ import msgspec
 from api.outcomes import publish, told
 from api.route import Answer, Asked, Route
 from api.shapes import Lifetime, PersonName
-from messaging.content import check_content
 from messaging.errors import Conflict, UnknownUser
+from messaging.log.content import check_content
 from messaging.model import inbox_of, person_name
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]

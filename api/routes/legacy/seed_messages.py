@@ -10,10 +10,10 @@ import msgspec
 from api.outcomes import publish, told
 from api.route import Answer, Asked, Route
 from api.shapes import PersonName, Said, raw_content
-from messaging.content import check_content
 from messaging.errors import Conflict, UnknownUser
+from messaging.log.content import check_content
 from messaging.model import Message, inbox_of, person_name
-from messaging.pending import MOST, Named
+from messaging.readers.pending import MOST, Named
 
 NAMED_MOST = 10 * MOST  # messages in one confirmation: ten answers
 CONFIRM_BODY = 4 * 1024 * 1024  # bytes: all of one answer, though a client escapes every letter (RFC 8259, 7)

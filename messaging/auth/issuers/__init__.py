@@ -1,1 +1,1 @@
-"""Other issuers of tokens: the setting that names them, their keys, and what one of their tokens says."""
+"""Other issuers of tokens: their keys, and what one of their tokens says."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import jwt
 import msgspec
 
-from messaging.issuers.setting import Algorithm
+from messaging.settings.issuers import Algorithm
 
 READ_EVERY = 30.0  # seconds between two tries at least, whatever unknown keys tokens name
 MOST_KEYS = 1000

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import jwt
 import msgspec
 
+from messaging.auth.issuers.keys import Keys, read_keys
 from messaging.errors import Unauthorized, Unavailable
-from messaging.issuers.keys import Keys, read_keys
-from messaging.issuers.setting import Issuer
 from messaging.model import NAME_RULE, NOBODYS, is_like_news, is_name
+from messaging.settings.issuers import Issuer
 
 if TYPE_CHECKING:
-    from messaging.issuers.fetching import KeyReader
+    from messaging.auth.issuers.fetching import KeyReader
 
 READ_SECONDS = 5.0  # that an issuer has to answer
 _TYPES = ("jwt", "at+jwt")  # a logout token (OpenID Connect Back-Channel Logout 1.0) must not let anybody in
@@ -137,7 +137,7 @@ class Issuers:
 
     def _open_reader(self) -> KeyReader:
         if self._reader is None:
-            from messaging.issuers.fetching import KeyReader  # 9 MiB, without which most nodes do
+            from messaging.auth.issuers.fetching import KeyReader  # 9 MiB, without which most nodes do
 
             self._reader = KeyReader(self._patience)
         return self._reader

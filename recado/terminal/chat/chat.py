@@ -14,12 +14,12 @@ from urllib.parse import quote
 from recado.client import Client, Message, Refused, State, Thing, TopicState
 from recado.client.resuming import Positions
 from recado.terminal.access import Access
+from recado.terminal.chat.commands import HELP, Command, Say, Unclear, advice, parse
+from recado.terminal.chat.screens import Screen, make_screen
+from recado.terminal.formatting import Paint, safe
 from recado.terminal.options import add_server, add_user
-from recado.terminal.paint import Paint, safe
 from recado.terminal.publish import people
 from recado.terminal.rest import Rest, Unreachable
-from recado.terminal.screens import Screen, make_screen
-from recado.terminal.typed import HELP, Command, Say, Unclear, advice, parse
 
 HISTORY = 20  # messages shown on entering a topic
 PATIENCE = 5.0  # seconds that what was typed last has, at the end

@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from recado.terminal.paint import Paint
+from recado.terminal.formatting import Paint
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession

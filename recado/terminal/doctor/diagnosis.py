@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from messaging.migrations import VERSION
+from messaging.store.migrations import VERSION
 
 Level = Literal["ok", "warn", "fault"]
 

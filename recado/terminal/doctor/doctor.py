@@ -9,12 +9,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from messaging.settings import Settings, SettingsError
+from messaging.settings.settings import Settings, SettingsError
 from recado.terminal.access import Access
-from recado.terminal.facts import gather
-from recado.terminal.findings import Finding, findings
+from recado.terminal.doctor.diagnosis import Finding, findings
+from recado.terminal.doctor.probes import gather
+from recado.terminal.formatting import Paint, safe
 from recado.terminal.options import add_server
-from recado.terminal.paint import Paint, safe
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -17,20 +17,20 @@ from urllib.parse import urlsplit
 
 from websockets.exceptions import InvalidStatus, WebSocketException
 
-from messaging.buses.choose import make_bus
-from messaging.buses.seal import Seal
+from messaging.bus.choose import make_bus
+from messaging.bus.seal import Seal
 from messaging.errors import Unavailable
-from messaging.migrations import applied, shipped
 from messaging.model import Changed, Notice
-from messaging.queries import load_queries
-from messaging.settings import Settings
-from messaging.store_pool import connect
+from messaging.settings.settings import Settings
+from messaging.store.migrations import applied, shipped
+from messaging.store.pool import connect
+from messaging.store.queries import load_queries
 from recado.client import Refused
-from recado.client.line import dial
-from recado.postgres.options import address
+from recado.client.connection import dial
 from recado.terminal.access import Access
-from recado.terminal.findings import Bus, Database, Door, Facts, Machine
+from recado.terminal.doctor.diagnosis import Bus, Database, Door, Facts, Machine
 from recado.terminal.rest import Rest, Unreachable, bearer
+from standalone.postgres.options import address
 
 USER = "recado-doctor"  # in whose name doors are tried; it becomes known by that
 BUS_SECONDS = 6.0
