@@ -13,7 +13,7 @@ Outcome = Verdict | RecadoError
 REPLAYED = {"Idempotent-Replayed": "true"}
 
 
-class Outcomes:
+class PublishResults:
     """The origin of a request's drafts: hears of each by its place, and wakes the request after the last."""
 
     def __init__(self, count: int) -> None:
@@ -48,7 +48,7 @@ async def publish(
     Raises:
         RecadoError: why it is not; Unavailable where that is not known.
     """
-    outcomes = Outcomes(1)
+    outcomes = PublishResults(1)
     actions.publish(aim, sender, content, key, ttl, outcomes, 0)
     [outcome] = await outcomes.wait()
     if isinstance(outcome, RecadoError):

@@ -39,7 +39,7 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Requester:
     """Who asks; ``again`` finds it out anew, as a token may expire or be revoked while an answer goes on.
 
     It raises Unauthorized, Unavailable.
@@ -51,7 +51,7 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked(Generic[Q, B]):
+class Request(Generic[Q, B]):
     """A request that was decoded and whose caller is known."""
 
     domain: Domain
@@ -87,7 +87,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Handler = Callable[[Asked[Any, Any]], Awaitable[Answer]]
+Handler = Callable[[Request[Any, Any]], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from messaging.auth.tokens import Tokens
 from messaging.bus.contract import LocalBus
 from messaging.node import Node
 from messaging.settings.settings import Settings
-from ws_server.server import Door
+from ws_server.server import WebSocketServer
 
 
 async def serve(dsn: str, secret: str) -> None:
@@ -22,7 +22,7 @@ async def serve(dsn: str, secret: str) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with asyncio.TaskGroup() as tasks:
-        door = Door(
+        door = WebSocketServer(
             settings, node.store, node.actions, Tokens(secret), node.cursors, node.bus, node.metrics, node.connections
         )
         works = [tasks.create_task(node.run(keeps_house=True)), tasks.create_task(door.run())]

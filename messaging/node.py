@@ -15,7 +15,7 @@ from messaging.bus.seal import Seal
 from messaging.integrator.accepting import Integrator
 from messaging.integrator.pulling import Pulling
 from messaging.integrator.registry import Registry
-from messaging.integrator.store import PlatformBook
+from messaging.integrator.store import PlatformStore
 from messaging.limits.connections import Connections
 from messaging.limits.descriptors import descriptors_for_peers
 from messaging.limits.limits import Limits
@@ -25,12 +25,12 @@ from messaging.log.housekeeping import Housekeeping
 from messaging.log.intake import Intake
 from messaging.observability.metrics import Metrics
 from messaging.readers.cursors import Cursors
-from messaging.readers.notifier import Watch
+from messaging.readers.notifier import Notifier
 from messaging.readers.pending import Pending
 from messaging.replay import Bridges
 from messaging.runtime.nodes import Nodes
 from messaging.settings.settings import Settings
-from messaging.store.bridges import BridgeBook
+from messaging.store.bridges import BridgeStore
 from messaging.store.intake import IntakeStore
 from messaging.store.migrations import migrate
 from messaging.store.store import Store
@@ -62,12 +62,12 @@ class Node:
         self.actions = Actions(self.store, self.appender, bus, settings, Limits(settings, self.metrics))
         self.tickets = Tickets(self.store)
         self.pending = Pending(self.store, self.cursors)
-        self.book = BridgeBook(self.store.pool)
+        self.book = BridgeStore(self.store.pool)
         self.bridges = Bridges(self.book, self.store, self.appender, self.actions, bus, settings)
-        self.platforms = PlatformBook(self.store.pool)
+        self.platforms = PlatformStore(self.store.pool)
         self.registry = Registry(self.platforms, self.book, bus)
         self.integrator = Integrator(self.platforms, bus)
-        self.watch = Watch(bus, self.store)
+        self.watch = Notifier(bus, self.store)
         self.pulling = Pulling(self.store, self.cursors, self.watch, self.under_way)
 
     async def open(self) -> None:

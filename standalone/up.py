@@ -21,7 +21,7 @@ from messaging.settings.settings import Settings
 from standalone.postgres import EmbeddedPostgres, PostgresError
 from standalone.secret import kept_secret, new_secret
 from standalone.welcome import welcome
-from ws_server.server import Door
+from ws_server.server import WebSocketServer
 from ws_server.workers.supervisor import Workers
 
 
@@ -67,10 +67,12 @@ async def _secret(settings: Settings, node: Node) -> str:
     return kept_secret(settings.data_dir / "secret")
 
 
-def _door(settings: Settings, node: Node, tokens: Tokens) -> Door | Workers:
+def _door(settings: Settings, node: Node, tokens: Tokens) -> WebSocketServer | Workers:
     """The WebSocket door: in this process, or in several beside it."""
     if settings.workers == 1:
-        return Door(settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics, node.connections)
+        return WebSocketServer(
+            settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics, node.connections
+        )
     shared = {
         "DATABASE_URL": settings.database_url,
         "JWT_SECRET": settings.jwt_secret,

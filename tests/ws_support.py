@@ -16,7 +16,7 @@ from messaging.auth.tokens import Tokens
 from messaging.bus.contract import LocalBus
 from messaging.node import Node
 from messaging.settings.settings import Settings
-from ws_server.server import Door
+from ws_server.server import WebSocketServer
 
 SECRET = "a-secret-that-is-only-for-these-tests-32+"
 
@@ -24,7 +24,7 @@ SECRET = "a-secret-that-is-only-for-these-tests-32+"
 class Running:
     """A node with its WebSocket door, and clients for it."""
 
-    def __init__(self, node: Node, door: Door, tokens: Tokens, port: int) -> None:
+    def __init__(self, node: Node, door: WebSocketServer, tokens: Tokens, port: int) -> None:
         self.node = node
         self.door = door
         self.tokens = tokens
@@ -60,7 +60,7 @@ async def running(dsn: str, bus: LocalBus | None = None, **changes: Any) -> Asyn
     tokens = Tokens(SECRET, settings.jwt_issuers)
     try:
         async with tokens, asyncio.TaskGroup() as tasks:
-            door = Door(
+            door = WebSocketServer(
                 settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics, node.connections
             )
             works = [tasks.create_task(node.run(keeps_house=True)), tasks.create_task(door.run())]

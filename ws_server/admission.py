@@ -20,21 +20,21 @@ from messaging.observability.metrics import CONTENT_TYPE, Metrics
 from messaging.settings.addresses import client_address
 from messaging.settings.settings import Settings, origin_of
 from messaging.store.store import Store
-from ws_server.handshake import Wishes, answer, arrival_of, refused, token_of, wishes
+from ws_server.handshake import ConnectOptions, answer, arrival_of, refused, token_of, wishes
 
 READY_SECONDS = 2.0  # that the database has to answer
 
 
 @dataclass(frozen=True, slots=True)
-class Guest:
+class Admitted:
     """Who is let in, with what."""
 
     user: User
     claims: Claims
-    wishes: Wishes
+    wishes: ConnectOptions
 
 
-class Gate:
+class Admission:
     """Lets in, or says why not. Questions about health are answered at the gate, too."""
 
     def __init__(self, settings: Settings, store: Store, tokens: Tokens, metrics: Metrics) -> None:
@@ -45,7 +45,7 @@ class Gate:
         self._tickets = Tickets(store)
         self._metrics = metrics
 
-    async def admit(self, peer: str, request: Request, *, shut: bool) -> Guest | Response:
+    async def admit(self, peer: str, request: Request, *, shut: bool) -> Admitted | Response:
         """A guest, or the answer to a request that is not let in. ``shut``: nobody is let in now."""
         arrival = arrival_of(peer, request.headers, is_old=request.protocol == "HTTP/1.0")
         try:
@@ -56,7 +56,7 @@ class Gate:
         except RecadoError as exc:
             return refused(exc)
 
-    async def _admit(self, arrival: Arrival, request: Request, *, shut: bool) -> Guest | Response:
+    async def _admit(self, arrival: Arrival, request: Request, *, shut: bool) -> Admitted | Response:
         try:
             url = urlsplit(request.path)
         except ValueError:  # as for "//[": its text would show the path, and with it a token
@@ -71,7 +71,7 @@ class Gate:
             raise Unavailable("The server takes no new connections now. Come back in a moment.")
         wished = wishes(url.query)
         claims = await self._claims(token_of(url.path, request.headers))
-        return Guest(await identify(self._store, claims), claims, wished)
+        return Admitted(await identify(self._store, claims), claims, wished)
 
     def _check_origin(self, request: Request) -> None:
         if any(origin_of(origin) not in self._rules.origins for origin in request.headers.get_all("Origin")):

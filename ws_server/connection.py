@@ -45,7 +45,7 @@ class Reader(Protocol):
     def gone(self) -> None: ...
 
 
-class Link(ServerConnection):
+class Connection(ServerConnection):
     """One WebSocket. `reader` is set before the handshake is answered, so that it misses no frame."""
 
     # With the library's own it would be more than 30 in one dict, whose keys CPython then does not share: 1.5 KiB each.
@@ -55,7 +55,7 @@ class Link(ServerConnection):
     )  # fmt: skip
 
     def __init__(
-        self, links: set[Link], connections: Connections, turns: Turns, *args: Any, **kwargs: Any
+        self, links: set[Connection], connections: Connections, turns: Turns, *args: Any, **kwargs: Any
     ) -> None:
         """``links``: where it stands while its socket is open; ``connections``: where it is counted."""
         super().__init__(*args, **kwargs)

@@ -41,7 +41,7 @@ from ws_server.session import Session
 
 log = logging.getLogger(__name__)
 
-WAITING_MOST = 64  # requests that wait their turn
+MAX_WAITING = 64  # requests that wait their turn
 
 Closer = Callable[[Session, int, str], None]
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
@@ -157,7 +157,7 @@ class Requests:
 
     def _wait_turn(self, command: AnyCommand) -> None:
         self._waiting.append(command)
-        if len(self._waiting) >= WAITING_MOST:
+        if len(self._waiting) >= MAX_WAITING:
             self.session.link.stop_reading("requests")
         if self.session.opened:
             self._start_work()
@@ -189,7 +189,7 @@ class Requests:
                 self.session.is_void = True
                 self._close(self.session, 1011, "internal")
             self._waiting.popleft()
-            if len(self._waiting) < WAITING_MOST // 2:
+            if len(self._waiting) < MAX_WAITING // 2:
                 self.session.link.resume_reading("requests")
         self._working = False
 

@@ -9,12 +9,12 @@ import msgspec
 
 from api.shapes import Position
 from messaging.integrator.events import NO_NUL, IdNumber, IdText
-from messaging.integrator.rooms import SEATS_MOST
+from messaging.integrator.rooms import MAX_SEATS
 from messaging.model import MAX_NAME
 
 Id = IdNumber | IdText
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=NO_NUL)]
-Seats = Annotated[list[Id], msgspec.Meta(max_length=SEATS_MOST)]
+Seats = Annotated[list[Id], msgspec.Meta(max_length=MAX_SEATS)]
 Users = Annotated[
     list[Annotated[dict[str, Seats], msgspec.Meta(max_length=1000)]], msgspec.Meta(max_length=1000)
 ]

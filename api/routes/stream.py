@@ -17,7 +17,7 @@ from typing import Literal
 
 import msgspec
 
-from api.route import Answer, Asked, Route
+from api.route import Answer, Request, Route
 from api.shapes import Epoch, Position, raw_content
 from api.streaming import Flow
 from messaging.errors import (
@@ -34,11 +34,11 @@ from messaging.errors import (
 )
 from messaging.model import MAX_SEQ, Gap, Message, Page, Topic
 from messaging.permissions import Past
-from messaging.readers.notifier import Ear
+from messaging.readers.notifier import Listener
 from messaging.readers.pages import SharedPage
 from messaging.retrying import jittered
 from messaging.store.epochs import is_same_topic
-from messaging.store.store import Standing
+from messaging.store.store import TopicView
 
 PAGE_BYTES = 64 * 1024
 HEARTBEAT = 15.0  # seconds of silence
@@ -113,7 +113,7 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def get(asked: Asked[StreamQuery, None]) -> Answer:
+async def get(asked: Request[StreamQuery, None]) -> Answer:
     standing, opened = await asked.actions.readable(asked.caller, asked.path.topic)
     header, topic = asked.headers.get("Last-Event-ID"), standing.topic
     epoch = asked.actions.epochs.require(topic, asked.query.epoch if header is None else None)
@@ -184,7 +184,7 @@ class Reading:
     """One stream: who reads what, and where it is."""
 
     def __init__(
-        self, asked: Asked[StreamQuery, None], standing: Standing, opened: Past, start: Start, epoch: str
+        self, asked: Request[StreamQuery, None], standing: TopicView, opened: Past, start: Start, epoch: str
     ) -> None:
         self._asked = asked
         self._topic = standing.topic
@@ -208,7 +208,7 @@ class Reading:
             except RecadoError as exc:
                 yield closing_of(exc)
 
-    async def _next(self, ear: Ear) -> bytes:
+    async def _next(self, ear: Listener) -> bytes:
         """The next page of events; a heartbeat where there are none for a while.
 
         Raises:
@@ -249,7 +249,7 @@ class Reading:
             raise Forbidden("You are no member of this topic any more.")
         return shared
 
-    async def _check(self, ear: Ear) -> None:
+    async def _check(self, ear: Listener) -> None:
         """Ask for the permission again where it may have changed, and now and then. Raises RecadoError."""
         if self._asked.caller.expires_at <= time.time():
             raise TokenExpired

@@ -8,7 +8,7 @@ import msgspec
 from nats.aio.client import Client
 from nats.errors import Error, NoRespondersError
 
-from messaging.bus.nats_connection import PATIENCE, has_jetstream
+from messaging.bus.nats_connection import ANSWER_SECONDS, has_jetstream
 
 SCHEMES = ("nats", "tls", "ws", "wss")
 _NO_JETSTREAM = (10039, 10076)  # of the API's errors: not enabled for the account, for the server
@@ -60,7 +60,7 @@ async def streams_of(client: Client, subject: str) -> list[str]:
         raise NoJetStream
     try:
         request = msgspec.json.encode({"subject": subject})
-        answer = await client.request("$JS.API.STREAM.NAMES", request, timeout=PATIENCE)
+        answer = await client.request("$JS.API.STREAM.NAMES", request, timeout=ANSWER_SECONDS)
         names = msgspec.json.decode(answer.data, type=Names)
     except NoRespondersError:
         raise NoJetStream from None

@@ -19,13 +19,13 @@ from nats.js.errors import APIError, NotFoundError
 from bridges.config import NatsIn
 from bridges.nats.connection import streams_of
 from bridges.subjects import covers
-from messaging.bus.nats_connection import PATIENCE
+from messaging.bus.nats_connection import ANSWER_SECONDS
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT = 2.0  # seconds
 ACK_WAIT = 30.0
-MOST_UNSETTLED = 64  # messages, which may have a megabyte each
+MAX_UNSETTLED = 64  # messages, which may have a megabyte each
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def stream_of(info: StreamInfo) -> Stream:
 
 
 def context(client: Client) -> JetStreamContext:
-    return client.jetstream(timeout=PATIENCE)
+    return client.jetstream(timeout=ANSWER_SECONDS)
 
 
 async def stand_ready(
@@ -85,8 +85,8 @@ async def stand_ready(
         found = await api.add_consumer(stream.name, config)
         first = config.opt_start_seq or bridge.start
         log.info("bridge %s: has a new consumer in stream %s, which begins with: %s", bridge.name, stream.name, first)
-    if (found.config.filter_subject, found.config.max_ack_pending) != (bridge.subject, MOST_UNSETTLED):
-        found.config.filter_subject, found.config.max_ack_pending = bridge.subject, MOST_UNSETTLED
+    if (found.config.filter_subject, found.config.max_ack_pending) != (bridge.subject, MAX_UNSETTLED):
+        found.config.filter_subject, found.config.max_ack_pending = bridge.subject, MAX_UNSETTLED
         await api.add_consumer(stream.name, found.config)
     if found.num_ack_pending:
         await _set_back(api, stream, durable)
@@ -106,7 +106,7 @@ def configured(bridge: NatsIn, stream: Stream, durable: str, last: int | None) -
     config = ConsumerConfig(
         durable_name=durable, description="a bridge of Recado", filter_subject=bridge.subject,
         deliver_subject=f"_INBOX.{durable}", ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT,
-        max_ack_pending=MOST_UNSETTLED, idle_heartbeat=HEARTBEAT, deliver_policy=DeliverPolicy.ALL,
+        max_ack_pending=MAX_UNSETTLED, idle_heartbeat=HEARTBEAT, deliver_policy=DeliverPolicy.ALL,
     )  # fmt: skip
     if stream.is_queue:
         return config

@@ -30,7 +30,7 @@ from messaging.model import is_topic_name
 log = logging.getLogger(__name__)
 
 ASK_AGAIN = 5.0  # seconds after which a subject without a stream may have got one
-ROOM = 16 * 1024 * 1024  # bytes that core NATS may be ahead of us
+MAX_HELD_BYTES = 16 * 1024 * 1024  # bytes that core NATS may be ahead of us
 
 
 class NatsSource:
@@ -118,7 +118,7 @@ class NatsSource:
         log.info("bridge %s: reads %s from stream %s", self._bridge.name, self._bridge.subject, stream.name)
 
     async def _read_core(self, client: Client) -> None:
-        await client.subscribe(self._bridge.subject, cb=self._take, pending_bytes_limit=ROOM)
+        await client.subscribe(self._bridge.subject, cb=self._take, pending_bytes_limit=MAX_HELD_BYTES)
         log.info("bridge %s: reads %s from core NATS", self._bridge.name, self._bridge.subject)
 
     async def _take(self, message: Msg) -> None:

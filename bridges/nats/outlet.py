@@ -18,9 +18,9 @@ from nats.errors import Error, MaxPayloadError, NoRespondersError
 from bridges.config import NatsOut
 from bridges.envelope import envelope
 from bridges.nats.connection import ApiError, NoJetStream, streams_of
-from bridges.outlet import Parcel, Undeliverable, Unreachable
+from bridges.outlet import OutgoingMessage, Undeliverable, Unreachable
 from bridges.subjects import subject_of
-from messaging.bus.nats_connection import PATIENCE, TROUBLE, confirm, connect, let_go, words
+from messaging.bus.nats_connection import ANSWER_SECONDS, TROUBLE, confirm, connect, let_go, words
 from messaging.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class NatsOutlet:
         self._once_held: set[str] = set()  # subjects that had a stream, on this line or an earlier one
         self._warned = False
 
-    async def send(self, parcel: Parcel) -> None:
+    async def send(self, parcel: OutgoingMessage) -> None:
         """See `Outlet`. What would come back by a bridge of ours is left out."""
         subject = checked_subject(self._bridge.subject, parcel.topic)
         if self._is_read(subject):
@@ -112,7 +112,7 @@ class NatsOutlet:
 
     async def _to_stream(self, client: Client, subject: str, payload: bytes, headers: dict[str, str]) -> None:
         try:
-            answer = await client.request(subject, payload, timeout=PATIENCE, headers=headers)
+            answer = await client.request(subject, payload, timeout=ANSWER_SECONDS, headers=headers)
             ack = msgspec.json.decode(answer.data, type=Ack)
         except NoRespondersError:
             self._known.pop(subject, None)
@@ -153,7 +153,7 @@ def checked_subject(template: str, topic: str) -> str:
         raise Undeliverable(str(exc)) from None
 
 
-def headers_of(parcel: Parcel, origin: str) -> dict[str, str]:
+def headers_of(parcel: OutgoingMessage, origin: str) -> dict[str, str]:
     return {
         "Nats-Msg-Id": parcel.id,
         "Recado-Topic": parcel.topic,

@@ -46,7 +46,7 @@ def reason(exc: BaseException) -> str:
     return f"RabbitMQ: {exc or type(exc).__name__}"
 
 
-class Line:
+class AmqpConnection:
     """A connection with one channel, made when it is first used, and again after it was lost or dropped.
 
     Each method raises what is in TROUBLE, and may be cancelled; then `drop` or `close` it.

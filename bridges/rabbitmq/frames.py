@@ -13,7 +13,7 @@ from aiormq.abc import DeliveredMessage
 
 METHOD, HEADER, FRAME_END = 1, 2, b"\xce"
 HEARTBEAT_FRAME = b"\x08\0\0\0\0\0\0\xce"
-FRAME_MOST = 16 * 1024 * 1024  # bytes; RabbitMQ's own limit is 128 KiB
+MAX_FRAME_BYTES = 16 * 1024 * 1024  # bytes; RabbitMQ's own limit is 128 KiB
 _DELIVER = b"\0\x3c\0\x3c"  # class 60, method 60
 _LAST_TIME = 253_402_300_799_999  # milliseconds; a number of seconds is smaller yet
 
@@ -49,7 +49,7 @@ def delivery_of(queue: str, message: DeliveredMessage) -> Delivery:
 def frame_head(head: bytes) -> tuple[int, int]:
     """A frame's kind, and the size of its payload. Raises ConnectionError: it is none."""
     kind, _, size = struct.unpack(">BHI", head)
-    if size > FRAME_MOST:
+    if size > MAX_FRAME_BYTES:
         raise ConnectionError(f"the server sends a frame of {size} bytes")
     return kind, size
 

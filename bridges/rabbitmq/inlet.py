@@ -11,7 +11,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource, Chann
 
 from bridges.config import RabbitIn
 from bridges.deliveries import Deliveries
-from bridges.rabbitmq.connection import TROUBLE, Line, Reader, reason
+from bridges.rabbitmq.connection import TROUBLE, AmqpConnection, Reader, reason
 from bridges.rabbitmq.frames import Delivery
 from bridges.rabbitmq.messages import QUEUE_RULE, is_queue_name, read_content, read_offer
 from messaging.bridge.arrivals import Arrival, Incoming
@@ -23,10 +23,10 @@ from messaging.store.store import Store
 log = logging.getLogger(__name__)
 
 INBOXES = "prontogram"  # what reads the users' queues is called
-ROOM = 16 * 1024 * 1024  # bytes of messages that are not acknowledged; beyond it the socket is not read
+MAX_UNSETTLED_BYTES = 16 * 1024 * 1024  # bytes of messages that are not acknowledged; beyond it the socket is not read
 OVERHEAD = 1024  # bytes that a message costs beside its body
 PREFETCH = 64  # messages of one user's queue
-SLICE = 1000  # users that are read at a time
+MAX_ASKED_USERS = 1000  # users that are read at a time
 LOOK_EVERY = 2.0  # seconds, for users that have become known
 BREATH = 0.1  # seconds between slices
 
@@ -43,7 +43,7 @@ class RabbitSource:
         self._url = url
         self._prefetch = prefetch
         self._deliveries: Deliveries[Delivery] = Deliveries()
-        self._line: Line | None = None
+        self._line: AmqpConnection | None = None
         self._reader: Reader | None = None
         self._watching: asyncio.Task[None] | None = None
         self._unsettled: dict[int, int] = {}  # the weight of each, by its tag, in order
@@ -58,11 +58,11 @@ class RabbitSource:
         """Pure. Raises BadRequest."""
 
     @abstractmethod
-    async def begin(self, line: Line, reader: Reader) -> None:
+    async def begin(self, line: AmqpConnection, reader: Reader) -> None:
         """Before the source counts as open. Raises one of TROUBLE."""
 
     @abstractmethod
-    async def watch(self, line: Line, reader: Reader) -> None:
+    async def watch(self, line: AmqpConnection, reader: Reader) -> None:
         """See to its queues, until cancelled. Raises one of TROUBLE where the line is to be made anew."""
 
     async def open(self) -> None:
@@ -70,7 +70,7 @@ class RabbitSource:
         self._unsettled.clear()
         self._weight = 0
         self._has_room.set()
-        line = self._line = Line(self._url, self.name, self._has_room)
+        line = self._line = AmqpConnection(self._url, self.name, self._has_room)
         try:
             reader = await line.reader(self._prefetch, lambda exc: deliveries.end(SourceLost(reason(exc))))
             self._reader = reader
@@ -79,7 +79,7 @@ class RabbitSource:
             raise SourceLost(reason(exc)) from None
         self._watching = asyncio.create_task(self._watch(line, reader, deliveries), name=f"queues of {self.name}")
 
-    async def _watch(self, line: Line, reader: Reader, deliveries: Deliveries[Delivery]) -> None:
+    async def _watch(self, line: AmqpConnection, reader: Reader, deliveries: Deliveries[Delivery]) -> None:
         try:
             await self.watch(line, reader)
         except TROUBLE as exc:
@@ -106,7 +106,7 @@ class RabbitSource:
 
     def _weigh(self, more: int) -> None:
         self._weight += more
-        if self._weight < ROOM:
+        if self._weight < MAX_UNSETTLED_BYTES:
             self._has_room.set()
         else:
             self._has_room.clear()
@@ -150,11 +150,11 @@ class OneQueue(RabbitSource):
     def read(self, delivery: Delivery) -> Incoming:
         return read_content(delivery, self._given.sender, self._limit)
 
-    async def begin(self, line: Line, reader: Reader) -> None:
+    async def begin(self, line: AmqpConnection, reader: Reader) -> None:
         await line.declare(self._given.queue)
         await reader.consume(self._given.queue, self.take)
 
-    async def watch(self, line: Line, reader: Reader) -> None:
+    async def watch(self, line: AmqpConnection, reader: Reader) -> None:
         raise ConnectionError(f"the queue {await reader.deleted.get()} was deleted")
 
 
@@ -179,10 +179,10 @@ class Inboxes(RabbitSource):
     def read(self, delivery: Delivery) -> Incoming:
         return read_offer(delivery, self._limit)
 
-    async def begin(self, line: Line, reader: Reader) -> None:
+    async def begin(self, line: AmqpConnection, reader: Reader) -> None:
         self._consumed.clear()
 
-    async def watch(self, line: Line, reader: Reader) -> None:
+    async def watch(self, line: AmqpConnection, reader: Reader) -> None:
         while True:
             after = ""
             while names := await self._names(after):
@@ -198,7 +198,7 @@ class Inboxes(RabbitSource):
 
     async def _names(self, after: str) -> list[str]:
         try:
-            return [name for _, name in await self._store.users_page(after, SLICE)]
+            return [name for _, name in await self._store.users_page(after, MAX_ASKED_USERS)]
         except Unavailable as exc:
             log.warning("bridge %s looks for users later: %s", self.name, exc)
             return []
@@ -212,7 +212,7 @@ class Inboxes(RabbitSource):
             self._leave_out(name, f"RabbitMQ has no such queue: a name is {QUEUE_RULE}")
         return name not in self._left_out
 
-    async def _consume(self, line: Line, reader: Reader, name: str) -> None:
+    async def _consume(self, line: AmqpConnection, reader: Reader, name: str) -> None:
         try:
             await line.declare(name)
             await reader.consume(name, self.take)

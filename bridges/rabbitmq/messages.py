@@ -15,7 +15,7 @@ import msgspec
 
 from bridges.config import RabbitOut
 from bridges.envelope import payload_of
-from bridges.outlet import Parcel, Undeliverable
+from bridges.outlet import OutgoingMessage, Undeliverable
 from bridges.rabbitmq.frames import Delivery
 from messaging.bridge.arrivals import Incoming
 from messaging.errors import BadRequest
@@ -63,7 +63,7 @@ class Letter:
     body: bytes
 
 
-def outgoing(out: RabbitOut, parcel: Parcel) -> Letter:
+def outgoing(out: RabbitOut, parcel: OutgoingMessage) -> Letter:
     """Raises Undeliverable where no queue can have the name."""
     queue = queue_of(out.queue, parcel.topic)
     if not is_queue_name(queue):
@@ -71,7 +71,7 @@ def outgoing(out: RabbitOut, parcel: Parcel) -> Letter:
     return Letter(queue, offer(parcel) if out.payload == "prontogram" else payload_of(parcel, out.payload))
 
 
-def offer(parcel: Parcel) -> bytes:
+def offer(parcel: OutgoingMessage) -> bytes:
     """As ProntoGram's backend writes it. Its browser drops what names another receiver than its user."""
     message = parcel.message
     content = msgspec.json.decode(message.content)

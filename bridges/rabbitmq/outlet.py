@@ -13,8 +13,8 @@ import aio_pika
 from aio_pika.exceptions import DeliveryError, PublishError
 
 from bridges.config import RabbitOut
-from bridges.outlet import Parcel, Unreachable
-from bridges.rabbitmq.connection import ANSWER_TIME, TROUBLE, Line, reason
+from bridges.outlet import OutgoingMessage, Unreachable
+from bridges.rabbitmq.connection import ANSWER_TIME, TROUBLE, AmqpConnection, reason
 from bridges.rabbitmq.messages import Letter, outgoing
 
 REMEMBERED = 100_000  # queues that need not be declared before each message
@@ -25,10 +25,10 @@ class RabbitOutlet:
 
     def __init__(self, out: RabbitOut, url: str) -> None:
         self._out = out
-        self._line = Line(url, out.name)
+        self._line = AmqpConnection(url, out.name)
         self._declared: set[str] = set()
 
-    async def send(self, parcel: Parcel) -> None:
+    async def send(self, parcel: OutgoingMessage) -> None:
         """See `Outlet`. The id is the message's `message_id`, the same at every try."""
         letter = outgoing(self._out, parcel)
         message = aio_pika.Message(

@@ -97,7 +97,7 @@ def excerpt(body: bytes) -> str:
 
 
 @dataclass(slots=True)
-class Suspicion:
+class PoisonDetector:
     """Counts 5xx in a row for one message: many of them, and all others pass, then it is the message.
 
     An answer that says when to come back does not count: it will take the message then.

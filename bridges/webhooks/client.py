@@ -96,7 +96,7 @@ def final_status(start: bytes) -> int | None:
     return int(found[1]) if found else None
 
 
-class Client:
+class PlatformHttpClient:
     """Asks one platform, one question at a time.
 
     It keeps a connection open between two questions that follow soon; not for a platform that is sent nothing twice: on
@@ -196,7 +196,7 @@ async def _beginning(response: aiohttp.ClientResponse, most: int) -> tuple[bytes
         while len(got) < most and (piece := await response.content.read(most - len(got))):
             got += piece
         return bytes(got), len(got) < most or response.content.at_eof()
-    except Exception:  # see `Client.ask`
+    except Exception:  # see `PlatformHttpClient.ask`
         return bytes(got), False
 
 

@@ -7,25 +7,27 @@ import logging
 import random
 from datetime import UTC, datetime
 
-from bridges.webhooks.client import Client, NotReached, Unanswered
+from bridges.webhooks.client import NotReached, PlatformHttpClient, Unanswered
 from messaging.integrator.accepting import Integrator
 from messaging.integrator.events import Person, Platform
 from messaging.integrator.importing import Implausible, compare, portions, read_list
-from messaging.integrator.store import PlatformBook
+from messaging.integrator.store import PlatformStore
 
 log = logging.getLogger(__name__)
 
 LIST_BYTES = 1 << 20
 AT_A_TIME = 500  # changed users in one transaction
 LOOK_EVERY = 60.0  # seconds in which a changed interval is noticed
-LEAST = 60.0  # seconds between two imports
+MIN_SECONDS = 60.0  # seconds between two imports
 JITTER = 0.1
 
 
 class Importer:
     """Imports the users of one platform, for as long as it has a path for them."""
 
-    def __init__(self, platform_id: int, book: PlatformBook, integrator: Integrator, client: Client) -> None:
+    def __init__(
+        self, platform_id: int, book: PlatformStore, integrator: Integrator, client: PlatformHttpClient
+    ) -> None:
         self._platform_id = platform_id
         self._book = book
         self._integrator = integrator
@@ -80,9 +82,9 @@ class Importer:
 
 def due_in(platform: Platform, failures: int, tried_at: datetime, now: datetime, chance: float) -> float:
     """Seconds until the next import. Pure. ``chance``: 0 … 1, so that platforms of one file do not keep step."""
-    every = max(platform.import_every, LEAST)
+    every = max(platform.import_every, MIN_SECONDS)
     if failures:
-        return min(every, LEAST * 2.0 ** min(failures - 1, 16)) - (now - tried_at).total_seconds()
+        return min(every, MIN_SECONDS * 2.0 ** min(failures - 1, 16)) - (now - tried_at).total_seconds()
     if platform.users_as_of is None:
         return 0.0
     return every * (1 + JITTER * (2 * chance - 1)) - (now - platform.users_as_of).total_seconds()

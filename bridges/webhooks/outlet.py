@@ -14,12 +14,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from bridges.outlet import Parcel, Undeliverable, Unreachable
-from bridges.webhooks.answers import SUSPECT_AFTER, Answer, Suspicion, check_success, judge
-from bridges.webhooks.client import Client, NotReached, Unanswered
+from bridges.outlet import OutgoingMessage, Undeliverable, Unreachable
+from bridges.webhooks.answers import SUSPECT_AFTER, Answer, PoisonDetector, check_success, judge
+from bridges.webhooks.client import NotReached, PlatformHttpClient, Unanswered
 from bridges.webhooks.signing import signature_headers
-from messaging.integrator.events import News, NewsType, Platform
-from messaging.integrator.store import PlatformBook
+from messaging.integrator.events import NewsType, Platform, PlatformEvent
+from messaging.integrator.store import PlatformStore
 
 ANSWER_BYTES = 20_000
 
@@ -48,7 +48,7 @@ class Push:
     body: bytes
 
 
-def push_for(platform: Platform, news: News) -> Push | None:
+def push_for(platform: Platform, news: PlatformEvent) -> Push | None:
     """The request that tells a platform; None where its style has no words for this. Pure."""
     assert platform.url is not None
     if platform.style == "webhook":
@@ -57,15 +57,15 @@ def push_for(platform: Platform, news: News) -> Push | None:
     return None if path is None else Push(platform.url + path, _as_header(news.id), bytes(news.data))
 
 
-def event(news: News) -> bytes:
+def event(news: PlatformEvent) -> bytes:
     """The body for one URL: ``{"type", "timestamp", "data"}``."""
     return msgspec.json.encode(_Event(news.type, news.timestamp, news.data))
 
 
-def read_news(content: str) -> News:
+def read_news(content: str) -> PlatformEvent:
     """What lies in an inbox. Raises Undeliverable."""
     try:
-        return msgspec.json.decode(content, type=News)
+        return msgspec.json.decode(content, type=PlatformEvent)
     except msgspec.MsgspecError as exc:
         raise Undeliverable(f"this is no news for a platform: {exc}") from None
 
@@ -79,15 +79,15 @@ class WebhookOutlet:
     """Hands the entries of a platform's inbox to the platform."""
 
     def __init__(
-        self, platform_id: int, book: PlatformBook, client: Client, suspicion: Suspicion | None = None
+        self, platform_id: int, book: PlatformStore, client: PlatformHttpClient, suspicion: PoisonDetector | None = None
     ) -> None:
         """``client``: closed with the outlet."""
         self._platform_id = platform_id
         self._book = book
         self._client = client
-        self._suspicion = suspicion or Suspicion()
+        self._suspicion = suspicion or PoisonDetector()
 
-    async def send(self, parcel: Parcel) -> None:
+    async def send(self, parcel: OutgoingMessage) -> None:
         """Raises Unreachable, Undeliverable, Gone; Unavailable where our own database is away."""
         platform = await self._platform()
         push = push_for(platform, read_news(parcel.message.content))
@@ -145,7 +145,7 @@ class WebhookOutlet:
 def probe(url: str, now: datetime) -> Push:
     """A delivery that means nothing: a platform with one URL has no other place where it could be asked how it is."""
     identity = f"test_{now.timestamp():.0f}"
-    return Push(url, identity, event(News(identity, "platform.test", now, msgspec.Raw(b"{}"))))
+    return Push(url, identity, event(PlatformEvent(identity, "platform.test", now, msgspec.Raw(b"{}"))))
 
 
 def _headers(platform: Platform, push: Push) -> dict[str, str]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bridges.lane import Lane
-from bridges.outlet import Outlet, Parcel, Undeliverable
-from bridges.webhooks.client import Client
+from bridges.outlet import OutgoingMessage, Outlet, Undeliverable
+from bridges.webhooks.client import PlatformHttpClient
 from bridges.webhooks.importing import Importer
 from bridges.webhooks.outlet import WebhookOutlet
 from messaging.bridge.schedule import Pace, Schedule
@@ -56,7 +56,7 @@ class RoomsOutlet:
         self._store = node.store
         self._integrator = node.integrator
 
-    async def send(self, parcel: Parcel) -> None:
+    async def send(self, parcel: OutgoingMessage) -> None:
         """Raises Undeliverable; Unavailable where our own database is away."""
         standing = await self._store.standing(parcel.topic, None)
         if standing is None:
@@ -77,12 +77,12 @@ class PlatformLanes:
 
     def __init__(
         self, node: Node, settings: Settings, *, schedule: Schedule | None = None,
-        client: Callable[[], Client] | None = None, look_every: float = LOOK_EVERY,
+        client: Callable[[], PlatformHttpClient] | None = None, look_every: float = LOOK_EVERY,
     ) -> None:  # fmt: skip
         """``client``: makes what asks one platform."""
         self._node = node
         self._schedule = schedule
-        self._client = client or (lambda: Client(settings.integrator_allow_nets))
+        self._client = client or (lambda: PlatformHttpClient(settings.integrator_allow_nets))
         self._look_every = look_every
         self._running: dict[Job, asyncio.Task[None]] = {}
         self._lease: Lease | None = None

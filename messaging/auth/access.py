@@ -18,8 +18,8 @@ from messaging.settings.settings import Settings
 
 # What a proxy adds to a request that it passes on; and each name that begins with x-forwarded-.
 _OF_PROXIES = frozenset({"forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip"})
-WRONG_MOST = 10  # wrong credentials of an address within a second
-ADDRESSES_MOST = 10_000  # that are counted one by one
+MAX_WRONG = 10  # wrong credentials of an address within a second
+MAX_ADDRESSES = 10_000  # that are counted one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class WrongCredentials:
     """
 
     def __init__(
-        self, refused: Callable[[str], None], most: int = WRONG_MOST, addresses: int = ADDRESSES_MOST
+        self, refused: Callable[[str], None], most: int = MAX_WRONG, addresses: int = MAX_ADDRESSES
     ) -> None:
         """``refused`` is told the name of the limit each time that it refuses."""
         self._refused = refused

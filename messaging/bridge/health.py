@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from messaging.bridge.schedule import FAILING_AFTER
 from messaging.observability.metrics import Metrics
 from messaging.runtime.leader import Lease
-from messaging.store.bridges import BridgeBook, Standing, State
+from messaging.store.bridges import BridgeState, BridgeStore, State
 
 log = logging.getLogger(__name__)
 
@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 class Health:
     """Of one bridge, in either direction. Each method raises Unavailable, and may then be called again."""
 
-    def __init__(self, user_id: int, book: BridgeBook, metrics: Metrics, lease: Lease | None = None) -> None:
+    def __init__(self, user_id: int, book: BridgeStore, metrics: Metrics, lease: Lease | None = None) -> None:
         """``lease``: in which it is served; None where nobody else could."""
         self._user_id = user_id
         self._book = book
         self._metrics = metrics
         self._lease = lease
-        self.standing: Standing | None = None  # None: it was forgotten, or nobody has looked yet
+        self.standing: BridgeState | None = None  # None: it was forgotten, or nobody has looked yet
 
     @property
     def term(self) -> int | None:
@@ -57,7 +57,7 @@ class Health:
             await self.look()
 
 
-def _after_failure(standing: Standing) -> State:
+def _after_failure(standing: BridgeState) -> State:
     if standing.state != "waiting":
         return "waiting" if standing.state == "up" else "failing"  # until it is up again
     failed_for = (datetime.now(UTC) - standing.since).total_seconds()

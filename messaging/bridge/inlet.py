@@ -24,16 +24,16 @@ from messaging.bridge.health import Health
 from messaging.bridge.schedule import Schedule
 from messaging.node import Node
 from messaging.patterns import like
-from messaging.readers.notifier import Ear
+from messaging.readers.notifier import Listener
 from messaging.retrying import backoff_delays, retrying
 from messaging.runtime.leader import Lease
 from messaging.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 
-WINDOW = 8 * 1024 * 1024  # bytes in our hands; beyond it nothing is taken from the source
-IDLE = 60.0  # seconds; a poke comes long before
-TRIES = 5
+WINDOW_BYTES = 8 * 1024 * 1024  # bytes in our hands; beyond it nothing is taken from the source
+IDLE_SECONDS = 60.0  # seconds; a poke comes long before
+MAX_TRIES = 5
 
 
 class SourceLost(Exception):
@@ -85,7 +85,7 @@ class Inlet:
 
     def __init__(
         self, name: str, kind: str, source: Source, node: Node, settings: Settings, *,
-        topics: str | None = None, schedule: Schedule | None = None, tries: int = TRIES,
+        topics: str | None = None, schedule: Schedule | None = None, tries: int = MAX_TRIES,
     ) -> None:  # fmt: skip
         """``topics``: the pattern of those that it feeds.
 
@@ -120,25 +120,25 @@ class Inlet:
                 await retrying(partial(self._serve, ear, health), self)
             log.warning("%s was forgotten, but it is configured: it begins anew", self)
 
-    async def _serve(self, ear: Ear, health: Health) -> None:
+    async def _serve(self, ear: Listener, health: Health) -> None:
         """Returns once the bridge is forgotten."""
         await self._look(ear, health)
         while health.standing is not None:
             if health.is_paused:
-                await ear.wait_for_poke(IDLE)
+                await ear.wait_for_poke(IDLE_SECONDS)
             elif lost := await self._read(ear, health):
                 attempts = await health.failed(str(lost))
                 await ear.wait_for_poke(self._schedule.pause(attempts, random.random()))
             await self._look(ear, health)
 
-    async def _look(self, ear: Ear, health: Health) -> None:
+    async def _look(self, ear: Listener, health: Health) -> None:
         """A poke may mean: paused, resumed, forgotten, or somebody asks for a try at once."""
         ear.take_poke()
         await health.look()
         if health.standing is not None:
             ear.version = health.standing.version
 
-    async def _read(self, ear: Ear, health: Health) -> SourceLost | None:
+    async def _read(self, ear: Listener, health: Health) -> SourceLost | None:
         """One line, to its end. None: the bridge was paused or forgotten meanwhile."""
         async with asyncio.TaskGroup() as tasks:
             line = tasks.create_task(self._line(health), name=str(self))
@@ -147,9 +147,9 @@ class Inlet:
             guard.cancel()
         return None if line.cancelled() else line.result()
 
-    async def _end_when_paused(self, line: asyncio.Task[Any], ear: Ear, health: Health) -> None:
+    async def _end_when_paused(self, line: asyncio.Task[Any], ear: Listener, health: Health) -> None:
         while health.standing is not None and not health.is_paused:
-            await ear.wait_for_poke(IDLE)
+            await ear.wait_for_poke(IDLE_SECONDS)
             await retrying(lambda: self._look(ear, health), self)
         line.cancel()
 
@@ -174,7 +174,7 @@ class Inlet:
     async def _take_in(self, storing: asyncio.TaskGroup) -> None:
         try:
             while True:
-                await self._until_held(WINDOW)
+                await self._until_held(WINDOW_BYTES)
                 for arrival in await self._source.receive():
                     self.held += arrival.weight
                     if (waiting := self._topics.get(arrival.topic)) is not None:

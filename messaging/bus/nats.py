@@ -12,7 +12,7 @@ from messaging.retrying import retrying
 
 GATHER_SECONDS = 0.001
 ENVELOPE = 1024  # bytes of max_payload left to the protocol
-ROOM = 16 * 1024 * 1024  # bytes that have arrived and were not yet looked at; what finds no room was missed
+MAX_HELD_BYTES = 16 * 1024 * 1024  # bytes that have arrived and were not yet looked at; what finds no room was missed
 
 
 class NatsBus(Exchange):
@@ -32,7 +32,7 @@ class NatsBus(Exchange):
         """One connection, from connecting to its failure: we reconnect ourselves, so that a resync follows each."""
         client = await connect(self._servers, "bus")
         try:
-            await client.subscribe(self._subject, cb=self._received, pending_bytes_limit=ROOM)
+            await client.subscribe(self._subject, cb=self._received, pending_bytes_limit=MAX_HELD_BYTES)
             await confirm(client)
             self.line_up()
             await self._send(client)

@@ -30,10 +30,10 @@ from messaging.errors import Unavailable
 log = logging.getLogger(__name__)
 
 CLOSING = 5.0  # seconds
-PATIENCE = 5.0  # seconds that a server has to answer
+ANSWER_SECONDS = 5.0  # seconds that a server has to answer
 CONNECTING = 3
 PING_SECONDS = 5  # the library's default notices a half-open line only after minutes
-LINE_MOST = 1024 * 1024  # bytes of a control line; INFO names every server of a cluster
+MAX_LINE_BYTES = 1024 * 1024  # bytes of a control line; INFO names every server of a cluster
 TROUBLE = (OSError, TimeoutError, Error)
 """All that a connection raises: it may be broken, and another one is to be made."""
 
@@ -129,7 +129,7 @@ async def confirm(client: Client) -> None:
 
 async def ping(client: Client) -> None:
     """Return once the server has answered. Raises TROUBLE."""
-    await client.flush(int(PATIENCE))
+    await client.flush(int(ANSWER_SECONDS))
     if not client.is_connected:  # then `flush` returns without having asked
         raise ConnectionClosedError
 
@@ -247,7 +247,7 @@ class _Reader(Parser):
         """
         end = self.buf.find(b"\r\n")
         if end < 0:
-            if len(self.buf) > LINE_MOST:
+            if len(self.buf) > MAX_LINE_BYTES:
                 raise ProtocolError
             return False
         verb, _, rest = bytes(self.buf[:end]).partition(b" ")

@@ -17,7 +17,7 @@ from messaging.store.pool import Connection, connect, our_errors
 from messaging.store.queries import load_queries
 
 CHANNEL = "recado"
-PAYLOAD_MOST = 7_999  # bytes: https://www.postgresql.org/docs/current/sql-notify.html
+MAX_PAYLOAD_BYTES = 7_999  # bytes: https://www.postgresql.org/docs/current/sql-notify.html
 GATHER_SECONDS = 0.005
 
 
@@ -58,7 +58,7 @@ class PostgresBus(Exchange):
             self.check_line()
 
     async def _send(self, connection: Connection) -> None:
-        async for parcel in self.departures(GATHER_SECONDS, lambda: PAYLOAD_MOST // 4 * 3):
+        async for parcel in self.departures(GATHER_SECONDS, lambda: MAX_PAYLOAD_BYTES // 4 * 3):
             payload = base64.b64encode(parcel).decode()
             await connection.execute(self._queries["notify"], CHANNEL, payload, timeout=SILENCE_SECONDS / 2)
 

@@ -16,7 +16,7 @@ import msgspec
 
 from messaging.model import Appended, Changed, Message, Notice, Voided
 
-OUTBOX_MOST = 10_000  # notices; beyond it the oldest go, and peers find out
+MAX_OUTBOX = 10_000  # notices; beyond it the oldest go, and peers find out
 
 
 class _Message(msgspec.Struct, array_like=True):
@@ -87,7 +87,7 @@ class Outbox:
         self._waiting: deque[Notice] = deque()
 
     def put(self, notice: Notice) -> None:
-        if len(self._waiting) >= OUTBOX_MOST:
+        if len(self._waiting) >= MAX_OUTBOX:
             self._waiting.popleft()
             self._number += 1  # the gap in the numbers tells the peers
         self._waiting.append(notice)

@@ -15,17 +15,17 @@ import msgspec
 from messaging.bus.contract import Bus
 from messaging.integrator.events import OWN, OutsideId, Platform, RoomType, user_news
 from messaging.integrator.importing import Diff
-from messaging.integrator.incoming import Accepted, Said, accept, new_id
+from messaging.integrator.incoming import Accepted, IncomingMessage, accept, new_id
 from messaging.integrator.rooms import Members, settle_room
-from messaging.integrator.store import PlatformBook
-from messaging.integrator.unit_of_work import Desk
+from messaging.integrator.store import PlatformStore
+from messaging.integrator.unit_of_work import UnitOfWork
 from messaging.model import Message, Notice, is_user_name, original_name
 from messaging.retrying import retrying
 from messaging.store.bridges import PREFIX
 
 T = TypeVar("T")
 
-TRIES = 4
+MAX_TRIES = 4
 
 
 class Integrator:
@@ -34,14 +34,14 @@ class Integrator:
     A try whose COMMIT was not answered is made again: whatever is accepted is recognised by its id, or changes nothing.
     """
 
-    def __init__(self, book: PlatformBook, bus: Bus) -> None:
+    def __init__(self, book: PlatformStore, bus: Bus) -> None:
         self._book = book
         self._bus = bus
 
     async def take_user(self, platform: Platform, outside: OutsideId, name: str) -> None:
         """A user as its platform says it is. An unchanged one is told to nobody."""
 
-        async def work(desk: Desk) -> None:
+        async def work(desk: UnitOfWork) -> None:
             await desk.meet(platform, outside, name)
             await desk.send()
 
@@ -52,13 +52,13 @@ class Integrator:
     ) -> None:
         """A room as its platform says it is, with its members of all platforms. Raises BadRequest."""
 
-        async def work(desk: Desk) -> None:
+        async def work(desk: UnitOfWork) -> None:
             await settle_room(desk, platform, outside, name, kind, users)
             await desk.send()
 
         await self._accept(platform, work)
 
-    async def take_message(self, platform: Platform, said: Said) -> Accepted:
+    async def take_message(self, platform: Platform, said: IncomingMessage) -> Accepted:
         """A message, for everybody in its room. Raises Conflict, UnknownPlatform, UnknownRoom, Forbidden."""
         named = said if said.id else replace(said, id=new_id())
         return await self._accept(platform, lambda desk: accept(desk, platform, named))
@@ -72,12 +72,12 @@ class Integrator:
             return
         [own] = await self._book.platforms(OWN)
 
-        async def work(desk: Desk) -> None:
+        async def work(desk: UnitOfWork) -> None:
             room = await desk.acceptance.room_of(topic_id)
             if room is not None:
                 at = (desk.platforms[room.platform].name, msgspec.json.decode(room.id_json))
                 sender = original_name(message.sender)
-                await accept(desk, own, Said(*at, sender, _text(message), f"{topic_id}.{message.seq}"))
+                await accept(desk, own, IncomingMessage(*at, sender, _text(message), f"{topic_id}.{message.seq}"))
 
         await self._accept(own, work)
 
@@ -85,14 +85,14 @@ class Integrator:
         """What has changed in a platform's list of users. Its first list is told to nobody: they read GET /users."""
         await self._accept(platform, lambda desk: settle_list(desk, platform, diff))
 
-    async def _accept(self, platform: Platform, work: Callable[[Desk], Awaitable[T]]) -> T:
-        return await retrying(lambda: self._once(platform, work), "acceptance", tries=TRIES, base=0.1)
+    async def _accept(self, platform: Platform, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+        return await retrying(lambda: self._once(platform, work), "acceptance", tries=MAX_TRIES, base=0.1)
 
-    async def _once(self, platform: Platform, work: Callable[[Desk], Awaitable[T]]) -> T:
+    async def _once(self, platform: Platform, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         """All that follows from one thing, in one transaction; then the bus hears of it."""
         async with self._book.acceptance() as acceptance:
             platforms = {each.id: each for each in await acceptance.platforms()}
-            desk = Desk(acceptance, platforms, PREFIX + platform.bridge)
+            desk = UnitOfWork(acceptance, platforms, PREFIX + platform.bridge)
             result = await work(desk)
         notices: list[Notice] = [*acceptance.notices, *desk.changed]
         for notice in notices:
@@ -100,7 +100,7 @@ class Integrator:
         return result
 
 
-async def settle_list(desk: Desk, platform: Platform, diff: Diff) -> None:
+async def settle_list(desk: UnitOfWork, platform: Platform, diff: Diff) -> None:
     """Keep what an import found, and tell it."""
     for user in diff.changed:
         await desk.meet(platform, user.id, user.name, quietly=platform.users_as_of is None)

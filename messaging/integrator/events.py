@@ -29,7 +29,7 @@ IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID, pattern=NO
 IdNumber = Annotated[int, msgspec.Meta(ge=-(2**53) + 1, le=2**53 - 1)]
 
 
-class News(msgspec.Struct, frozen=True):
+class PlatformEvent(msgspec.Struct, frozen=True):
     """One entry of a platform's inbox. ``data``: the body that a platform with paths gets; the rest is around it."""
 
     id: str
@@ -145,7 +145,7 @@ def room_news(room: Room, platform: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChatMessage:
     """A message as a platform says it; ``room_platform`` and ``room_json`` name the room, known or not."""
 
     room_platform: str
@@ -157,7 +157,7 @@ class Line:
     timestamp: datetime
 
 
-def message_news(line: Line, recipients: Sequence[str]) -> bytes:
+def message_news(line: ChatMessage, recipients: Sequence[str]) -> bytes:
     """``recipients``: ids, as JSON, of the destination's own users in the room."""
     return _object([
         ("roomOriginalPlatform", json_of(line.room_platform)), ("roomId", line.room_json),

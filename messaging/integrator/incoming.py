@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from messaging.errors import Conflict, Forbidden, NotFound
 from messaging.integrator.events import (
-    Line,
+    ChatMessage,
     OutsideId,
     Person,
     Platform,
@@ -20,7 +20,7 @@ from messaging.integrator.events import (
     user_name,
 )
 from messaging.integrator.rooms import ids_in
-from messaging.integrator.unit_of_work import Desk
+from messaging.integrator.unit_of_work import UnitOfWork
 from messaging.store.append import Draft
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class UnknownRoom(NotFound):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class IncomingMessage:
     """A message as its platform says it. ``room_platform``: None for its own."""
 
     room_platform: str | None
@@ -64,7 +64,7 @@ def new_id() -> str:
     return "msg_" + secrets.token_urlsafe(16)
 
 
-async def accept(desk: Desk, platform: Platform, said: Said) -> Accepted:
+async def accept(desk: UnitOfWork, platform: Platform, said: IncomingMessage) -> Accepted:
     """Pass a message on. The same id again is answered the same, and nothing is sent.
 
     Raises:
@@ -85,11 +85,11 @@ async def accept(desk: Desk, platform: Platform, said: Said) -> Accepted:
     to = destinations(desk, platform, room)
     person = await _introduced(desk, platform, said, to)
     room_json = room.id_json if room else json_of(said.room)
-    line = Line(origin.name, room_json, person, platform.name, said.text, identity, desk.now)
+    line = ChatMessage(origin.name, room_json, person, platform.name, said.text, identity, desk.now)
     return await _deliver(desk, platform, room, line, to, said.digest)
 
 
-def destinations(desk: Desk, platform: Platform, room: Room | None) -> list[Platform]:
+def destinations(desk: UnitOfWork, platform: Platform, room: Room | None) -> list[Platform]:
     """The platforms of the room; where nobody told of it, all, for platforms of the first kind alone."""
     if room is not None:
         if room.type == "private" and platform.id not in room.members:
@@ -101,7 +101,7 @@ def destinations(desk: Desk, platform: Platform, room: Room | None) -> list[Plat
     return desk.others(platform)
 
 
-async def _introduced(desk: Desk, platform: Platform, said: Said, to: list[Platform]) -> Person:
+async def _introduced(desk: UnitOfWork, platform: Platform, said: IncomingMessage, to: list[Platform]) -> Person:
     [person] = await desk.placeholders([(platform, said.sender)])
     if said.sender_name is not None and person.name == person.key != said.sender_name:
         return await desk.meet(platform, said.sender, said.sender_name)
@@ -110,7 +110,7 @@ async def _introduced(desk: Desk, platform: Platform, said: Said, to: list[Platf
 
 
 async def _deliver(
-    desk: Desk, platform: Platform, room: Room | None, line: Line, to: list[Platform], digest: bytes
+    desk: UnitOfWork, platform: Platform, room: Room | None, line: ChatMessage, to: list[Platform], digest: bytes
 ) -> Accepted:
     event = new_id()
     places = []

@@ -9,7 +9,7 @@ from messaging.integrator.events import Platform
 from messaging.limits.under_way import UnderWay
 from messaging.model import Entry, Membership, Message
 from messaging.readers.cursors import Cursors
-from messaging.readers.notifier import Ear, Watch
+from messaging.readers.notifier import Listener, Notifier
 from messaging.replay import read_replay
 from messaging.store.store import Store
 
@@ -28,12 +28,12 @@ class Pulled:
 class Pulling:
     """The inboxes of platforms that pull."""
 
-    def __init__(self, store: Store, cursors: Cursors, watch: Watch, under_way: UnderWay) -> None:
+    def __init__(self, store: Store, cursors: Cursors, watch: Notifier, under_way: UnderWay) -> None:
         self._store = store
         self._cursors = cursors
         self._watch = watch
         self._under_way = under_way
-        self._waiting: set[Ear] = set()
+        self._waiting: set[Listener] = set()
         self._closed = False
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class Pulling:
                 pulled = await self._page(membership, start, limit)
             return pulled
 
-    async def _wait(self, ear: Ear, seconds: float) -> None:
+    async def _wait(self, ear: Listener, seconds: float) -> None:
         self._waiting.add(ear)
         try:
             await ear.wait(seconds)

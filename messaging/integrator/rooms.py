@@ -8,18 +8,18 @@ import msgspec
 
 from messaging.errors import BadRequest
 from messaging.integrator.events import OWN, OutsideId, Platform, Room, RoomType, json_of, key_of, room_news, topic_name
-from messaging.integrator.unit_of_work import Desk
+from messaging.integrator.unit_of_work import UnitOfWork
 from messaging.model import person_name
 
 Members = Sequence[Mapping[str, Sequence[OutsideId]]]  # [{platform: [ids]}, …]: how platforms write it
-SEATS_MOST = 2000  # all platforms wait while a room is taken in
+MAX_SEATS = 2000  # all platforms wait while a room is taken in
 Seats = list[tuple[Platform, OutsideId]]
 
 _decode_members = msgspec.json.Decoder(list[dict[str, list[OutsideId]]]).decode
 
 
 async def settle_room(
-    desk: Desk, platform: Platform, outside: OutsideId, name: str, kind: RoomType, users: Members
+    desk: UnitOfWork, platform: Platform, outside: OutsideId, name: str, kind: RoomType, users: Members
 ) -> None:
     """Keep a room as it is said to be now, and tell it. Raises BadRequest."""
     key = key_of(outside)
@@ -42,7 +42,7 @@ async def settle_room(
         desk.tell(member, "room.updated" if had_it else "room.created", room_news(room, platform.name))
 
 
-def seats_of(desk: Desk, speaker: Platform, users: Members) -> Seats:
+def seats_of(desk: UnitOfWork, speaker: Platform, users: Members) -> Seats:
     """Who is named, of which platform. Raises BadRequest for a platform that there is not, or no name of ours.
 
     Older platforms read once which platforms there are: one that has gone since is not their mistake.
@@ -58,8 +58,8 @@ def seats_of(desk: Desk, speaker: Platform, users: Members) -> Seats:
             for outside in ids:
                 person_name(str(outside))
         seats += [(platform, outside) for outside in ids]
-    if len(seats) > SEATS_MOST:
-        raise BadRequest(f"users: a room may have {SEATS_MOST} members.")
+    if len(seats) > MAX_SEATS:
+        raise BadRequest(f"users: a room may have {MAX_SEATS} members.")
     return seats
 
 
@@ -69,11 +69,11 @@ def ids_in(room: Room | None, platform: str) -> list[OutsideId]:
     return [outside for each in members for outside in each.get(platform, ())]
 
 
-async def _topic(desk: Desk, platform: Platform, key: str, kind: RoomType) -> int:
+async def _topic(desk: UnitOfWork, platform: Platform, key: str, kind: RoomType) -> int:
     return await desk.acceptance.make_topic(topic_name(platform.name, key), kind, platform.name)
 
 
-async def _seat_ours(desk: Desk, room: Room, before: Room | None) -> None:
+async def _seat_ours(desk: UnitOfWork, room: Room, before: Room | None) -> None:
     """Users of Recado belong to the topic that the room is; its platform is who invited them."""
     now, earlier = _own_in(room), await _seated(desk, room, before)
     await desk.acceptance.know(sorted(now - earlier))
@@ -83,7 +83,7 @@ async def _seat_ours(desk: Desk, room: Room, before: Room | None) -> None:
         desk.changed.add(await desk.acceptance.leave(room.topic_id, name))
 
 
-async def _seated(desk: Desk, room: Room, before: Room | None) -> set[str]:
+async def _seated(desk: UnitOfWork, room: Room, before: Room | None) -> set[str]:
     """Users of Recado that sat in a room, by what was said of it; in a private one that is new, whoever is there."""
     if before is not None:
         return _own_in(before)

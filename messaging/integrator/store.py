@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from messaging.integrator.events import News, Person, Platform, Room
+from messaging.integrator.events import Person, Platform, PlatformEvent, Room
 from messaging.log.batch import notices
 from messaging.model import Appended, Changed, Kind
 from messaging.store.append import Draft, append_within
@@ -143,7 +143,7 @@ class Acceptance:
         return rows
 
 
-class PlatformBook:
+class PlatformStore:
     """Platforms in the store. Reads and harmless writes are tried again, see Pool."""
 
     def __init__(self, pool: Pool) -> None:
@@ -227,6 +227,6 @@ def _room(row: Any) -> Room:
     )  # fmt: skip
 
 
-def draft_of(inbox: int, sender: str, news: News, ttl: int | None = None) -> Draft:
+def draft_of(inbox: int, sender: str, news: PlatformEvent, ttl: int | None = None) -> Draft:
     """News on their way into the inbox of a platform."""
     return Draft(inbox, None, sender, None, None, msgspec.json.encode(news).decode(), ttl)

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 import msgspec
 
 from messaging.integrator.events import (
-    News,
     NewsType,
     OutsideId,
     Person,
     Platform,
+    PlatformEvent,
     json_of,
     key_of,
     user_news,
@@ -23,11 +23,11 @@ from messaging.integrator.store import Acceptance, draft_of
 from messaging.model import Changed
 from messaging.store.append import Draft
 
-KEPT = 30 * 86400  # seconds that news wait for a platform at most; its lane buries them earlier
+KEPT_SECONDS = 30 * 86400  # seconds that news wait for a platform at most; its lane buries them earlier
 
 
 @dataclass(slots=True)
-class Desk:
+class UnitOfWork:
     """One acceptance at work. Nothing leaves before `send`."""
 
     acceptance: Acceptance
@@ -50,8 +50,8 @@ class Desk:
 
     def tell(self, platform: Platform, kind: NewsType, data: bytes, identity: str | None = None) -> int:
         """Put news for a platform on the pile. Its place there."""
-        news = News(identity or "evt_" + secrets.token_urlsafe(16), kind, self.now, msgspec.Raw(data))
-        self.drafts.append(draft_of(platform.inbox, self.sender, news, KEPT))
+        news = PlatformEvent(identity or "evt_" + secrets.token_urlsafe(16), kind, self.now, msgspec.Raw(data))
+        self.drafts.append(draft_of(platform.inbox, self.sender, news, KEPT_SECONDS))
         return len(self.drafts) - 1
 
     async def send(self) -> list[int]:

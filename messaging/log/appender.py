@@ -2,8 +2,8 @@
 
 The batch that makes fsync cheap also makes the network cheap: it leaves as one range of each topic.
 
-No append is sent before the outcome of the last is known. What has none after `PATIENCE` hears `Unavailable`: it may
-yet be stored, and its sender does better to ask again, with the same key, than to wait.
+No append is sent before the outcome of the last is known. What has none after `OUTCOME_SECONDS` hears `Unavailable`:
+it may yet be stored, and its sender does better to ask again, with the same key, than to wait.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 WAITING_BYTES = 64 * 1024 * 1024  # of the whole node; beyond it a publish is refused at once
 OVERHEAD = 512  # bytes that a draft costs beside its content
-PATIENCE = 10.0  # seconds
+OUTCOME_SECONDS = 10.0  # seconds
 LATE = "Not known to be stored yet; it may be. Try again with the same id: nothing is stored twice."
 LOOKS = 20  # in that time, for what has waited for so long
 
@@ -46,7 +46,7 @@ class Appender:
 
     def __init__(
         self, writer: LogWriter, side_writer: LogWriter, announce: Callable[[Appended], None], metrics: Metrics,
-        patience: float = PATIENCE,
+        patience: float = OUTCOME_SECONDS,
     ) -> None:  # fmt: skip
         """``patience``: seconds."""
         self._metrics = metrics
@@ -64,7 +64,7 @@ class Appender:
         self.waiting_bytes = 0
 
     def submit(self, draft: Draft, origin: Origin, context: Any = None, source: int | None = None) -> None:
-        """Put a draft into the batch in the making; its origin hears of it after COMMIT, or after `PATIENCE`.
+        """Put a draft into the batch in the making; its origin hears of it after COMMIT, or after `OUTCOME_SECONDS`.
 
         ``source``: whose share of a batch it takes, see `Waiting`.
 

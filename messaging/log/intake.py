@@ -28,15 +28,15 @@ from messaging.runtime.leader import Lease, run_as_leader
 from messaging.settings.settings import Settings
 from messaging.store.append import Draft, HeadsLocked, Refused, Verdict
 from messaging.store.intake import IntakeStore, Posted
-from messaging.store.leases import LeaseBook
+from messaging.store.leases import LeaseStore
 
 log = logging.getLogger(__name__)
 
 TURN = "intake"
-EVERY = 0.02  # seconds between looks
-SHARE = 0.1  # of the time may go into looking: where that is slow, there are fewer looks
+LOOK_SECONDS = 0.02  # seconds between looks
+LOOK_SHARE = 0.1  # of the time may go into looking: where that is slow, there are fewer looks
 HELD_EVERY = 1.0  # seconds between looks at heads that somebody held
-BATCH = 1000  # rows
+MAX_TAKEN_ROWS = 1000  # rows
 
 _REASONS = {
     "unknown_topic": "The topic was deleted before the message could be stored.",
@@ -105,7 +105,7 @@ class Intake:
     """The way from SQL into the logs."""
 
     def __init__(
-        self, store: IntakeStore, leases: LeaseBook, settings: Settings, announce: Callable[[Appended], None],
+        self, store: IntakeStore, leases: LeaseStore, settings: Settings, announce: Callable[[Appended], None],
         metrics: Metrics,
     ) -> None:  # fmt: skip
         self._store = store
@@ -131,10 +131,10 @@ class Intake:
         began = loop.time()
         if self._held and began >= self._held_until:
             self._held, self._held_until = await self._store.held(self._held), began + HELD_EVERY
-        batch = await self._store.waiting(BATCH, BATCH_BYTES, self._held, self._after)
-        is_round, self._after = not self._after, max(p.source for p in batch) if len(batch) == BATCH else ""
+        batch = await self._store.waiting(MAX_TAKEN_ROWS, BATCH_BYTES, self._held, self._after)
+        is_round, self._after = not self._after, max(p.source for p in batch) if len(batch) == MAX_TAKEN_ROWS else ""
         if not batch:
-            await asyncio.sleep(max(EVERY, (loop.time() - began) / SHARE) if is_round else 0)
+            await asyncio.sleep(max(LOOK_SECONDS, (loop.time() - began) / LOOK_SHARE) if is_round else 0)
             return
         try:
             await self._take_in(lease, batch)

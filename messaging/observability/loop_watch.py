@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 BEAT = 0.1  # seconds between two signs of life of the loop
 STANDS = 0.5  # seconds without one after which the log says where it stands
-WINDOW = 15.0  # seconds; the lag is the worst of the last one or two of them
+WINDOW_SECONDS = 15.0  # seconds; the lag is the worst of the last one or two of them
 
 _watch: ContextVar[LoopWatch] = ContextVar("loop_watch")
 
@@ -30,7 +30,7 @@ class LoopWatch:
         self._stands = stands
         self._due = time.monotonic()  # the next sign
         self._told = 0.0  # the sign whose absence was logged
-        self._window = self._due + WINDOW
+        self._window = self._due + WINDOW_SECONDS
         self._worst = (0.0, 0.0)  # in the window before, in this one
         self._over = threading.Event()
         self._beat()
@@ -50,7 +50,7 @@ class LoopWatch:
         now = time.monotonic()
         late = max(0.0, now - self._due)
         if now > self._window:
-            self._worst, self._window = (self._worst[1], 0.0), now + WINDOW
+            self._worst, self._window = (self._worst[1], 0.0), now + WINDOW_SECONDS
         self._worst = (self._worst[0], max(self._worst[1], late))
         if late > 2 * self._stands and self._told != self._due:
             log.warning("the event loop stood for %.1f s; something held the interpreter, so nobody saw where", late)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-EVERY = 10.0  # seconds
+EVERY_SECONDS = 10.0  # seconds
 
 
 class Sparse(logging.Filter):
@@ -13,7 +13,7 @@ class Sparse(logging.Filter):
     A kind is the line before its values are put in: there are as many as the program has.
     """
 
-    def __init__(self, every: float = EVERY) -> None:
+    def __init__(self, every: float = EVERY_SECONDS) -> None:
         super().__init__()
         self._every = every
         self._told: dict[object, float] = {}  # when each kind was, by the records' clock

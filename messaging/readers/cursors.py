@@ -11,7 +11,7 @@ from messaging.retrying import retrying
 from messaging.store.store import Move, Store
 
 FLUSH_EVERY = 0.3  # seconds; a flush may take the rest of the 500 ms
-BATCH = 5000
+MAX_MOVES = 5000
 
 
 class Cursors:
@@ -59,7 +59,7 @@ class Cursors:
         """
         async with self._flushing:
             while self._moves:
-                batch = dict(list(self._moves.items())[:BATCH])
+                batch = dict(list(self._moves.items())[:MAX_MOVES])
                 inboxes = await self._store.move_cursors([Move(*cursor, seq) for cursor, seq in batch.items()])
                 for cursor, seq in batch.items():
                     if self._moves.get(cursor) == seq:

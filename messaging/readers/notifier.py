@@ -19,14 +19,14 @@ from messaging.store.store import Store
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY = 5.0  # seconds
-SLICE = 5000  # heads or versions asked for at a time
+MAX_ASKED = 5000  # heads or versions asked for at a time
 UNKNOWN = 0  # no user has this version
 
 
-class Ear:
+class Listener:
     """What one reader listens for: topics, each from a position on, and changes of one user."""
 
-    def __init__(self, ears: dict[int, set[Ear]], user_id: int | None, version: int) -> None:
+    def __init__(self, ears: dict[int, set[Listener]], user_id: int | None, version: int) -> None:
         self.user_id = user_id
         self.version = version  # of the user, as the reader knows it
         self.positions: dict[int, int] = {}
@@ -78,22 +78,22 @@ class Ear:
         await _either(self._poke, seconds)
 
 
-class Watch:
+class Notifier:
     """The ears of this process."""
 
     def __init__(self, bus: Bus, store: Store) -> None:
         self._store = store
-        self._ears: dict[int, set[Ear]] = {}  # by topic
-        self._users: dict[int, set[Ear]] = {}
+        self._ears: dict[int, set[Listener]] = {}  # by topic
+        self._users: dict[int, set[Listener]] = {}
         self._newest = 0  # the highest topic id heard of: a higher one is new, and may have members made by a pattern
         bus.attach(self._receive, self._resync)
         store.epochs.attach(self._begin_anew)
         self._sweep_now = asyncio.Event()
 
     @contextmanager
-    def listen(self, user_id: int | None = None, version: int = 0) -> Iterator[Ear]:
+    def listen(self, user_id: int | None = None, version: int = 0) -> Iterator[Listener]:
         """An ear. Attend first, then read the store: what came in between is heard."""
-        ear = Ear(self._ears, user_id, version)
+        ear = Listener(self._ears, user_id, version)
         of_user = self._users.setdefault(user_id, set()) if user_id is not None else set()
         of_user.add(ear)
         try:
@@ -154,7 +154,7 @@ class Watch:
 
 def _slices(ids: Iterable[int]) -> Iterator[list[int]]:
     rest = iter(list(ids))
-    while some := list(islice(rest, SLICE)):
+    while some := list(islice(rest, MAX_ASKED)):
         yield some
 
 

@@ -21,8 +21,8 @@ from messaging.readers.cursors import Cursors
 from messaging.store.store import Store
 
 DEVICE = ""
-MOST = 1000  # messages in one answer
-MOST_BYTES = 512 * 1024  # of content in one answer, so that all of it can be confirmed in one request
+MAX_PENDING = 1000  # messages in one answer
+MAX_PENDING_BYTES = 512 * 1024  # of content in one answer, so that all of it can be confirmed in one request
 PAGE_BYTES = 256 * 1024
 
 _decode = msgspec.json.Decoder().decode
@@ -190,7 +190,7 @@ def _gather(found: list[tuple[str, Message]], topic_name: str, entries: Sequence
     for entry in entries:
         if isinstance(entry, Message):
             size += len(entry.content)
-            if len(found) == MOST or (found and size > MOST_BYTES):
+            if len(found) == MAX_PENDING or (found and size > MAX_PENDING_BYTES):
                 return False
             found.append((topic_name, entry))
     return True

@@ -19,7 +19,7 @@ from contextlib import suppress
 
 from messaging.errors import Unavailable
 from messaging.retrying import retrying
-from messaging.store.leases import LeaseBook
+from messaging.store.leases import LeaseStore
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class LeadershipLost(Exception):
 class Lease:
     """The right to do some work, which must be renewed. ``term`` is what the holder's writes name."""
 
-    def __init__(self, leases: LeaseBook, name: str) -> None:
+    def __init__(self, leases: LeaseStore, name: str) -> None:
         self.term = 0
         self._leases = leases
         self._name = name
@@ -106,7 +106,7 @@ class Lease:
         return True
 
 
-async def run_as_leader(leases: LeaseBook, name: str, work: Callable[[Lease], Awaitable[None]]) -> None:
+async def run_as_leader(leases: LeaseStore, name: str, work: Callable[[Lease], Awaitable[None]]) -> None:
     """Do ``work`` whenever this process is the leader for ``name``, until it returns.
 
     Where the lease is lost it is cancelled, and begun again with the next. Cancelling ends it and gives the lease back.

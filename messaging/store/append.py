@@ -26,7 +26,7 @@ Outcome = Literal["stored", "repeated", "conflict", "not_a_member", "unknown_top
 SLOT = 0
 ANSWER_TIME = 4.0  # seconds; a line that has no answer by then is closed, and asked about on another
 DROP_EACH = 256  # heard answers are let go of when they are so many
-DROP_MOST = 1000  # in one statement
+MAX_DROPPED = 1000  # in one statement
 END_TIME = 2.0  # seconds for taking a writer's row away at the end
 
 # An error of the append itself: nothing was written. Whatever else ends it leaves that open: a shutdown (57P0x), a lost
@@ -152,8 +152,8 @@ class LogWriter:
         return {row["topic_id"] for row in await self._pool.fetch("heads_free", topic_ids)}
 
     async def drop_heard(self) -> None:
-        """Let answers go that were heard, `DROP_MOST` at a time. Cancelling is safe. Raises Unavailable."""
-        last = min(self._dropped + DROP_MOST, self._batch - (self._unsettled is not None))
+        """Let answers go that were heard, `MAX_DROPPED` at a time. Cancelling is safe. Raises Unavailable."""
+        last = min(self._dropped + MAX_DROPPED, self._batch - (self._unsettled is not None))
         await self._pool.fetch("answers_drop", SLOT, self._writer, self._dropped + 1, last)
         self._dropped = last
         self.many_heard.clear()

@@ -19,7 +19,7 @@ BURIED_BYTES = 1024 * 1024  # of the content of dead letters in one answer
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BridgeState:
     """A bridge as its lane must know it. ``version``: of its user, raised by every change."""
 
     name: str
@@ -82,7 +82,7 @@ class Buried:
     died_at: datetime
 
 
-class BridgeBook:
+class BridgeStore:
     """Bridges in the store. Writes are harmless to repeat; failures pass as Unavailable, see Pool.
 
     ``term``: of the leader that writes, whose late writes change nothing; None for whoever needs not be the leader.
@@ -111,9 +111,9 @@ class BridgeBook:
         user_id: int | None = await self._pool.value("bridge_forget", name)
         return user_id
 
-    async def standing(self, user_id: int) -> Standing | None:
+    async def standing(self, user_id: int) -> BridgeState | None:
         row = await self._pool.row("bridge_standing", user_id)
-        return None if row is None else Standing(**row)
+        return None if row is None else BridgeState(**row)
 
     async def reports(self, name: str | None = None) -> list[Report]:
         fields = Report.__dataclass_fields__

@@ -6,7 +6,7 @@ from messaging.errors import UnknownUser
 from messaging.model import Topic, inbox_of
 from messaging.store.store import Store
 
-KNOWN_MOST = 100_000
+MAX_KNOWN = 100_000
 
 
 class Inboxes:
@@ -24,7 +24,7 @@ class Inboxes:
             if standing is None:
                 raise UnknownUser
             topic = standing.topic
-            if len(self._known) >= KNOWN_MOST:
+            if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
             self._known[user] = topic
         return topic

@@ -20,7 +20,7 @@ class LeaseTimes:
     ask_every: float = 1.0  # while another has the turn
 
 
-class LeaseBook:
+class LeaseStore:
     """Turns of this installation, on a line of their own: whatever else a process does, it can renew in time."""
 
     def __init__(self, dsn: str, times: LeaseTimes | None = None) -> None:

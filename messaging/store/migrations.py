@@ -13,7 +13,7 @@ from messaging.errors import StatementFailed
 from messaging.settings.settings import SettingsError
 from messaging.store.pool import Connection
 from messaging.store.queries import function_paths, load_queries, migration_paths, read_sql, sql_version
-from messaging.store.start import PATIENCE, check_fitness, in_one_line, patiently, starting
+from messaging.store.start import START_SECONDS, check_fitness, in_one_line, patiently, starting
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class MigrationError(Exception):
     """The database can't be brought to this version; the text says why and what to do."""
 
 
-async def migrate(dsn: str, *, unsafe: bool = False, patience: float = PATIENCE) -> None:
+async def migrate(dsn: str, *, unsafe: bool = False, patience: float = START_SECONDS) -> None:
     """Apply what is missing, in one transaction: all of it or nothing. Where nothing is, no lock is waited for.
 
     Cancelling is safe, at any time. ``patience``: seconds in which it is tried again while the database is away, or

@@ -21,11 +21,11 @@ from messaging.errors import StatementFailed, Unavailable
 from messaging.retrying import retrying
 from messaging.store.queries import load_queries
 
-SILENCE = 5  # seconds after which a silent peer has gone, on both sides
+SILENCE_SECONDS = 5  # seconds after which a silent peer has gone, on both sides
 STATEMENT_TIME = 20.0  # seconds for all that is done on a connection of the pool in one go
 CONNECT_TIMEOUT = 5.0
 ACQUIRE_TIMEOUT = 10.0
-TRIES = 4  # of a statement that is harmless to repeat
+MAX_TRIES = 4  # of a statement that is harmless to repeat
 
 # Classes 08 and 53: connection, resources (a full disk passes when there is room); 25006: read-only, as in a failover;
 # 25P03: our transaction was idle for too long; 57014: cancelled; 40001, 40P01: try again; 55P03: lock timeout;
@@ -43,13 +43,16 @@ _SESSION = {
     "default_transaction_isolation": "read committed",  # each statement behind a lock sees what its last holder did
     "enable_seqscan": "off",
     "statement_timeout": "0",  # an append is never cancelled; all else has `time_limit`
-    "idle_in_transaction_session_timeout": f"{SILENCE}s",
-    "tcp_user_timeout": f"{SILENCE}s",
+    "idle_in_transaction_session_timeout": f"{SILENCE_SECONDS}s",
+    "tcp_user_timeout": f"{SILENCE_SECONDS}s",
     "tcp_keepalives_idle": "2",
     "tcp_keepalives_interval": "1",
-    "tcp_keepalives_count": str(SILENCE - 2),
+    "tcp_keepalives_count": str(SILENCE_SECONDS - 2),
 }
-_KEEPALIVE = {"TCP_KEEPIDLE": 2, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": SILENCE - 2, "TCP_USER_TIMEOUT": SILENCE * 1000}
+_KEEPALIVE = {
+    "TCP_KEEPIDLE": 2, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": SILENCE_SECONDS - 2,
+    "TCP_USER_TIMEOUT": SILENCE_SECONDS * 1000,
+}  # fmt: skip
 
 
 class Connection(asyncpg.Connection):
@@ -182,7 +185,7 @@ class Pool:
         Raises:
             Unavailable: it did not pass in time.
         """
-        return await retrying(partial(self._fetch, name, args), name, tries=TRIES, base=0.2)
+        return await retrying(partial(self._fetch, name, args), name, tries=MAX_TRIES, base=0.2)
 
     async def _fetch(self, name: str, args: tuple[Any, ...]) -> list[asyncpg.Record]:
         async with self.connection() as connection:

@@ -17,7 +17,7 @@ from messaging.store.queries import load_queries
 
 T = TypeVar("T")
 
-PATIENCE = 30.0  # seconds in which a start tries again what is transient
+START_SECONDS = 30.0  # seconds in which a start tries again what is transient
 LOCK_TIME = 2.0  # seconds that one try waits for a lock
 OLDEST_POSTGRES = 140000
 CLOSE_TIME = 5.0

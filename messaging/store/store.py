@@ -18,7 +18,7 @@ from messaging.errors import LimitReached, TokenRevoked, Unavailable, UnknownTop
 from messaging.model import MAX_SEQ, Changed, Kind, Membership, Message, Page, Role, Topic, User
 from messaging.store.append import LogWriter
 from messaging.store.clock import ClockOffset
-from messaging.store.leases import LeaseBook
+from messaging.store.leases import LeaseStore
 from messaging.store.pool import Pool
 from messaging.store.timeline import Epochs
 from messaging.store.tokens import TokenStore, digest
@@ -33,7 +33,7 @@ _QUICK = "SET LOCAL synchronous_commit = off"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class TopicView:
     """A topic, how far its log is, and what one user is in it."""
 
     topic: Topic
@@ -67,7 +67,7 @@ class Store:
         self._dsn = dsn
         self.pool = Pool(dsn, pool_size)
         self.epochs = Epochs(self.pool)
-        self.leases = LeaseBook(dsn)
+        self.leases = LeaseStore(dsn)
         self.tokens = TokenStore(dsn, self.pool)
         self.clock = ClockOffset()
 
@@ -157,16 +157,16 @@ class Store:
         rows = await self.pool.fetch("topics_page", user_id, device, after, limit)
         return [(_membership(row), row["last_seq"], row["cursor"]) for row in rows]
 
-    async def standing(self, name: str, user_id: int | None = None) -> Standing | None:
+    async def standing(self, name: str, user_id: int | None = None) -> TopicView | None:
         """A topic by its name, as this user stands to it."""
         row = await self.pool.row("topic_by_name", name, user_id)
         if row is None:
             return None
         topic = _topic(row, row["id"])
         if row["membership_id"] is None:
-            return Standing(topic, row["last_seq"], None)
+            return TopicView(topic, row["last_seq"], None)
         member = Membership(row["membership_id"], topic, row["role"], row["joined_seq"], None)
-        return Standing(topic, row["last_seq"], member, row["is_invited"])
+        return TopicView(topic, row["last_seq"], member, row["is_invited"])
 
     async def create_topic(
         self, name: str, kind: Kind, owner: User, retention: int | None = None, lifetime: int | None = None,

@@ -18,7 +18,7 @@ OPEN_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 
 
-class Line(ClientConnection):
+class Connection(ClientConnection):
     """A connection that knows when it last heard anything: a frame, a part of one, a ping."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -40,7 +40,7 @@ def dial(url: str, device: str, token: str) -> connect:
     host = urlsplit(url).hostname or ""
     return connect(
         f"{url}/?{query}", additional_headers={"Authorization": f"Bearer {token}"},
-        create_connection=Line, compression=None, proxy=None if is_loopback(host) else True,
+        create_connection=Connection, compression=None, proxy=None if is_loopback(host) else True,
         ping_interval=None, max_size=MAX_FRAME, open_timeout=OPEN_SECONDS, close_timeout=CLOSE_SECONDS,
         logger=_quiet_logger(),
     )  # fmt: skip
@@ -52,7 +52,7 @@ def retry_after(headers: Headers) -> float:
     return min(60.0, float(text)) if text.isascii() and text.isdigit() else 0.0
 
 
-async def until_silent(line: Line, seconds: float, cut: asyncio.Event, deaf: asyncio.Event) -> None:
+async def until_silent(line: Connection, seconds: float, cut: asyncio.Event, deaf: asyncio.Event) -> None:
     """Return when ``cut`` is set, or nothing came for ``seconds``. While ``deaf`` is set it is we who do not read."""
     while not cut.is_set():
         if deaf.is_set():

@@ -13,12 +13,12 @@ from typing import Any
 
 from recado.client.resuming import RETRYABLE, Refused, delay
 
-IN_FLIGHT_MOST = 128  # beyond it, callers wait for their turn
+MAX_IN_FLIGHT = 128  # beyond it, callers wait for their turn
 TOO_FAST_PAUSE = 1.0  # seconds
 
 
 @dataclass(slots=True)
-class Call:
+class PendingRequest:
     """A request, as text, and who waits for its answer. ``sent``: on the present connection."""
 
     text: str
@@ -27,14 +27,14 @@ class Call:
     refusals: int = 0
 
 
-class Calls:
+class PendingRequests:
     """The requests of a client, oldest first, by the key that their answers carry."""
 
     def __init__(self) -> None:
         self.due = asyncio.Event()  # something may be there to send
         self.made = asyncio.Event()  # who does not read any more must, to find the answer
-        self._calls: dict[str, Call] = {}
-        self._room = asyncio.Semaphore(IN_FLIGHT_MOST)
+        self._calls: dict[str, PendingRequest] = {}
+        self._room = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._end: BaseException | None = None
 
     def __bool__(self) -> bool:
@@ -50,7 +50,7 @@ class Calls:
         async with self._room:
             if self._end is not None:
                 raise self._end
-            call = self._calls[key] = Call(text, asyncio.get_running_loop().create_future())
+            call = self._calls[key] = PendingRequest(text, asyncio.get_running_loop().create_future())
             self.due.set()
             self.made.set()
             try:
@@ -101,16 +101,16 @@ class Calls:
         for call in self._calls.values():
             _fail(call, error)
 
-    def _send_later(self, call: Call) -> None:
+    def _send_later(self, call: PendingRequest) -> None:
         pause = delay(call.refusals, random.random())
         call.refusals += 1
         asyncio.get_running_loop().call_later(pause, self._send_again, call)
 
-    def _send_again(self, call: Call) -> None:
+    def _send_again(self, call: PendingRequest) -> None:
         call.sent = False
         self.due.set()
 
 
-def _fail(call: Call, error: BaseException) -> None:
+def _fail(call: PendingRequest, error: BaseException) -> None:
     if not call.answer.done():
         call.answer.set_exception(error)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from recado.client.pending_requests import Calls
+from recado.client.pending_requests import PendingRequests
 from recado.client.received import Entry, Gap, Message, Thing
 from recado.client.resuming import Positions, last_of, reached
 
 
-class Intake:
+class ReceiveBuffer:
     """Between the connection, which offers, and the application, which takes.
 
     Where it is full, nothing is read until there is room, so that the server sees a slow reader. But the answer that
@@ -18,7 +18,7 @@ class Intake:
     go, and the connection is given up once there is room again. None of it was acknowledged: the server sends it anew.
     """
 
-    def __init__(self, calls: Calls, most: int) -> None:
+    def __init__(self, calls: PendingRequests, most: int) -> None:
         self._calls = calls
         self._most = most
         self._positions = Positions()

@@ -16,15 +16,15 @@ from typing import Any, Literal
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from recado.client.connection import CLOSE_SECONDS, Line, retry_after, until_silent
-from recado.client.pending_requests import Calls
-from recado.client.receive_buffer import Intake
+from recado.client.connection import CLOSE_SECONDS, Connection, retry_after, until_silent
+from recado.client.pending_requests import PendingRequests
+from recado.client.receive_buffer import ReceiveBuffer
 from recado.client.received import thing_of
 from recado.client.resuming import Next, Refused, TokenRefused, after_close, after_refusal, delay, error_of
 
 STEADY = 10.0  # seconds that a connection lasts before the pauses begin small again
 ACK_GATHER = 0.05  # seconds
-TOKENS_MOST = 3  # new ones, refused one after the other
+MAX_TOKENS = 3  # new ones, refused one after the other
 
 Token = str | Callable[[], Awaitable[str]]
 _ANSWERS = frozenset({"subscribe", "unsubscribe", "invite", "history", "topics", "error"})
@@ -50,7 +50,7 @@ class Ending:
     at_once: bool = False
 
 
-class Purse:
+class TokenSource:
     """The token in use, and where a new one comes from."""
 
     def __init__(self, token: Token) -> None:
@@ -70,17 +70,17 @@ class Purse:
     def refuse(self) -> bool:
         """The token was refused. Whether asking for a new one may help."""
         self._refused += 1
-        if self._ask is None or self._refused > TOKENS_MOST:
+        if self._ask is None or self._refused > MAX_TOKENS:
             return False
         self._token = ""
         return True
 
 
-class Keeper:
+class ReconnectLoop:
     """One connection after the other, until it is told to stay away."""
 
     def __init__(
-        self, dial: Callable[[str], connect], purse: Purse, calls: Calls, intake: Intake,
+        self, dial: Callable[[str], connect], purse: TokenSource, calls: PendingRequests, intake: ReceiveBuffer,
         on_state: Callable[[State], None], silence: float,
     ) -> None:  # fmt: skip
         self._dial = dial
@@ -89,7 +89,7 @@ class Keeper:
         self._intake = intake
         self._on_state = on_state
         self._silence = silence
-        self._line: Line | None = None
+        self._line: Connection | None = None
         self._closing: Mapping[str, Any] = {}  # what the server says before it closes
         self._epochs: dict[str, str] = {}  # by topic, on this connection
         self._up_since = math.inf
@@ -128,7 +128,7 @@ class Keeper:
         self._epochs = {}
         try:
             async with self._dial(await self._purse.token()) as line:
-                assert isinstance(line, Line)
+                assert isinstance(line, Connection)
                 return await self._converse(line)
         except InvalidStatus as exc:
             answer = exc.response
@@ -137,7 +137,7 @@ class Keeper:
         except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as exc:
             return Ending(Next.RETURN, 1006, _words(exc))
 
-    async def _converse(self, line: Line) -> Ending:
+    async def _converse(self, line: Connection) -> Ending:
         self._line = line
         self._intake.reconnected()
         works = [self._send_calls(line), self._send_acks_for_ever(line), self._watch(line)]
@@ -170,32 +170,32 @@ class Keeper:
 
     # What goes on beside it; a closed connection is noticed by who receives.
 
-    async def _send_calls(self, line: Line) -> None:
+    async def _send_calls(self, line: Connection) -> None:
         with suppress(ConnectionClosed):
             while True:
                 await self._calls.due.wait()
                 for text in self._calls.take_unsent():
                     await line.send(text)
 
-    async def _send_acks_for_ever(self, line: Line) -> None:
+    async def _send_acks_for_ever(self, line: Connection) -> None:
         with suppress(ConnectionClosed):
             while True:
                 await self._intake.acks_due.wait()
                 await asyncio.sleep(ACK_GATHER)
                 await self._send_acks(line)
 
-    async def _send_acks(self, line: Line) -> None:
+    async def _send_acks(self, line: Connection) -> None:
         for topic, (epoch, seq) in self._intake.take_acks().items():
             frame = {"action": "ack", "topic_name": topic, "seq": seq, **({"epoch": epoch} if epoch else {})}
             await line.send(json.dumps(frame))
 
-    async def _watch(self, line: Line) -> None:
+    async def _watch(self, line: Connection) -> None:
         await until_silent(line, self._silence, self._intake.cut, self._intake.deaf)
         line.transport.abort()
 
     # What follows
 
-    def _ending(self, line: Line) -> Ending:
+    def _ending(self, line: Connection) -> Ending:
         code = line.close_code or 1006
         reason = str(self._closing.get("reason", "")) or line.close_reason or "the connection was lost"
         wait = min(60.0, float(self._closing.get("retry_after") or 0))

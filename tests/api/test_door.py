@@ -238,7 +238,7 @@ async def test_not_ready_without_the_database(door: Door, monkeypatch: pytest.Mo
         raise Unavailable
 
     monkeypatch.setattr(door.node.store, "ping", ping)
-    monkeypatch.setattr("api.routes.health.PATIENCE", 0.1)
+    monkeypatch.setattr("api.routes.health.ANSWER_SECONDS", 0.1)
     assert (await door.ask("GET", "/readyz", 503))["code"] == "unavailable"
     await door.ask("GET", "/healthz")
 

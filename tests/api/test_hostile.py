@@ -240,7 +240,7 @@ async def test_a_token_that_is_revoked_while_a_body_comes(locked: Door, monkeypa
 
 
 async def test_a_body_that_never_comes(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.endpoint.PATIENCE", 0.1)
+    monkeypatch.setattr("api.endpoint.BODY_SECONDS", 0.1)
     reader, writer = await half_sent(door)
     async with asyncio.timeout(10):
         assert (await reader.read()).startswith(b"HTTP/1.1 408 ")

@@ -307,7 +307,7 @@ async def test_a_message_that_is_larger_than_a_page_comes_alone(open_door: Opene
 
 
 async def test_who_takes_nothing_of_an_answer_is_cut_off(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PATIENCE", 0.2)
+    monkeypatch.setattr(connection, "STALLED_SECONDS", 0.2)
     await filled(door, 10)
     async with line(door, small=True) as peer:
         await peer.say(HISTORY * 100)
@@ -317,7 +317,7 @@ async def test_who_takes_nothing_of_an_answer_is_cut_off(door: Door, monkeypatch
 async def test_who_takes_an_answer_slowly_gets_it(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as it takes something, it may take longer than whoever takes nothing has."""
     await filled(door, 10)
-    monkeypatch.setattr(connection, "PATIENCE", 0.3)
+    monkeypatch.setattr(connection, "STALLED_SECONDS", 0.3)
     async with line(door, small=True) as peer, asyncio.timeout(60):
         await peer.say(HISTORY * 20)
         for _ in range(20):

@@ -62,7 +62,7 @@ async def stoppable(beside: Door, dsn: str) -> AsyncIterator[tuple[Door, Any]]:
 
 
 async def test_who_does_not_read_is_given_up_and_holds_up_nobody(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PATIENCE", 0.2)
+    monkeypatch.setattr(connection, "STALLED_SECONDS", 0.2)
     await news(door)
     items = [{"topic_name": "news", "content": "x" * 60_000} for _ in range(15)]
     port = int(door.url.rpartition(":")[2])

@@ -54,7 +54,7 @@ SITES = {
     ("messaging.store.append", ""): OURS,
     ("messaging.auth.tickets", "Tickets"): OURS,
     ("messaging.auth.tokens", "Tokens"): "own tokens",
-    ("recado.client.reconnecting", "Keeper"): "frames, of a client",
+    ("recado.client.reconnecting", "ReconnectLoop"): "frames, of a client",
     ("recado.client.reconnecting", "_message"): "refusals, of a client",
     ("recado.terminal.access", "user_of"): "tokens, of a terminal",
     ("recado.terminal.export", "History"): OURS,

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from bridges.lane import Lane
-from bridges.outlet import Parcel
+from bridges.outlet import OutgoingMessage
 from messaging.bridge.schedule import Schedule
 from messaging.bus.contract import LocalBus
 from messaging.errors import RecadoError
@@ -21,11 +21,11 @@ class System:
     """Gets parcels; ``answer`` says what happens to one, by returning or raising."""
 
     def __init__(self) -> None:
-        self.got: list[Parcel] = []
-        self.answer: Callable[[Parcel], None] = lambda parcel: None
+        self.got: list[OutgoingMessage] = []
+        self.answer: Callable[[OutgoingMessage], None] = lambda parcel: None
         self._more = asyncio.Event()
 
-    async def send(self, parcel: Parcel) -> None:
+    async def send(self, parcel: OutgoingMessage) -> None:
         self.answer(parcel)
         self.got.append(parcel)
         self._more.set()
@@ -33,7 +33,7 @@ class System:
     async def close(self) -> None:
         return
 
-    async def has(self, count: int) -> list[Parcel]:
+    async def has(self, count: int) -> list[OutgoingMessage]:
         async with asyncio.timeout(10):
             while len(self.got) < count:
                 self._more.clear()

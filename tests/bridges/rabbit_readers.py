@@ -17,7 +17,7 @@ from bridges.config import RabbitIn
 from bridges.rabbitmq.bridges import is_inbox_queue
 from bridges.rabbitmq.inlet import Inboxes, OneQueue, RabbitSource
 from log_support import until
-from messaging.bridge.inlet import TRIES, Inlet
+from messaging.bridge.inlet import MAX_TRIES, Inlet
 from messaging.model import Message
 from messaging.node import Node
 from messaging.settings.settings import Settings
@@ -78,7 +78,7 @@ class Office:
 
 
 @asynccontextmanager
-async def reading(node: Node, source: RabbitSource, tries: int = TRIES) -> AsyncIterator[None]:
+async def reading(node: Node, source: RabbitSource, tries: int = MAX_TRIES) -> AsyncIterator[None]:
     """Its inlet at work; where it fails, so does the test. Cancelled, it gives back what it has not acknowledged."""
     inlet = Inlet(source.name, "rabbitmq", source, node, Settings(auth_mode="open"), schedule=QUICK, tries=tries)
     task = asyncio.ensure_future(inlet.run())

@@ -25,8 +25,8 @@ from rabbit_server import TIME, Rabbit, fresh
 
 from bridges.rabbitmq import connection as amqp_connection
 from bridges.rabbitmq import inlet as rabbitmq_in
-from bridges.rabbitmq.connection import TROUBLE, Line, _Lenient
-from bridges.rabbitmq.frames import FRAME_MOST, HEADER, METHOD, frame_head, harmless
+from bridges.rabbitmq.connection import TROUBLE, AmqpConnection, _Lenient
+from bridges.rabbitmq.frames import HEADER, MAX_FRAME_BYTES, METHOD, frame_head, harmless
 from messaging.actions import Actions
 from messaging.bridge.inlet import Inlet
 from messaging.errors import Unavailable
@@ -121,7 +121,7 @@ def test_a_delivery_has_no_route() -> None:
 def test_a_frame_of_no_sensible_size_is_not_waited_for() -> None:
     with pytest.raises(ConnectionError):
         frame_head(b"AMQP\0\0\x09")
-    assert frame_head(struct.pack(">BHI", 8, 0, FRAME_MOST)) == (8, FRAME_MOST)
+    assert frame_head(struct.pack(">BHI", 8, 0, MAX_FRAME_BYTES)) == (8, MAX_FRAME_BYTES)
 
 
 # --- with a server -----------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ async def test_a_routing_key_of_any_bytes_is_no_matter(rabbit: Rabbit, database:
 @pytest.mark.parametrize("turns", range(6))
 async def test_a_cancellation_in_the_turn_of_the_answer_is_heard(rabbit: Rabbit, turns: int) -> None:
     """Python 3.11's `wait_for` keeps it to itself; whoever cancelled would wait for ever."""
-    line = Line(rabbit.url, "test")
+    line = AmqpConnection(rabbit.url, "test")
     underlay: Any = await (await line.channel()).get_underlay_channel()
     answers, put = underlay.rpc_frames, underlay.rpc_frames.put
 
@@ -191,7 +191,7 @@ def _after(turns: int, call: Callable[[], object]) -> None:
 
 
 async def test_who_was_cancelled_before_it_asks_is_cancelled_and_the_line_is_not_blamed(rabbit: Rabbit) -> None:
-    line = Line(rabbit.url, "test")
+    line = AmqpConnection(rabbit.url, "test")
     await line.declare("talk")
 
     async def ask() -> None:
@@ -204,7 +204,7 @@ async def test_who_was_cancelled_before_it_asks_is_cancelled_and_the_line_is_not
     await line.close()
 
 
-async def _talk(line: Line) -> None:
+async def _talk(line: AmqpConnection) -> None:
     while True:
         await line.declare("talk")
 
@@ -226,7 +226,7 @@ async def test_a_defect_of_ours_beside_the_line_is_not_taken_for_its_end(
 
 
 async def test_what_a_broken_line_raises_is_trouble_and_another_one_is_made(rabbit: Rabbit) -> None:
-    line = Line(rabbit.url, "test")
+    line = AmqpConnection(rabbit.url, "test")
     await line.declare("talk")
     connection: Any = line._connection
     connection._writer.transport.abort()
@@ -259,7 +259,7 @@ async def test_more_than_there_is_room_for_stays_with_the_server(
     rabbit: Rabbit, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many queues there are: each may deliver a window, and together they fill the room."""
-    monkeypatch.setattr(rabbitmq_in, "ROOM", 200_000)
+    monkeypatch.setattr(rabbitmq_in, "MAX_UNSETTLED_BYTES", 200_000)
     users, asked = [fresh("ana") for _ in range(8)], asyncio.Event()
 
     def away(*_: Any) -> Any:

@@ -147,7 +147,7 @@ class NatsFeed:
     def __init__(self, server: Nats, *, keeps: bool) -> None:
         self._server = server
         self.keeps = keeps
-        self.window = nats_consumer.MOST_UNSETTLED if keeps else 50
+        self.window = nats_consumer.MAX_UNSETTLED if keeps else 50
         self.port = urlsplit(server.url).port or 0
         self._put = 0
 

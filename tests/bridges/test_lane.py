@@ -8,7 +8,7 @@ import pytest
 from lane_support import QUICK, System, publish, serving, working
 
 from bridges.lane import Lane
-from bridges.outlet import Gone, Parcel, Undeliverable, Unreachable
+from bridges.outlet import Gone, OutgoingMessage, Undeliverable, Unreachable
 from messaging.model import Changed, Membership
 from messaging.node import Node
 from messaging.store.bridges import State
@@ -66,7 +66,7 @@ async def test_a_system_with_a_problem_gets_the_same_message_until_it_takes_it(d
         user_id = await bridge(node)
         system, tried = System(), []
 
-        def down(parcel: Parcel) -> None:
+        def down(parcel: OutgoingMessage) -> None:
             tried.append((parcel.id, parcel.message.content))
             if len(tried) < 8:
                 raise Unreachable("it is down")
@@ -87,7 +87,7 @@ async def test_while_it_is_down_the_operator_sees_why_and_how_much_waits(databas
         user_id = await bridge(node)
         system, seen = System(), asyncio.Event()
 
-        def down(parcel: Parcel) -> None:
+        def down(parcel: OutgoingMessage) -> None:
             if parcel.tries == 3:
                 seen.set()
             raise Unreachable("connection refused")
@@ -107,7 +107,7 @@ async def test_a_bad_message_is_buried_and_stops_nobody(database: str) -> None:
         user_id = await bridge(node)
         system = System()
 
-        def picky(parcel: Parcel) -> None:
+        def picky(parcel: OutgoingMessage) -> None:
             if parcel.message.content == "2":
                 raise Undeliverable("422: no number")
 
@@ -147,7 +147,7 @@ async def test_who_wants_no_more_is_paused_and_what_comes_is_kept(database: str)
         user_id = await bridge(node)
         system, gone = System(), asyncio.Event()
 
-        def leaving(parcel: Parcel) -> None:
+        def leaving(parcel: OutgoingMessage) -> None:
             gone.set()
             raise Gone("410")
 
@@ -172,7 +172,7 @@ async def test_a_pause_between_tries_ends_when_somebody_asks(database: str) -> N
         user_id = await bridge(node)
         system, tried = System(), asyncio.Event()
 
-        def down(parcel: Parcel) -> None:
+        def down(parcel: OutgoingMessage) -> None:
             tried.set()
             if parcel.tries == 0:
                 raise Unreachable("down")
@@ -255,7 +255,7 @@ async def test_what_fails_for_long_is_failing_until_it_is_up(database: str, monk
                 failed_on.set()
             await report(user_id, state, *rest)
 
-        def down(parcel: Parcel) -> None:
+        def down(parcel: OutgoingMessage) -> None:
             raise Unreachable("down")
 
         monkeypatch.setattr(node.book, "report", noted)

@@ -17,7 +17,7 @@ from nats_support import Nats, nats_server
 
 from bridges.config import Nats as NatsConfig
 from bridges.config import NatsIn, NatsOut
-from bridges.deliveries import ROOM_BYTES
+from bridges.deliveries import MAX_HELD_BYTES
 from bridges.nats import consumer as nats_consumer
 from bridges.nats import inlet as nats_in
 from bridges.nats.bridges import nats_bridges
@@ -417,7 +417,7 @@ async def test_what_core_gives_ahead_of_us_is_bounded_in_bytes() -> None:
             sizes: list[int] = []
             while sum(sizes) < 15_000_000:
                 sizes.append(sum(len(arrival.raw) for arrival in await source.receive()))
-            assert max(sizes) < ROOM_BYTES + 1_000_001
+            assert max(sizes) < MAX_HELD_BYTES + 1_000_001
         finally:
             await source.close()
 

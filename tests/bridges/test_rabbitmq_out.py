@@ -16,7 +16,7 @@ from rabbit_server import Rabbit, fresh
 
 from bridges.config import RabbitOut
 from bridges.lane import Lane
-from bridges.outlet import Parcel, Undeliverable, Unreachable
+from bridges.outlet import OutgoingMessage, Undeliverable, Unreachable
 from bridges.rabbitmq.connection import ANSWER_TIME
 from bridges.rabbitmq.outlet import RabbitOutlet
 from log_support import until
@@ -29,8 +29,8 @@ pytest_plugins = ["rabbit_server"]
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-def parcel(topic: str, content: Any = "hola", seq: int = 1) -> Parcel:
-    return Parcel(f"7.{seq}", topic, Message(seq, "bob", json.dumps(content), NOON))
+def parcel(topic: str, content: Any = "hola", seq: int = 1) -> OutgoingMessage:
+    return OutgoingMessage(f"7.{seq}", topic, Message(seq, "bob", json.dumps(content), NOON))
 
 
 @asynccontextmanager

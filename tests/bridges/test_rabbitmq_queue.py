@@ -16,7 +16,7 @@ from bridges.rabbitmq.inlet import OneQueue
 from log_support import until
 from messaging.actions import Actions
 from messaging.errors import Unavailable, UnknownTopic
-from messaging.store.bridges import BridgeBook, DeadLetter
+from messaging.store.bridges import BridgeStore, DeadLetter
 
 pytest_plugins = ["rabbit_server"]
 
@@ -179,9 +179,9 @@ async def _says(caplog: pytest.LogCaptureFixture, text: str) -> bool:
 async def test_what_can_be_neither_stored_nor_buried_is_kept_by_the_server(
     rabbit: Rabbit, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue, bury, publish, tried = fresh("orders"), BridgeBook.bury, Actions.publish, []
+    queue, bury, publish, tried = fresh("orders"), BridgeStore.bury, Actions.publish, []
 
-    async def away(self: BridgeBook, letter: DeadLetter) -> None:
+    async def away(self: BridgeStore, letter: DeadLetter) -> None:
         tried.append(letter.reason)
         if len(tried) < 4:
             raise Unavailable
@@ -194,7 +194,7 @@ async def test_what_can_be_neither_stored_nor_buried_is_kept_by_the_server(
         else:
             publish(self, *args)
 
-    monkeypatch.setattr(BridgeBook, "bury", away)
+    monkeypatch.setattr(BridgeStore, "bury", away)
     monkeypatch.setattr(Actions, "publish", unanswered)
     async with one_queue(rabbit, database, queue, "@ana") as desk:
         await rabbit.put(queue, b"no json", b"1")

@@ -10,12 +10,12 @@ import pytest
 from lane_support import System, publish, working
 
 from bridges.lane import Lane
-from bridges.outlet import Parcel, Undeliverable
+from bridges.outlet import OutgoingMessage, Undeliverable
 from bridges.running import Bridging, Out
 from messaging.node import Node
 from messaging.runtime.leader import LeadershipLost, Lease
 from messaging.store.bridges import DeadLetter
-from messaging.store.leases import LeaseBook, LeaseTimes
+from messaging.store.leases import LeaseStore, LeaseTimes
 from postgres_proxy import proxied
 
 QUICK = LeaseTimes(length=2.0, margin=1.0, renew_every=0.2, request=0.4, ask_every=0.05)
@@ -102,7 +102,7 @@ class LeadingLane:
     """A lane at work under a lease of an hour, which has sent one message of the topic "news"."""
 
     node: Node
-    book: LeaseBook
+    book: LeaseStore
     system: System
     user_id: int
     work: asyncio.Future[None]
@@ -114,7 +114,7 @@ class LeadingLane:
 @contextlib.asynccontextmanager
 async def leading_lane(database: str) -> AsyncIterator[LeadingLane]:
     async with working(database) as node:
-        book = LeaseBook(database, LeaseTimes(length=3600))
+        book = LeaseStore(database, LeaseTimes(length=3600))
         await book.open()
         lease = Lease(book, "bridges")
         await lease.take()
@@ -144,7 +144,7 @@ async def test_a_lane_leaves_nothing_behind_that_it_could_not_bury(database: str
     async with leading_lane(database) as lane:
         node = lane.node
 
-        def late(_: Parcel) -> None:
+        def late(_: OutgoingMessage) -> None:
             lane.lose_the_lease()
             raise Undeliverable("422")
 

@@ -11,8 +11,8 @@ from lane_support import publish, working
 from push_support import Request, parcel, receiving, reply
 from town_support import heard, process, texts, town
 
-from bridges.outlet import Parcel, Undeliverable
-from bridges.webhooks.answers import Suspicion
+from bridges.outlet import OutgoingMessage, Undeliverable
+from bridges.webhooks.answers import PoisonDetector
 from bridges.webhooks.outlet import WebhookOutlet
 from bridges.webhooks.platforms import PER_SECOND, PlatformLanes, RoomsOutlet
 from messaging.bridge.schedule import Pace, Schedule
@@ -152,7 +152,7 @@ async def test_a_call_of_the_platform_brings_a_try_at_once(database: str) -> Non
 async def test_500_for_one_message_buries_it_and_the_others_pass(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Suspicion, "note", impatient())
+    monkeypatch.setattr(PoisonDetector, "note", impatient())
 
     def picky(request: Request, _: object) -> bytes:
         return reply(500, b"no \0 bo") if b'"bad"' in request.body else reply(200, b'{"users":[]}')
@@ -177,8 +177,8 @@ async def test_500_for_one_message_buries_it_and_the_others_pass(
 
 def impatient() -> Callable[..., bool]:
     """Suspicion that needs its five tries, and no time."""
-    counted = Suspicion(0.0)
-    note = Suspicion.note
+    counted = PoisonDetector(0.0)
+    note = PoisonDetector.note
     return lambda _, *args: note(counted, *args)
 
 
@@ -263,9 +263,9 @@ async def test_what_no_platform_may_hear_is_buried_and_a_missing_database_is_wai
     )
     rooms, message = RoomsOutlet(node), parcel().message
     with pytest.raises(Undeliverable, match="Not in this room"):
-        await rooms.send(Parcel("5.1", "room", message))
+        await rooms.send(OutgoingMessage("5.1", "room", message))
     refused = Unavailable()
     with pytest.raises(Unavailable):
-        await rooms.send(Parcel("5.1", "room", message))
-    await rooms.send(Parcel("6.1", "deleted", message))
+        await rooms.send(OutgoingMessage("5.1", "room", message))
+    await rooms.send(OutgoingMessage("6.1", "deleted", message))
     assert [5, 5] == taken

@@ -12,11 +12,11 @@ from typing import Any
 from lane_support import QUICK, working
 from push_support import LOOPBACK, SHORT, Receiver
 
-from bridges.webhooks.client import Client, Patience
+from bridges.webhooks.client import Patience, PlatformHttpClient
 from bridges.webhooks.platforms import PlatformLanes
 from messaging.bridge.schedule import Schedule
 from messaging.integrator.events import Platform
-from messaging.integrator.incoming import Said
+from messaging.integrator.incoming import IncomingMessage
 from messaging.node import Node
 from messaging.settings.settings import Settings
 
@@ -42,7 +42,7 @@ class Town:
 
     async def say(self, *texts: str) -> None:
         for text in texts:
-            await self.node.integrator.take_message(self.speaker, Said(None, 1, 1, text))
+            await self.node.integrator.take_message(self.speaker, IncomingMessage(None, 1, 1, text))
 
     async def state(self, name: str, good: Callable[[Any], bool]) -> Any:
         """The report of a platform's bridge, once it is as it should be."""
@@ -59,7 +59,7 @@ async def town(
     async with working(dsn) as node:
         speaker = (await node.registry.register("speaker", "pull", None)).platform
         lanes = PlatformLanes(
-            node, Settings(), schedule=schedule, client=lambda: Client(nets, patience), look_every=0.02
+            node, Settings(), schedule=schedule, client=lambda: PlatformHttpClient(nets, patience), look_every=0.02
         )
         running = asyncio.ensure_future(lanes.run())
         try:

@@ -20,7 +20,7 @@ from rabbit_server import Rabbit
 
 from authority import Authority
 from bridges.nats.connection import servers_of
-from bridges.rabbitmq.connection import ANSWER_TIME, TROUBLE, Line
+from bridges.rabbitmq.connection import ANSWER_TIME, TROUBLE, AmqpConnection
 from conftest import needs
 from log_support import run, value
 from messaging.bus.choose import make_bus
@@ -216,7 +216,7 @@ async def test_rabbitmq_is_reached_by_tls_alone_and_only_where_its_certificate_i
 
 
 async def reach_rabbit(url: str) -> None:
-    line = Line(url, "test")
+    line = AmqpConnection(url, "test")
     try:
         async with asyncio.timeout(2 * ANSWER_TIME):
             await line.channel()

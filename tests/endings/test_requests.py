@@ -40,8 +40,8 @@ class Town:
 @pytest.fixture(scope="module")
 async def town(module_database: str) -> AsyncIterator[Town]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(endpoint, "PATIENCE", 1.0)
-        patch.setattr(connection, "PATIENCE", 1.0)
+        patch.setattr(endpoint, "BODY_SECONDS", 1.0)
+        patch.setattr(connection, "STALLED_SECONDS", 1.0)
         patch.setattr(connection, "HEAD_TIME", 1.0)
         patch.setattr(serving, "_IDLE", 1.0)
         patch.setattr(stream, "HEARTBEAT", 0.3)  # when a stream sees that nobody reads it any more

@@ -390,7 +390,7 @@ async def test_each_source_has_its_share_of_a_batch_and_a_transaction_keeps_its_
 async def test_more_sources_than_a_batch_has_rows_take_turns(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "BATCH", 3)
+    monkeypatch.setattr(intake, "MAX_TAKEN_ROWS", 3)
     async with desk(database) as node:
         topic_id = await node.topic("orders")
         for flood in ("a", "b", "c"):

@@ -6,7 +6,7 @@ import asyncio
 import random
 
 from log_support import Desk, connected, desk, rows, value, waits_for_lock
-from messaging.readers.cursors import BATCH, Cursors
+from messaging.readers.cursors import MAX_MOVES, Cursors
 from messaging.store.store import Move
 
 
@@ -89,7 +89,7 @@ async def test_a_flush_moves_all_that_is_noted_the_highest_of_each(database: str
         membership = await ana.membership("omar", inbox.id)
         seen: list[set[int]] = []
         cursors = Cursors(ana.store, seen.append)
-        for n in range(BATCH + 10):  # more than one statement takes
+        for n in range(MAX_MOVES + 10):  # more than one statement takes
             cursors.move(n + 10**6, 1, "", 1)
         for seq in (4, 2, 3):
             cursors.move(topic_id, id_, "", seq)

@@ -19,7 +19,7 @@ import aiohttp
 import pytest
 from terminal_support import Server, eventually
 
-from messaging.store.bridges import BridgeBook, DeadLetter
+from messaging.store.bridges import BridgeStore, DeadLetter
 from messaging.store.pool import Pool
 from recado.client import Refused
 from recado.terminal.commands import make_parser
@@ -159,12 +159,12 @@ async def test_a_bridge_in_is_paused_resumed_and_its_dead_letters_are_tried_agai
 
 
 @asynccontextmanager
-async def book_of(server: Server) -> AsyncIterator[BridgeBook]:
+async def book_of(server: Server) -> AsyncIterator[BridgeStore]:
     """What an inlet writes into the server's database."""
     pool = Pool(embedded_dsn(server.data_dir), 1)
     await pool.open()
     try:
-        yield BridgeBook(pool)
+        yield BridgeStore(pool)
     finally:
         await pool.close()
 

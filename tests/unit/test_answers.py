@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from bridges.outlet import Gone, Undeliverable, Unreachable
-from bridges.webhooks.answers import SHOWN, SUSPECT_FOR, Answer, Suspicion, check_success, excerpt, judge, retry_after
+from bridges.webhooks.answers import (
+    SHOWN,
+    SUSPECT_FOR,
+    Answer,
+    PoisonDetector,
+    check_success,
+    excerpt,
+    judge,
+    retry_after,
+)
 from messaging.bridge.schedule import Schedule
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -112,7 +121,7 @@ def test_what_is_shown_of_an_answer_can_be_stored(body: bytes, shown: str) -> No
 # --- when it is the message -------------------------------------------------------------------------------------------
 
 
-def noted(suspicion: Suspicion, *tries: tuple[str, Any], step: float = SUSPECT_FOR) -> list[bool]:
+def noted(suspicion: PoisonDetector, *tries: tuple[str, Any], step: float = SUSPECT_FOR) -> list[bool]:
     return [suspicion.note(identity, answer, n * step) for n, (identity, answer) in enumerate(tries)]
 
 
@@ -120,13 +129,13 @@ DOWN, LIMIT, BUSY = Answer(500), Answer(429), Answer(503, {"Retry-After": "1"})
 
 
 def test_five_failures_in_a_row_make_a_message_suspect() -> None:
-    assert [False] * 4 + [True] * 2 == noted(Suspicion(), *[("m", DOWN)] * 6)
+    assert [False] * 4 + [True] * 2 == noted(PoisonDetector(), *[("m", DOWN)] * 6)
 
 
 @pytest.mark.parametrize("between", [("m", None), ("m", LIMIT), ("m", BUSY), ("n", DOWN)])
 def test_anything_else_in_between_begins_anew(between: tuple[str, Any]) -> None:
-    assert not any(noted(Suspicion(), *[("m", DOWN)] * 4, between, *[("m", DOWN)] * 4))
+    assert not any(noted(PoisonDetector(), *[("m", DOWN)] * 4, between, *[("m", DOWN)] * 4))
 
 
 def test_five_failures_at_once_may_be_a_platform_that_stumbles() -> None:
-    assert not any(noted(Suspicion(), *[("m", DOWN)] * 9, step=SUSPECT_FOR / 9))
+    assert not any(noted(PoisonDetector(), *[("m", DOWN)] * 9, step=SUSPECT_FOR / 9))

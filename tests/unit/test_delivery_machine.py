@@ -349,7 +349,7 @@ PLANTED: list[tuple[Any, str, Callable[..., Any]]] = [
     (messaging.delivery, "fill", fill_without_gaps),
     (messaging.delivery, "fill", fill_beyond_a_cut),
     (ws_server.feeds.catchup, "between", between_everything),
-    (ws_server.feeds.membership_sync.Roster, "_compare_head", sweep_nothing),
+    (ws_server.feeds.membership_sync.MembershipSync, "_compare_head", sweep_nothing),
 ]
 
 

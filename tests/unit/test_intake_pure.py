@@ -39,4 +39,4 @@ def test_the_bad_are_sorted_out_and_the_good_keep_their_order() -> None:
     assert [each.posted.id for each in found.good] == [1, 4]
     assert [each.id for each, _ in found.dead] == [2, 3]
     assert json.loads(found.good[1].draft.content) == 4
-    assert intake.BATCH == 1000
+    assert intake.MAX_TAKEN_ROWS == 1000

@@ -28,7 +28,7 @@ from messaging.permissions import (
     sees,
     visible,
 )
-from messaging.store.store import Standing
+from messaging.store.store import TopicView
 
 ANA = User(7, "ana", 0)
 Role = Literal["owner", "member"]
@@ -38,12 +38,12 @@ def ana(read: list[str] | None = None, write: list[str] | None = None) -> Caller
     return Caller(ANA, Grants(None if read is None else tuple(read), None if write is None else tuple(write)))
 
 
-def standing(name: str = "news", kind: Kind = "public", role: Role | None = None, joined: int = 5) -> Standing:
+def standing(name: str = "news", kind: Kind = "public", role: Role | None = None, joined: int = 5) -> TopicView:
     topic = Topic(1, name, kind, "eva")
-    return Standing(topic, 9, None if role is None else Membership(3, topic, role, joined, None))
+    return TopicView(topic, 9, None if role is None else Membership(3, topic, role, joined, None))
 
 
-def aim(caller: Caller, found: Standing | None) -> Aim:
+def aim(caller: Caller, found: TopicView | None) -> Aim:
     """Where a message to this topic's bare name goes."""
     return aim_at(caller, found, "news" if found is None else found.topic.name)
 
@@ -168,7 +168,7 @@ EVA = User(8, "eva", 0)
 # --- a name that is a topic's and a user's ----------------------------------------------------------------
 
 
-def doubted(kind: Kind = "public", role: Role | None = "member") -> Standing:
+def doubted(kind: Kind = "public", role: Role | None = "member") -> TopicView:
     found = standing("eva", kind, role)
     return replace(found, topic=msgspec.structs.replace(found.topic, in_doubt=True))
 

@@ -27,7 +27,7 @@ SLICE = 50
 
 @pytest.fixture
 def slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_server.feeds.memberships, "SLICE", SLICE)
+    monkeypatch.setattr(ws_server.feeds.memberships, "MAX_IN_TURN", SLICE)
     monkeypatch.setattr(ws_server.feeds.hub, "PLACES", SLICE)
 
 

@@ -26,7 +26,7 @@ HEADS = 1000  # compared in one turn of the loop
 STAY_EVERY = 3600  # sweeps after which the devices that are here are written down as seen
 
 
-class Roster:
+class MembershipSync:
     """Lets sessions begin, and ends what they may no longer have."""
 
     def __init__(

@@ -18,7 +18,7 @@ from ws_server.feeds.catchup import CatchUp
 from ws_server.feeds.hub import Hub, SessionFeed
 from ws_server.session import Session
 
-SLICE = 500  # memberships, or places, dealt with in one turn of the loop
+MAX_IN_TURN = 500  # memberships, or places, dealt with in one turn of the loop
 
 Ended = set[tuple[int, int]]  # memberships by topic and number
 
@@ -96,8 +96,8 @@ class Memberships:
 
     async def _slice(self, user_id: int, after: int) -> tuple[list[Membership], int]:
         """The next memberships by topic, and up to which topic these are all."""
-        found = await self._store.memberships(user_id, after, SLICE)
-        return found, found[-1].topic.id if len(found) == SLICE else MAX_SEQ
+        found = await self._store.memberships(user_id, after, MAX_IN_TURN)
+        return found, found[-1].topic.id if len(found) == MAX_IN_TURN else MAX_SEQ
 
     def _learn(self, session: Session, feed: SessionFeed, head: int) -> None:
         feed.learn(session.places[feed.topic.id], head)
@@ -112,7 +112,7 @@ class Memberships:
             place = session.behind.popleft()
             if not place.feed.admit(session):
                 session.behind.append(place)
-            if number % SLICE == 0:
+            if number % MAX_IN_TURN == 0:
                 await asyncio.sleep(0)
         self._catch_up.want(session)
 

@@ -9,7 +9,7 @@ from messaging.bus.choose import make_bus
 from messaging.node import Node
 from messaging.runtime.process import Stop
 from messaging.settings.settings import Settings
-from ws_server.server import Door
+from ws_server.server import WebSocketServer
 
 
 async def serve(settings: Settings, stop: Stop, *, reuse_port: bool = False) -> None:
@@ -23,7 +23,7 @@ async def serve(settings: Settings, stop: Stop, *, reuse_port: bool = False) -> 
         await node.open()
         tokens = Tokens(settings.jwt_secret, settings.jwt_issuers)
         async with tokens, asyncio.TaskGroup() as tasks:
-            door = Door(
+            door = WebSocketServer(
                 settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics, node.connections,
                 reuse_port=reuse_port,
             )  # fmt: skip

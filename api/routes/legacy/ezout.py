@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from api.outcomes import publish, told
-from api.route import Answer, Asked, Route
+from api.route import Answer, Request, Route
 from api.routes.legacy.pydantic_compat import (
     Complaint,
     Invalid,
@@ -114,7 +114,7 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def post_news(asked: Asked[None, bytes]) -> Answer:
+async def post_news(asked: Request[None, bytes]) -> Answer:
     try:
         shop, news = read_news(asked.path.shop_id, asked.body)
     except Invalid as exc:
@@ -123,7 +123,7 @@ async def post_news(asked: Asked[None, bytes]) -> Answer:
     return Answer(200, Status(f"Message sent to shop ID {shop}"), told(verdict))
 
 
-async def post_letter(asked: Asked[None, bytes]) -> Answer:
+async def post_letter(asked: Request[None, bytes]) -> Answer:
     try:
         letter = read_letter(asked.body)
     except Invalid as exc:
@@ -132,7 +132,7 @@ async def post_letter(asked: Asked[None, bytes]) -> Answer:
     return Answer(200, Status(f"Message sent to {letter.to}"), told(verdict))
 
 
-async def deliver(asked: Asked[None, bytes], target: str, content: bytes) -> Verdict:
+async def deliver(asked: Request[None, bytes], target: str, content: bytes) -> Verdict:
     """Store it. In open mode a token narrows what it may and names the sender, but nobody needs one."""
     text, key, caller = check_content(content, asked.domain.settings.max_frame), asked.key, asked.caller
     sender = MAKER if caller.user is None else caller.user.name

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from api.outcomes import publish, told
-from api.route import Answer, Asked, Route
+from api.route import Answer, Request, Route
 from api.shapes import Lifetime, PersonName
 from messaging.errors import Conflict, UnknownUser
 from messaging.log.content import check_content
@@ -35,7 +35,7 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def post(asked: Asked[None, Offer]) -> Answer:
+async def post(asked: Request[None, Offer]) -> Answer:
     offer = asked.body
     sender = person_name(offer.sender)
     asked.caller.require_self(sender)

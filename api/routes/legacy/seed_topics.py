@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from api.route import Answer, Asked, Route
-from api.shapes import Limit, PersonName, Problem, Said, Target
-from messaging.actions import TOPICS_MOST
+from api.route import Answer, Request, Route
+from api.shapes import Limit, PersonName, Problem, StatusMessage, Target
+from messaging.actions import MAX_TOPICS
 from messaging.errors import Conflict, LimitReached, NotAMember, UnknownTopic, UnknownUser
 from messaging.model import Kind, Topic, person_name
 
-MOST_MEMBERS = 1000
-MOST_NAMES = 10_000  # of members in one answer
+MAX_MEMBERS = 1000
+MAX_NAMES = 10_000  # of members in one answer
 
 
 class TopicQuery(msgspec.Struct, frozen=True):
@@ -20,7 +20,7 @@ class TopicQuery(msgspec.Struct, frozen=True):
     topic_name: str | None = None
     user: str | None = None
     after: Target | None = None
-    limit: Limit = TOPICS_MOST
+    limit: Limit = MAX_TOPICS
 
 
 class NewTopic(msgspec.Struct, frozen=True):
@@ -66,19 +66,19 @@ def routes() -> list[Route]:
         Route(method="GET", path=path, handler=get, group=group, query=TopicQuery,
               summary="One topic (topic_name), or those that a user belongs to (user), in pages by name.",
               answers={200: (SeedTopic, SeedTopics), 404: Problem}),
-        Route(method="POST", path=path, handler=post, group=group, body=NewTopic, answers={201: Said},
+        Route(method="POST", path=path, handler=post, group=group, body=NewTopic, answers={201: StatusMessage},
               summary="Create a topic.", errors=(Conflict, LimitReached),
               example={"topic_name": "news", "user": "ana", "is_private": False}),
         Route(method="PUT", path=path, handler=put, group=group, body=Subscription,
-              summary="Make a user a member, on its own or by invitation.", answers={200: Said, 400: Problem},
+              summary="Make a user a member, on its own or by invitation.", answers={200: StatusMessage, 400: Problem},
               errors=(UnknownUser, NotAMember, LimitReached), example={"topic_name": "general", "user": "ana"}),
         Route(method="DELETE", path=path, handler=delete, group=group, body=NamedTopic,
-              summary="Delete a topic.", answers={200: Said, 400: Problem}, errors=(NotAMember,),
+              summary="Delete a topic.", answers={200: StatusMessage, 400: Problem}, errors=(NotAMember,),
               example={"topic_name": "news"}),
     ]  # fmt: skip
 
 
-async def get(asked: Asked[TopicQuery, None]) -> Answer:
+async def get(asked: Request[TopicQuery, None]) -> Answer:
     query = asked.query
     if query.topic_name is None and query.user is not None:
         return Answer(200, await topics_of(asked, query.user))
@@ -89,32 +89,32 @@ async def get(asked: Asked[TopicQuery, None]) -> Answer:
     return Answer(200, seed_topic(standing.topic, await member_names(asked, standing.topic.name)))
 
 
-async def post(asked: Asked[None, NewTopic]) -> Answer:
+async def post(asked: Request[None, NewTopic]) -> Answer:
     body = asked.body
     asked.caller.require_self(body.user)
     owner = await asked.actions.know(body.user)
     kind: Kind = "private" if body.is_private else "public"
     await asked.actions.create_topic(asked.caller, body.topic_name, owner, kind)
-    return Answer(201, Said("Topic created"))
+    return Answer(201, StatusMessage("Topic created"))
 
 
-async def put(asked: Asked[None, Subscription]) -> Answer:
+async def put(asked: Request[None, Subscription]) -> Answer:
     try:
         await subscribe(asked)
     except UnknownTopic as exc:
         return Answer(400, Problem(exc.code, "User not subscribed"))
-    return Answer(200, Said("User subscribed"))
+    return Answer(200, StatusMessage("User subscribed"))
 
 
-async def delete(asked: Asked[None, NamedTopic]) -> Answer:
+async def delete(asked: Request[None, NamedTopic]) -> Answer:
     try:
         await asked.actions.delete_topic(asked.caller, asked.body.topic_name)
     except UnknownTopic as exc:
         return Answer(400, Problem(exc.code, "Topic not deleted"))
-    return Answer(200, Said("Topic deleted"))
+    return Answer(200, StatusMessage("Topic deleted"))
 
 
-async def subscribe(asked: Asked[None, Subscription]) -> None:
+async def subscribe(asked: Request[None, Subscription]) -> None:
     body = asked.body
     asked.caller.require_self(body.user_source or body.user)
     await asked.actions.topic(asked.caller, body.topic_name)
@@ -126,27 +126,27 @@ async def subscribe(asked: Asked[None, Subscription]) -> None:
     await asked.actions.subscribe(asked.caller, user, body.topic_name, inviter)
 
 
-async def member_names(asked: Asked[TopicQuery, None], name: str) -> list[str]:
+async def member_names(asked: Request[TopicQuery, None], name: str) -> list[str]:
     """The first members of a topic; none for a user who is none of them."""
     try:
-        members = await asked.actions.members(asked.caller, name, "", MOST_MEMBERS)
+        members = await asked.actions.members(asked.caller, name, "", MAX_MEMBERS)
     except NotAMember:
         return []
     return [member.name for member in members]
 
 
-async def topics_of(asked: Asked[TopicQuery, None], username: str) -> SeedTopics:
+async def topics_of(asked: Request[TopicQuery, None], username: str) -> SeedTopics:
     """A page of a user's topics, without its inbox."""
     asked.caller.require_self(username)
     try:
         user = await asked.actions.user(username)
     except UnknownUser:
         return SeedTopics([])
-    after, limit = asked.query.after or "", min(asked.query.limit, TOPICS_MOST)
+    after, limit = asked.query.after or "", min(asked.query.limit, MAX_TOPICS)
     found, more = await asked.actions.topics(asked.caller, user, after=after, limit=limit + 1)  # one may be the inbox
     topics = [membership.topic for membership, _, _ in found if membership.topic.kind != "direct"]
     topics, more = topics[:limit], more or len(topics) > limit
-    most = min(MOST_MEMBERS, MOST_NAMES // max(1, len(topics)))
+    most = min(MAX_MEMBERS, MAX_NAMES // max(1, len(topics)))
     names = await asked.domain.node.store.member_names([topic.id for topic in topics], most)
     return SeedTopics([seed_topic(topic, names[topic.id]) for topic in topics], more)
 

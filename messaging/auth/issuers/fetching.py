@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
-MOST_BYTES = 64 * 1024
+MAX_KEY_SET_BYTES = 64 * 1024
 
 
 class KeyReader:
@@ -39,8 +39,8 @@ class KeyReader:
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
-    async for piece in response.content.iter_chunked(MOST_BYTES):
+    async for piece in response.content.iter_chunked(MAX_KEY_SET_BYTES):
         body += piece
-        if len(body) > MOST_BYTES:
-            raise ValueError(f"it answers with more than {MOST_BYTES} bytes")
+        if len(body) > MAX_KEY_SET_BYTES:
+            raise ValueError(f"it answers with more than {MAX_KEY_SET_BYTES} bytes")
     return bytes(body)

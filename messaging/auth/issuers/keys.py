@@ -11,7 +11,7 @@ import msgspec
 from messaging.settings.issuers import Algorithm
 
 READ_EVERY = 30.0  # seconds between two tries at least, whatever unknown keys tokens name
-MOST_KEYS = 1000
+MAX_KEYS = 1000
 STALE_AFTER = 3600.0  # seconds: what an issuer withdrew is let in no longer than that
 
 _KINDS: dict[Algorithm, tuple[str, str | None]] = {
@@ -23,7 +23,7 @@ _KINDS: dict[Algorithm, tuple[str, str | None]] = {
 
 class _KeySet(msgspec.Struct, frozen=True):
     keys: Annotated[
-        list[Annotated[dict[str, Any], msgspec.Meta(max_length=100)]], msgspec.Meta(max_length=MOST_KEYS)
+        list[Annotated[dict[str, Any], msgspec.Meta(max_length=100)]], msgspec.Meta(max_length=MAX_KEYS)
     ]
 
 

@@ -22,8 +22,8 @@ from recado.terminal.publish import people
 from recado.terminal.rest import Rest, Unreachable
 
 HISTORY = 20  # messages shown on entering a topic
-PATIENCE = 5.0  # seconds that what was typed last has, at the end
-TYPED_MOST = 1000  # lines that wait to be sent
+DRAIN_SECONDS = 5.0  # seconds that what was typed last has, at the end
+MAX_TYPED = 1000  # lines that wait to be sent
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ class Chat:
         self._shown = Positions()
         self._topics_shown: set[str] = set()
         self._turn = asyncio.Lock()  # a history is shown as a whole, before what is live
-        self._typed: asyncio.Queue[Say | Command] = asyncio.Queue(TYPED_MOST)
+        self._typed: asyncio.Queue[Say | Command] = asyncio.Queue(MAX_TYPED)
         self._unsent = 0
         self._opened = asyncio.Event()
         self._connection = State("connecting")
@@ -179,7 +179,7 @@ class Chat:
 
     async def _finish(self, sending: asyncio.Task[None]) -> None:
         """Let what was typed be sent. Without a person at the keys that may take as long as it takes."""
-        patience = PATIENCE if sys.stdin.isatty() else None
+        patience = DRAIN_SECONDS if sys.stdin.isatty() else None
         joined = asyncio.create_task(self._all_sent())
         await asyncio.wait([joined, sending], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         if not joined.done():
