@@ -21,11 +21,11 @@ class PublishResults:
         self._left = count
         self._all = asyncio.Event()
 
-    def settled(self, context: int, outcome: Outcome) -> None:
+    def on_result(self, context: int, outcome: Outcome) -> None:
         self._outcomes[context] = outcome
         self._left -= 1
 
-    def settle_end(self) -> None:
+    def on_batch_end(self) -> None:
         if not self._left:
             self._all.set()
 

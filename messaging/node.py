@@ -67,8 +67,8 @@ class Node:
         self.platforms = PlatformStore(self.store.pool)
         self.registry = Registry(self.platforms, self.book, bus)
         self.integrator = Integrator(self.platforms, bus)
-        self.watch = Notifier(bus, self.store)
-        self.pulling = Pulling(self.store, self.cursors, self.watch, self.under_way)
+        self.notifier = Notifier(bus, self.store)
+        self.pulling = Pulling(self.store, self.cursors, self.notifier, self.under_way)
 
     async def open(self) -> None:
         """Bring the database up to date and connect.
@@ -96,7 +96,7 @@ class Node:
             tasks.create_task(self.store.epochs.run(), name="epochs")
             tasks.create_task(self.nodes.run(), name="nodes")
             tasks.create_task(self.bus.run(), name="bus")
-            tasks.create_task(self.watch.run(), name="watch")
+            tasks.create_task(self.notifier.run(), name="notifier")
             if keeps_house:
                 tasks.create_task(self._housekeeping.run(), name="housekeeping")
                 tasks.create_task(self._intake.run(), name="intake")

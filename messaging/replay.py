@@ -74,11 +74,11 @@ class Settled:
     def __init__(self) -> None:
         self.outcome: asyncio.Future[Verdict | RecadoError] = asyncio.get_running_loop().create_future()
 
-    def settled(self, context: Any, outcome: Verdict | RecadoError) -> None:
+    def on_result(self, context: Any, outcome: Verdict | RecadoError) -> None:
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 
-    def settle_end(self) -> None:
+    def on_batch_end(self) -> None:
         return
 
 

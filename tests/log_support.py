@@ -64,12 +64,12 @@ class Desk:
         self.appender.submit(each, self, future)
         return future
 
-    def settled(self, context: asyncio.Future[Answer], outcome: Answer) -> None:
+    def on_result(self, context: asyncio.Future[Answer], outcome: Answer) -> None:
         assert not context.done(), "a publish was answered twice"
         context.set_result(outcome)
         self.answers.append(outcome)
 
-    def settle_end(self) -> None:
+    def on_batch_end(self) -> None:
         pass
 
     async def publish(self, topic_id: int, *contents: Any, **more: Any) -> list[int | str]:

@@ -101,7 +101,7 @@ class Publishes:
         if self._count >= FLIGHT_COUNT or self._bytes >= FLIGHT_BYTES:
             self._session.link.stop_reading("flight")
 
-    def settled(self, context: tuple[Publish, int], outcome: Verdict | RecadoError) -> None:
+    def on_result(self, context: tuple[Publish, int], outcome: Verdict | RecadoError) -> None:
         command, topic_id = context
         self._count -= 1
         self._bytes -= len(command.content)
@@ -119,7 +119,7 @@ class Publishes:
                 )
             )  # fmt: skip
 
-    def settle_end(self) -> None:
+    def on_batch_end(self) -> None:
         if self._receipts:
             self._session.write(b"".join(self._receipts))
             self._receipts.clear()

@@ -62,7 +62,7 @@ class WebSocketServer:
         self._reuse_port = reuse_port
         self._epochs = store.epochs
         self._actions = actions
-        self._gate = Admission(settings, store, tokens, metrics)
+        self._admission = Admission(settings, store, tokens, metrics)
         self._cursors = cursors
         self._metrics = metrics
         self._connections = connections
@@ -159,7 +159,7 @@ class WebSocketServer:
             link.ask(request.headers.get_all("X-Forwarded-For"))
         except RecadoError as exc:
             return refused(exc)
-        admitted = await self._gate.admit(link.address, request, shut=shut)
+        admitted = await self._admission.admit(link.address, request, shut=shut)
         if isinstance(admitted, Response):
             return admitted
         self._let_in(link, admitted)

@@ -117,7 +117,7 @@ async def post_batch(asked: Request[None, list[BatchItem]]) -> Answer:
     # Without an await in between, so that they leave in one batch.
     for place, (item, draft) in enumerate(zip(items, drafts, strict=True)):
         hand_over(asked.actions, item, draft, outcomes, place)
-    outcomes.settle_end()
+    outcomes.on_batch_end()
     settled = await outcomes.wait()
     results = [result_of(draft, outcome) for draft, outcome in zip(drafts, settled, strict=True)]
     verdicts = [outcome for outcome in settled if not isinstance(outcome, RecadoError)]
@@ -167,13 +167,13 @@ def hand_over(
     actions: Actions, item: BatchItem, draft: Draft | RecadoError, outcomes: PublishResults, place: int
 ) -> None:
     if isinstance(draft, RecadoError):
-        outcomes.settled(place, draft)
+        outcomes.on_result(place, draft)
         return
     aim, sender, content = draft
     try:
         actions.publish(aim, sender, content, item.id, item.ttl, outcomes, place)
     except RecadoError as exc:
-        outcomes.settled(place, exc)
+        outcomes.on_result(place, exc)
 
 
 def result_of(draft: Draft | RecadoError, outcome: Outcome) -> BatchResult:

@@ -47,7 +47,7 @@ class Answer:
         return f"it answered {self.status}" + (f": {said}" if said else "")
 
 
-def judge(answer: Answer, now: datetime) -> None:
+def classify(answer: Answer, now: datetime) -> None:
     """Return where the message was delivered. Raises Unreachable, Undeliverable, Gone, as the table says."""
     if answer.is_success:
         return

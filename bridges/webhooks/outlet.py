@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from bridges.outlet import OutgoingMessage, Undeliverable, Unreachable
-from bridges.webhooks.answers import SUSPECT_AFTER, Answer, PoisonDetector, check_success, judge
+from bridges.webhooks.answers import SUSPECT_AFTER, Answer, PoisonDetector, check_success, classify
 from bridges.webhooks.client import NotReached, PlatformHttpClient, Unanswered
 from bridges.webhooks.signing import signature_headers
 from messaging.integrator.events import NewsType, Platform, PlatformEvent
@@ -100,7 +100,7 @@ class WebhookOutlet:
             suspected = self._suspicion.note(push.identity, answer, time.monotonic())
         if suspected and await self._is_well(platform):
             raise Undeliverable(f"{answer}, {SUSPECT_AFTER} times in a row, while it takes others")
-        judge(answer, datetime.now(UTC))
+        classify(answer, datetime.now(UTC))
         if platform.style == "paths":
             check_success(answer)
 

@@ -118,12 +118,12 @@ class Storing:
         self._node.actions.publish(aim, read.sender, read.content, key, read.ttl, self, outcome)
         return outcome
 
-    def settled(self, context: Outcome, outcome: Verdict | RecadoError) -> None:
+    def on_result(self, context: Outcome, outcome: Verdict | RecadoError) -> None:
         """See `Origin`."""
         if not context.done():
             context.set_result(outcome)
 
-    def settle_end(self) -> None:
+    def on_batch_end(self) -> None:
         """See `Origin`."""
 
     async def _is_settled(self, arrival: Arrival, outcome: Verdict | RecadoError | None) -> bool:

@@ -116,41 +116,41 @@ class Inlet:
             register = partial(self._node.book.register_inlet, self.name, self._kind, self._like)
             user_id = await retrying(register, self)
             health = Health(user_id, self._node.book, self._node.metrics, lease)
-            with self._node.watch.listen(user_id) as ear:
-                await retrying(partial(self._serve, ear, health), self)
+            with self._node.notifier.listen(user_id) as listener:
+                await retrying(partial(self._serve, listener, health), self)
             log.warning("%s was forgotten, but it is configured: it begins anew", self)
 
-    async def _serve(self, ear: Listener, health: Health) -> None:
+    async def _serve(self, listener: Listener, health: Health) -> None:
         """Returns once the bridge is forgotten."""
-        await self._look(ear, health)
+        await self._look(listener, health)
         while health.standing is not None:
             if health.is_paused:
-                await ear.wait_for_poke(IDLE_SECONDS)
-            elif lost := await self._read(ear, health):
+                await listener.wait_for_poke(IDLE_SECONDS)
+            elif lost := await self._read(listener, health):
                 attempts = await health.failed(str(lost))
-                await ear.wait_for_poke(self._schedule.pause(attempts, random.random()))
-            await self._look(ear, health)
+                await listener.wait_for_poke(self._schedule.pause(attempts, random.random()))
+            await self._look(listener, health)
 
-    async def _look(self, ear: Listener, health: Health) -> None:
+    async def _look(self, listener: Listener, health: Health) -> None:
         """A poke may mean: paused, resumed, forgotten, or somebody asks for a try at once."""
-        ear.take_poke()
+        listener.take_poke()
         await health.look()
         if health.standing is not None:
-            ear.version = health.standing.version
+            listener.version = health.standing.version
 
-    async def _read(self, ear: Listener, health: Health) -> SourceLost | None:
+    async def _read(self, listener: Listener, health: Health) -> SourceLost | None:
         """One line, to its end. None: the bridge was paused or forgotten meanwhile."""
         async with asyncio.TaskGroup() as tasks:
             line = tasks.create_task(self._line(health), name=str(self))
-            guard = tasks.create_task(self._end_when_paused(line, ear, health))
+            guard = tasks.create_task(self._end_when_paused(line, listener, health))
             await asyncio.wait([line])
             guard.cancel()
         return None if line.cancelled() else line.result()
 
-    async def _end_when_paused(self, line: asyncio.Task[Any], ear: Listener, health: Health) -> None:
+    async def _end_when_paused(self, line: asyncio.Task[Any], listener: Listener, health: Health) -> None:
         while health.standing is not None and not health.is_paused:
-            await ear.wait_for_poke(IDLE_SECONDS)
-            await retrying(lambda: self._look(ear, health), self)
+            await listener.wait_for_poke(IDLE_SECONDS)
+            await retrying(lambda: self._look(listener, health), self)
         line.cancel()
 
     async def _line(self, health: Health) -> SourceLost:

@@ -64,7 +64,7 @@ def new_id() -> str:
     return "msg_" + secrets.token_urlsafe(16)
 
 
-async def accept(desk: UnitOfWork, platform: Platform, said: IncomingMessage) -> Accepted:
+async def accept(unit: UnitOfWork, platform: Platform, said: IncomingMessage) -> Accepted:
     """Pass a message on. The same id again is answered the same, and nothing is sent.
 
     Raises:
@@ -73,54 +73,54 @@ async def accept(desk: UnitOfWork, platform: Platform, said: IncomingMessage) ->
         Forbidden: the room is private, and this platform not in it.
     """
     identity = said.id or new_id()
-    kept = await desk.acceptance.accepted(platform.id, identity)
+    kept = await unit.acceptance.accepted(platform.id, identity)
     if kept is not None and kept.digest != said.digest:
         raise Conflict(f"The id {identity!r} was used for another message.")
     if kept is not None:
         return Accepted(identity, len(kept.topic_ids), repeated=True)
-    origin = desk.named(said.room_platform or platform.name)
+    origin = unit.named(said.room_platform or platform.name)
     if origin is None:
         raise UnknownPlatform
-    room = await desk.acceptance.room(origin.id, key_of(said.room))
-    to = destinations(desk, platform, room)
-    person = await _introduced(desk, platform, said, to)
+    room = await unit.acceptance.room(origin.id, key_of(said.room))
+    to = destinations(unit, platform, room)
+    person = await _introduced(unit, platform, said, to)
     room_json = room.id_json if room else json_of(said.room)
-    line = ChatMessage(origin.name, room_json, person, platform.name, said.text, identity, desk.now)
-    return await _deliver(desk, platform, room, line, to, said.digest)
+    line = ChatMessage(origin.name, room_json, person, platform.name, said.text, identity, unit.now)
+    return await _deliver(unit, platform, room, line, to, said.digest)
 
 
-def destinations(desk: UnitOfWork, platform: Platform, room: Room | None) -> list[Platform]:
+def destinations(unit: UnitOfWork, platform: Platform, room: Room | None) -> list[Platform]:
     """The platforms of the room; where nobody told of it, all, for platforms of the first kind alone."""
     if room is not None:
         if room.type == "private" and platform.id not in room.members:
             raise Forbidden("This room is private, and nobody of your platform is in it.")
-        return desk.some(room.members, platform)
+        return unit.some(room.members, platform)
     if platform.style != "paths":
         raise UnknownRoom
     log.warning("platform %s writes to a room that nobody told of: it goes to all platforms", platform.name)
-    return desk.others(platform)
+    return unit.others(platform)
 
 
-async def _introduced(desk: UnitOfWork, platform: Platform, said: IncomingMessage, to: list[Platform]) -> Person:
-    [person] = await desk.placeholders([(platform, said.sender)])
+async def _introduced(unit: UnitOfWork, platform: Platform, said: IncomingMessage, to: list[Platform]) -> Person:
+    [person] = await unit.placeholders([(platform, said.sender)])
     if said.sender_name is not None and person.name == person.key != said.sender_name:
-        return await desk.meet(platform, said.sender, said.sender_name)
-    await desk.introduce(person, to)
+        return await unit.meet(platform, said.sender, said.sender_name)
+    await unit.introduce(person, to)
     return person
 
 
 async def _deliver(
-    desk: UnitOfWork, platform: Platform, room: Room | None, line: ChatMessage, to: list[Platform], digest: bytes
+    unit: UnitOfWork, platform: Platform, room: Room | None, line: ChatMessage, to: list[Platform], digest: bytes
 ) -> Accepted:
     event = new_id()
     places = []
     for each in to:
         recipients = [json_of(outside) for outside in ids_in(room, each.name)]
-        places.append(desk.tell(each, "message.created", message_news(line, recipients), event))
+        places.append(unit.tell(each, "message.created", message_news(line, recipients), event))
     if room is not None and platform.style != "own":  # what Recado's own users say is in the topic already
         sender = user_name(platform.name, line.sender.key)
-        desk.drafts.append(Draft(room.topic_id, None, sender, None, None, json_of(line.text), None))
-    seqs = await desk.send()
-    where = [(desk.drafts[place].topic_id, seqs[place]) for place in places]
-    await desk.acceptance.keep_news(platform.id, line.id, digest, where)
+        unit.drafts.append(Draft(room.topic_id, None, sender, None, None, json_of(line.text), None))
+    seqs = await unit.send()
+    where = [(unit.drafts[place].topic_id, seqs[place]) for place in places]
+    await unit.acceptance.keep_news(platform.id, line.id, digest, where)
     return Accepted(line.id, len(where))

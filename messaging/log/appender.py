@@ -215,9 +215,9 @@ class Appender:
             waiting.told = True
             self.waiting_bytes -= waiting.size
             origins[waiting.origin] = None
-            waiting.origin.settled(waiting.context, outcome)
+            waiting.origin.on_result(waiting.context, outcome)
         for origin in origins:
-            origin.settle_end()
+            origin.on_batch_end()
         if not self.waiting_bytes:
             self._idle.set()
 

@@ -24,10 +24,10 @@ _REFUSALS: dict[str, type[RecadoError]] = {"unknown_topic": UnknownTopic, "not_a
 class Origin(Protocol):
     """Who sent a draft, and hears of it exactly once, synchronously, unless the process dies."""
 
-    def settled(self, context: Any, outcome: Verdict | RecadoError) -> None: ...
+    def on_result(self, context: Any, outcome: Verdict | RecadoError) -> None: ...
 
-    def settle_end(self) -> None:
-        """The last of this batch has been told: what `settled` gathered may leave in one piece."""
+    def on_batch_end(self) -> None:
+        """The last of this batch has been told: what `on_result` gathered may leave in one piece."""
 
 
 @dataclass(slots=True, eq=False)

@@ -26,27 +26,27 @@ UNKNOWN = 0  # no user has this version
 class Listener:
     """What one reader listens for: topics, each from a position on, and changes of one user."""
 
-    def __init__(self, ears: dict[int, set[Listener]], user_id: int | None, version: int) -> None:
+    def __init__(self, listeners: dict[int, set[Listener]], user_id: int | None, version: int) -> None:
         self.user_id = user_id
         self.version = version  # of the user, as the reader knows it
         self.positions: dict[int, int] = {}
         self.grown: dict[int, None] = {}  # topics that may have more than their position, the longest waiting first
-        self._ears = ears
+        self._listeners = listeners
         self._sound = asyncio.Event()
         self._poke = asyncio.Event()
 
     def attend(self, topic_id: int, position: int) -> None:
         """Listen for what lies beyond ``position``."""
         self.positions[topic_id] = position
-        self._ears.setdefault(topic_id, set()).add(self)
+        self._listeners.setdefault(topic_id, set()).add(self)
 
     def ignore(self, topic_id: int) -> None:
         self.positions.pop(topic_id, None)
         self.grown.pop(topic_id, None)
-        listening = self._ears.get(topic_id, set())
+        listening = self._listeners.get(topic_id, set())
         listening.discard(self)
         if not listening:
-            self._ears.pop(topic_id, None)
+            self._listeners.pop(topic_id, None)
 
     def close(self) -> None:
         for topic_id in list(self.positions):
@@ -83,7 +83,7 @@ class Notifier:
 
     def __init__(self, bus: Bus, store: Store) -> None:
         self._store = store
-        self._ears: dict[int, set[Listener]] = {}  # by topic
+        self._listeners: dict[int, set[Listener]] = {}  # by topic
         self._users: dict[int, set[Listener]] = {}
         self._newest = 0  # the highest topic id heard of: a higher one is new, and may have members made by a pattern
         bus.attach(self._receive, self._resync)
@@ -93,38 +93,38 @@ class Notifier:
     @contextmanager
     def listen(self, user_id: int | None = None, version: int = 0) -> Iterator[Listener]:
         """An ear. Attend first, then read the store: what came in between is heard."""
-        ear = Listener(self._ears, user_id, version)
+        listener = Listener(self._listeners, user_id, version)
         of_user = self._users.setdefault(user_id, set()) if user_id is not None else set()
-        of_user.add(ear)
+        of_user.add(listener)
         try:
-            yield ear
+            yield listener
         finally:
-            ear.close()
-            of_user.discard(ear)
+            listener.close()
+            of_user.discard(listener)
             if user_id is not None and not of_user:
                 self._users.pop(user_id, None)
 
     def _receive(self, notice: Notice) -> None:
         match notice:
             case Appended(topic_id=topic_id, last=last):
-                for ear in self._ears.get(topic_id, ()):
-                    ear.hear(topic_id, last)
+                for listener in self._listeners.get(topic_id, ()):
+                    listener.hear(topic_id, last)
                 if topic_id > self._newest:
                     self._newest = topic_id
                     self._sweep_now.set()
             case Changed(user_id=user_id):
-                for ear in self._users.get(user_id, ()):
-                    ear.poke()
+                for listener in self._users.get(user_id, ()):
+                    listener.poke()
             case Voided():  # rare, and ears know no tokens
-                for ears in self._users.values():
-                    for ear in ears:
-                        ear.poke()
+                for listeners in self._users.values():
+                    for listener in listeners:
+                        listener.poke()
 
     def _begin_anew(self) -> None:
         """The logs are others: who reads for a user looks at all that it belongs to, whatever its version says."""
-        for ear in [ear for ears in self._users.values() for ear in ears]:
-            ear.version = UNKNOWN
-            ear.poke()
+        for listener in [listener for listeners in self._users.values() for listener in listeners]:
+            listener.version = UNKNOWN
+            listener.poke()
 
     def _resync(self) -> None:
         self._sweep_now.set()
@@ -143,13 +143,13 @@ class Notifier:
         """Compare what the ears know with the store. Raises Unavailable."""
         for ids in _slices(self._users):
             for user_id, (version, _) in (await self._store.tokens.versions(ids)).items():
-                for ear in self._users.get(user_id, ()):
-                    if ear.version != version:
-                        ear.poke()
-        for ids in _slices(self._ears):
+                for listener in self._users.get(user_id, ()):
+                    if listener.version != version:
+                        listener.poke()
+        for ids in _slices(self._listeners):
             for topic_id, head in (await self._store.heads(ids)).items():
-                for ear in self._ears.get(topic_id, ()):
-                    ear.hear(topic_id, head)
+                for listener in self._listeners.get(topic_id, ()):
+                    listener.hear(topic_id, head)
 
 
 def _slices(ids: Iterable[int]) -> Iterator[list[int]]:

@@ -76,10 +76,10 @@ async def test_how_an_inlet_fares_and_its_pause_outlive_a_start(door: Door) -> N
 
 @pytest.mark.parametrize("what", ["pause", "resume"])
 async def test_whoever_waits_for_an_inlet_hears_of_a_pause_and_of_its_end(door: Door, what: str) -> None:
-    with door.node.watch.listen(await known(door)) as ear:
+    with door.node.notifier.listen(await known(door)) as listener:
         await door.ask("POST", f"/api/v1/bridges/orders/{what}")
-        await ear.wait_for_poke(10)
-        assert ear.take_poke()
+        await listener.wait_for_poke(10)
+        assert listener.take_poke()
 
 
 async def test_a_name_has_one_direction(door: Door) -> None:

@@ -229,11 +229,11 @@ async def test_platforms_are_listed_with_their_users_while_they_are_down(door: D
 async def test_ping_answers_as_it_did_and_wakes_the_lane_of_who_calls(door: Door) -> None:
     token = await legacy(door, "BuasApp")
     platform = await door.node.registry.find("BuasApp")
-    with door.node.watch.listen(platform.id) as ear:
+    with door.node.notifier.listen(platform.id) as listener:
         for method in ("GET", "POST"):
             answer = await door.ask(method, f"/ping?token={token}")
             assert answer == {"status": "ok", "message": 'Sent "pong" to all platforms'}
-        assert ear.take_poke()
+        assert listener.take_poke()
 
 
 # --- ids, retries, states --------------------------------------------------------------------------
@@ -300,7 +300,7 @@ async def test_who_waits_is_answered_when_something_comes(door: Door) -> None:
     tokens, pull = await three(door), await register(door, "Fourth")
     waiting = asyncio.ensure_future(door.ask("GET", "/events?wait=30", token=pull))
     async with asyncio.timeout(10):
-        while not door.node.watch._ears:  # noqa: ASYNC110
+        while not door.node.notifier._listeners:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await say(door, "/user", id=1, name="Ana", token=tokens["BuasApp"])
         answer = await waiting

@@ -32,7 +32,7 @@ from bridges.outlet import Gone, Undeliverable, Unreachable
 from bridges.rabbitmq.frames import HEADER, METHOD, frame_head, harmless
 from bridges.rabbitmq.messages import Delivery, is_queue_name, read_content, read_offer
 from bridges.subjects import check_filter, subject_of
-from bridges.webhooks.answers import Answer, check_success, judge
+from bridges.webhooks.answers import Answer, check_success, classify
 from bridges.webhooks.client import START_BYTES, final_status
 from bridges.webhooks.outlet import _as_header
 from messaging.auth.issuers.keys import read_keys
@@ -262,7 +262,7 @@ READERS = [
         {"users": [{"id": 1, "name": "Ana", "platform": "Other"}]}, most=1024 * KIB, refusals=(Implausible,),
     ),
     Reader(
-        "a platform's answer", lambda data: judge(Answer(503, {"Retry-After": _text(data[:_HTTP])}, data), NOW),
+        "a platform's answer", lambda data: classify(Answer(503, {"Retry-After": _text(data[:_HTTP])}, data), NOW),
         most=20_000, refusals=(Unreachable, Undeliverable, Gone),
     ),
     Reader(

@@ -190,7 +190,7 @@ async def test_what_can_be_neither_stored_nor_buried_is_kept_by_the_server(
     def unanswered(self: Actions, *args: Any) -> None:
         tried.append("publish")
         if tried.count("publish") < 3:
-            args[-2].settled(args[-1], Unavailable())
+            args[-2].on_result(args[-1], Unavailable())
         else:
             publish(self, *args)
 

@@ -13,8 +13,8 @@ from bridges.webhooks.answers import (
     Answer,
     PoisonDetector,
     check_success,
+    classify,
     excerpt,
-    judge,
     retry_after,
 )
 from messaging.bridge.schedule import Schedule
@@ -24,7 +24,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_a_success_is_a_delivery(status: int) -> None:
-    judge(Answer(status), NOW)
+    classify(Answer(status), NOW)
 
 
 @pytest.mark.parametrize(
@@ -41,14 +41,14 @@ def test_a_success_is_a_delivery(status: int) -> None:
 def test_the_table(meaning: type[Exception], statuses: list[int]) -> None:
     for status in statuses:
         with pytest.raises(meaning, match=f"it answered {status}"):
-            judge(Answer(status), NOW)
+            classify(Answer(status), NOW)
 
 
 def test_a_rejection_tells_the_operator_what_to_look_at() -> None:
     with pytest.raises(Unreachable, match="secret"):
-        judge(Answer(401, {}, b"bad signature"), NOW)
+        classify(Answer(401, {}, b"bad signature"), NOW)
     with pytest.raises(Unreachable, match="not followed"):
-        judge(Answer(302), NOW)
+        classify(Answer(302), NOW)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_whoever_asks_to_wait_for_ever_is_asked_again_in_ten_minutes(header: str
 @pytest.mark.parametrize("status", [401, 429, 503])
 def test_the_wish_goes_to_the_lane(status: int) -> None:
     with pytest.raises(Unreachable) as caught:
-        judge(Answer(status, {"Retry-After": "20"}), NOW)
+        classify(Answer(status, {"Retry-After": "20"}), NOW)
     assert 20 == caught.value.retry_after
 
 
