@@ -27,6 +27,7 @@ cover: .venv/.dev wscat ## every test with the lines and branches it runs counte
 
 check: .venv/.dev ## what must hold before every commit: ruff, mypy --strict, the house (seconds)
 	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff format --check --quiet . || { echo "Some files are not formatted: .venv/bin/ruff format ."; exit 1; }
 	@$(PY) -m mypy --strict --no-error-summary
 	@$(PY) -m pytest -q --no-header tests/test_house.py
 

@@ -1,7 +1,7 @@
 """A chat application that talks with all others through Recado. It asks for its news, so it needs no address.
 
-    curl -X POST http://127.0.0.1:5001/platforms -H 'Content-Type: application/json' -d '{"name": "Fourth"}'
-    TOKEN=… python examples/fourth_app.py
+curl -X POST http://127.0.0.1:5001/platforms -H 'Content-Type: application/json' -d '{"name": "Fourth"}'
+TOKEN=… python examples/fourth_app.py
 """
 
 import json

@@ -16,9 +16,11 @@ from messaging.model import (
     MAX_SEQ,
     Changed,
     Kind,
+    Member,
     Membership,
     Message,
     Topic,
+    TopicView,
     User,
     Voided,
     inbox_of,
@@ -33,7 +35,7 @@ from messaging.readers.pages import fit
 from messaging.settings.settings import Settings
 from messaging.store.append import Draft
 from messaging.store.inboxes import Inboxes
-from messaging.store.store import HISTORY_BYTES, Member, Store, TopicView
+from messaging.store.store import HISTORY_BYTES, Store
 
 MAX_HISTORY = 100
 MAX_TOPICS = 1000

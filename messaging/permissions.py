@@ -17,9 +17,8 @@ import msgspec
 
 from messaging.errors import Conflict, Forbidden, NotAMember, UnknownTopic
 from messaging.grants import Grants
-from messaging.model import Kind, Topic, User, is_like_news, person_name
+from messaging.model import Kind, Topic, TopicView, User, is_like_news, person_name
 from messaging.news import MAKER, is_news
-from messaging.store.store import TopicView
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,9 +106,7 @@ def _new_loop() -> _Loop:
     return loop
 
 
-def pytest_asyncio_loop_factories(
-    config: pytest.Config, item: pytest.Item
-) -> Mapping[str, Callable[[], _Loop]]:
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], _Loop]]:
     return {"loop": _new_loop}
 
 

@@ -43,9 +43,7 @@ def public_jwk(algorithm: Algorithm, kid: str, **changes: Any) -> dict[str, Any]
 
 def public_pem(algorithm: Algorithm, kid: str) -> bytes:
     public: Any = private_key(algorithm, kid).public_key()
-    pem: bytes = public.public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    pem: bytes = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return pem
 
 

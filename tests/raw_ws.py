@@ -97,9 +97,7 @@ class RawClient:
 
     async def answer(self, ref: str) -> dict[str, Any]:
         """The reply to the request with this ref."""
-        found: dict[str, Any] = await self.until(
-            lambda: next((t for t in self.texts if t.get("ref") == ref), None)
-        )
+        found: dict[str, Any] = await self.until(lambda: next((t for t in self.texts if t.get("ref") == ref), None))
         return found
 
     async def handled(self) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,7 @@ FILES = sorted(
     path for room in house.PRODUCT for path in (ROOT / room).rglob("*.py") if "node_modules" not in path.parts
 )
 MODULES = {module_name(path): path.read_text() for path in FILES}
-PACKAGES = frozenset(module_name(path) for path in FILES if path.name == "__init__.py") | frozenset(
-    house.OURS
-)
+PACKAGES = frozenset(module_name(path) for path in FILES if path.name == "__init__.py") | frozenset(house.OURS)
 
 
 def complain(complaints: list[str]) -> None:
@@ -33,22 +32,24 @@ def complain(complaints: list[str]) -> None:
 
 
 def test_who_imports_whom() -> None:
-    complain(
-        [c for module, source in MODULES.items() for c in house.check_directions(module, source, PACKAGES)]
-    )
+    complain([c for module, source in MODULES.items() for c in house.check_directions(module, source, PACKAGES)])
+
+
+def test_no_circles() -> None:
+    complain(house.check_circles(MODULES, PACKAGES))
+
+
+def test_rooms_are_not_crowded() -> None:
+    complain(house.check_files(Counter(str(path.parent.relative_to(ROOT)) for path in FILES)))
 
 
 def test_libraries_stay_in_their_rooms() -> None:
-    complain(
-        [c for module, source in MODULES.items() for c in house.check_reserved(module, source, PACKAGES)]
-    )
+    complain([c for module, source in MODULES.items() for c in house.check_reserved(module, source, PACKAGES)])
 
 
 def test_files_are_short() -> None:
     kinds = {".py", ".sql", ".js", ".mjs", ".html", ".css"}
-    files = [
-        path for room in house.PRODUCT for path in sorted((ROOT / room).rglob("*")) if path.suffix in kinds
-    ]
+    files = [path for room in house.PRODUCT for path in sorted((ROOT / room).rglob("*")) if path.suffix in kinds]
     complain([c for path in files for c in house.check_lines(str(path.relative_to(ROOT)), path.read_text())])
 
 
@@ -92,9 +93,7 @@ def test_every_room_is_type_checked_and_measured() -> None:
     rooms = {module.partition(".")[0] for module in MODULES}
     typed, measured = set(tools["mypy"]["files"]), set(tools["coverage"]["run"]["source"])
     complain([f"{room} is missing in [tool.mypy] files" for room in sorted(rooms - typed)])
-    complain(
-        [f"{room} is missing in [tool.coverage.run] source" for room in sorted(rooms - measured - {"sql"})]
-    )
+    complain([f"{room} is missing in [tool.coverage.run] source" for room in sorted(rooms - measured - {"sql"})])
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.txt")), ids=lambda path: path.name)
@@ -110,6 +109,20 @@ def test_pip_installs_nothing_that_it_has_no_hash_of(path: Path) -> None:
 
 
 # --- the checkers bite -----------------------------------------------------------------------------
+
+
+def test_a_circle_is_found() -> None:
+    apart = {"a.x.one": "import a.y.two", "a.y.two": "", "a.y.three": ""}
+    assert house.check_circles(apart, frozenset()) == []
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a.x.one"
+    assert house.check_circles({**apart, "a.y.two": typed}, frozenset()) == []
+    assert len(house.check_circles({**apart, "a.y.two": "import a.x.one"}, frozenset())) == 2
+    assert len(house.check_circles({**apart, "a.y.three": "from a.x import one"}, frozenset({"a.x"}))) == 1
+
+
+def test_a_crowded_room_is_found() -> None:
+    assert house.check_files({"api": house.MAX_FILES}) == []
+    assert house.check_files({"api": house.MAX_FILES + 1})
 
 
 @pytest.mark.parametrize(
@@ -211,9 +224,7 @@ def test_a_long_file_is_found() -> None:
     assert house.check_lines("x.py", "pass\n" * house.MAX_LINES) == []
 
 
-@pytest.mark.parametrize(
-    "module", ["messaging.utils", "api.common", "ws_server.session_manager", "api.service.x"]
-)
+@pytest.mark.parametrize("module", ["messaging.utils", "api.common", "ws_server.session_manager", "api.service.x"])
 def test_an_empty_name_is_found(module: str) -> None:
     assert house.check_name(module)
 
@@ -234,9 +245,7 @@ def test_function_lengths_leave_out_docstrings_blanks_and_stubs() -> None:
     assert [count for count, _ in house.function_lengths("m", source)] == [5]
 
 
-@pytest.mark.parametrize(
-    ("lengths", "count"), [([7] * 9 + [90], 0), ([8] * 10, 1), ([2] * 8 + [30] * 2, 1), ([], 0)]
-)
+@pytest.mark.parametrize(("lengths", "count"), [([7] * 9 + [90], 0), ([8] * 10, 1), ([2] * 8 + [30] * 2, 1), ([], 0)])
 def test_long_functions_are_found(lengths: list[int], count: int) -> None:
     source = "\n".join(function(lines) for lines in lengths)
     assert len(house.check_lengths(house.function_lengths("m", source))) == count
@@ -330,9 +339,7 @@ def test_bad_queries_are_found(text: str, word: str) -> None:
 
 
 def test_an_unused_query_is_found() -> None:
-    assert house.check_used(GOOD, ["self._sql.head", "page = 1"]) == [
-        "queries.sql: page is used nowhere in messaging/"
-    ]
+    assert house.check_used(GOOD, ["self._sql.head", "page = 1"]) == ["queries.sql: page is used nowhere in messaging/"]
 
 
 PIN = f"a-b[c,d]==1.2 ; sys_platform == 'win32' \\\n    --hash=sha256:{'0' * 64} \\\n    --hash=sha256:{'f' * 64}\n"

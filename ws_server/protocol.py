@@ -18,6 +18,7 @@ from messaging.model import MAX_NAME, NAME_RULE, Entry, Message
 
 PIECE_BYTES = 64 * 1024
 
+
 class Refusal(msgspec.Struct, frozen=True):
     """A frame that is no command, with what of it an answer may carry back."""
 

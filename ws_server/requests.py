@@ -246,7 +246,12 @@ class Requests:
         )
         states = [
             TopicState(
-                m.topic.name, m.topic.kind, m.role, head, cursor, max(0, head - max(cursor, m.joined_seq)),
+                m.topic.name,
+                m.topic.kind,
+                m.role,
+                head,
+                cursor,
+                max(0, head - max(cursor, m.joined_seq)),
                 self._actions.epochs.of(m.topic),
             )
             for m, head, cursor in found

@@ -15,9 +15,7 @@ from messaging.model import MAX_NAME
 Id = IdNumber | IdText
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=NO_NUL)]
 Seats = Annotated[list[Id], msgspec.Meta(max_length=MAX_SEATS)]
-Users = Annotated[
-    list[Annotated[dict[str, Seats], msgspec.Meta(max_length=1000)]], msgspec.Meta(max_length=1000)
-]
+Users = Annotated[list[Annotated[dict[str, Seats], msgspec.Meta(max_length=1000)]], msgspec.Meta(max_length=1000)]
 
 
 class PlatformUser(msgspec.Struct, frozen=True):

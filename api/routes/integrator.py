@@ -42,6 +42,7 @@ from messaging.store.bridges import Report
 MAX_LISTED_USERS = 10_000  # users of one platform
 SUCCESS = b"success"  # what the first integrator answers
 
+
 def routes() -> list[Route]:
     group = "Integrator"
     says = (Unauthorized, Unavailable)
@@ -178,7 +179,7 @@ def links(lists: Mapping[str, Sequence[PlatformUser]]) -> dict[str, str]:
     for name, users in lists.items():
         if len(users) == MAX_LISTED_USERS:
             after = key_of(msgspec.json.decode(users[-1].id))
-            more.append(f"</users?{urlencode({'platform': name, 'after': after}, quote_via=quote)}>; rel=\"next\"")
+            more.append(f'</users?{urlencode({"platform": name, "after": after}, quote_via=quote)}>; rel="next"')
     return {"Link": ", ".join(more)} if more else {}
 
 

@@ -7,8 +7,7 @@ import msgspec
 from api.route import Answer, Request, Route
 from api.shapes import Empty, Epoch, NameQuery
 from messaging.errors import Conflict, LimitReached, NotAMember, NotFound, UnknownTopic, UnknownUser
-from messaging.model import User
-from messaging.store.store import Member
+from messaging.model import Member, User
 
 MAX_MEMBERS = 1000  # on one page
 

@@ -138,9 +138,7 @@ async def post(asked: Request[None, NewPlatform]) -> Answer:
 
 
 async def patch(asked: Request[None, Change]) -> Answer:
-    values = {
-        name: value for name, value in msgspec.structs.asdict(asked.body).items() if value is not msgspec.UNSET
-    }
+    values = {name: value for name, value in msgspec.structs.asdict(asked.body).items() if value is not msgspec.UNSET}
     return Answer(200, shown(await asked.domain.node.registry.change(asked.path.platform, **values)))
 
 

@@ -32,13 +32,12 @@ from messaging.errors import (
     Unavailable,
     UnknownTopic,
 )
-from messaging.model import MAX_SEQ, Gap, Message, Page, Topic
+from messaging.model import MAX_SEQ, Gap, Message, Page, Topic, TopicView
 from messaging.permissions import Past
 from messaging.readers.notifier import Listener
 from messaging.readers.pages import SharedPage
 from messaging.retrying import jittered
 from messaging.store.epochs import is_same_topic
-from messaging.store.store import TopicView
 
 PAGE_BYTES = 64 * 1024
 HEARTBEAT = 15.0  # seconds of silence

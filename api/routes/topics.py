@@ -10,8 +10,7 @@ from msgspec import UNSET, UnsetType
 from api.route import Answer, Request, Route
 from api.shapes import Lifetime, UserName
 from messaging.errors import BadRequest, Conflict, LimitReached, NotAMember, UnknownTopic, UnknownUser
-from messaging.model import Topic, User
-from messaging.store.store import TopicView
+from messaging.model import Topic, TopicView, User
 
 
 class TopicRequest(msgspec.Struct, frozen=True):

@@ -134,9 +134,7 @@ class WrongCredentials:
     A right one is never asked for: it is not refused for what others of its address try.
     """
 
-    def __init__(
-        self, refused: Callable[[str], None], most: int = MAX_WRONG, addresses: int = MAX_ADDRESSES
-    ) -> None:
+    def __init__(self, refused: Callable[[str], None], most: int = MAX_WRONG, addresses: int = MAX_ADDRESSES) -> None:
         """``refused`` is told the name of the limit each time that it refuses."""
         self._refused = refused
         self._most = most

@@ -15,11 +15,10 @@ from jwt.types import Options
 from messaging.auth.issuers.verifying import Issuers
 from messaging.errors import BadRequest, TokenExpired, Unauthorized
 from messaging.grants import CLAIM, Grants, grants_of
-from messaging.model import MAX_LIFETIME, bearer_name
+from messaging.model import LEEWAY, MAX_LIFETIME, bearer_name
 from messaging.settings.issuers import Issuer
 
 ONE_DAY = 86400  # seconds
-LEEWAY = 30  # seconds that clocks of two machines may differ
 MAX_TOKEN = 4096  # bytes
 MAX_ID = 1024  # bytes of a jti
 _ALGORITHM = "HS256"

@@ -132,9 +132,7 @@ class Acceptance:
         self.notices += notices(drafts, verdicts)
         return [verdict.seq or 0 for verdict in verdicts]
 
-    async def keep_news(
-        self, platform: int, identity: str, digest: bytes, places: Sequence[tuple[int, int]]
-    ) -> None:
+    async def keep_news(self, platform: int, identity: str, digest: bytes, places: Sequence[tuple[int, int]]) -> None:
         topic_ids, seqs = [topic_id for topic_id, _ in places], [seq for _, seq in places]
         await self._fetch("news_keep", platform, identity, digest, topic_ids, seqs)
 

@@ -34,9 +34,7 @@ class Accepted:
 class Connections:
     """Those of this process, whatever door they came to."""
 
-    def __init__(
-        self, per_address: int, most: int, proxies: Sequence[Network], refused: Callable[[str], None]
-    ) -> None:
+    def __init__(self, per_address: int, most: int, proxies: Sequence[Network], refused: Callable[[str], None]) -> None:
         """``per_address``: 0 is no limit. ``refused`` is told the name of a limit each time that it refuses one."""
         self._per_address = per_address
         self._most = most

@@ -176,9 +176,7 @@ class Appender:
         left = await self._append(writer, batch[:middle])
         return left + batch[middle:] if left else await self._append(writer, batch[middle:])
 
-    def _settle(
-        self, leaders: list[Waiting], verdicts: list[Verdict], doubles: list[tuple[Waiting, int]]
-    ) -> None:
+    def _settle(self, leaders: list[Waiting], verdicts: list[Verdict], doubles: list[tuple[Waiting, int]]) -> None:
         answers = [answer(waiting.draft, verdict) for waiting, verdict in zip(leaders, verdicts, strict=True)]
         told = list(zip(leaders, answers, strict=True))
         told += [(w, answer_double(w.draft, leaders[n].draft, answers[n])) for w, n in doubles]

@@ -165,6 +165,5 @@ def notices(drafts: Sequence[Draft], verdicts: Sequence[Verdict]) -> list[Append
             message = Message(verdict.seq, draft.sender, draft.content, verdict.sent_at)
             stored.setdefault(draft.topic_id, []).append(message)
     return [
-        Appended(topic_id, messages[0].seq, messages[-1].seq, tuple(messages))
-        for topic_id, messages in stored.items()
+        Appended(topic_id, messages[0].seq, messages[-1].seq, tuple(messages)) for topic_id, messages in stored.items()
     ]

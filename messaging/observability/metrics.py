@@ -20,9 +20,7 @@ class Metrics:
         self._deliveries = Counter(
             "recado_deliveries_total", "Messages written to live sessions", registry=self.registry
         )
-        self._writes = Counter(
-            "recado_delivery_writes_total", "Writes that carried them", registry=self.registry
-        )
+        self._writes = Counter("recado_delivery_writes_total", "Writes that carried them", registry=self.registry)
         self.appended = Counter("recado_appended_total", "Messages stored", registry=self.registry)
         self.append_seconds = Histogram(
             "recado_append_seconds", "From taking a batch to its COMMIT", registry=self.registry,

@@ -87,7 +87,9 @@ class Settings:
 
     def _check(self, nets_given: bool) -> None:
         if self.bus_url == "local:" and self.workers > 1:
-            raise SettingsError("BUS_URL: local: joins nobody; with WORKERS above 1 it is postgres: or nats://HOST:PORT")
+            raise SettingsError(
+                "BUS_URL: local: joins nobody; with WORKERS above 1 it is postgres: or nats://HOST:PORT"
+            )
         self._check_secrets()
         if self.auth_mode == "key" and not self.api_key:
             raise SettingsError(

@@ -133,9 +133,7 @@ class BridgeStore:
     ) -> None:
         await self._pool.fetch("bridge_report", user_id, state, reason, attempts, term)
 
-    async def pause(
-        self, name: str, paused: bool, reason: str | None = None, term: int | None = None
-    ) -> int | None:
+    async def pause(self, name: str, paused: bool, reason: str | None = None, term: int | None = None) -> int | None:
         """The id of its user; None where there is no such bridge."""
         user_id: int | None = await self._pool.value("bridge_pause", name, paused, reason, term)
         return user_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from messaging.auth.tokens import LEEWAY
+from messaging.model import LEEWAY
 
 ROUND_TRIP = 2.0  # seconds; an answer that took longer tells too little
 

@@ -15,7 +15,7 @@ import msgspec
 
 from messaging.delivery import fill
 from messaging.errors import LimitReached, TokenRevoked, Unavailable, UnknownTopic, UnknownUser
-from messaging.model import MAX_SEQ, Changed, Kind, Membership, Message, Page, Role, Topic, User
+from messaging.model import MAX_SEQ, Changed, Kind, Member, Membership, Message, Page, Role, Topic, TopicView, User
 from messaging.store.append import LogWriter
 from messaging.store.clock import ClockOffset
 from messaging.store.leases import LeaseStore
@@ -30,24 +30,6 @@ HISTORY_BYTES = 128 * 1024  # of content
 
 # Cursors may be lost by a crash: what they confirmed is then delivered again, which is what "at least once" allows.
 _QUICK = "SET LOCAL synchronous_commit = off"
-
-
-@dataclass(frozen=True, slots=True)
-class TopicView:
-    """A topic, how far its log is, and what one user is in it."""
-
-    topic: Topic
-    head: int
-    membership: Membership | None
-    is_invited: bool = False  # by an invitation that it has not taken up
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    name: str
-    role: Role
-    joined_seq: int
-    cursors: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +269,13 @@ class Store:
 
 def _topic(row: Any, topic_id: int) -> Topic:
     return Topic(
-        topic_id, row["name"], row["kind"], row["creator"], row["retention"], row["lifetime"], row["in_doubt"],
+        topic_id,
+        row["name"],
+        row["kind"],
+        row["creator"],
+        row["retention"],
+        row["lifetime"],
+        row["in_doubt"],
         row["origin"],
     )
 

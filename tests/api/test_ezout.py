@@ -180,9 +180,7 @@ async def test_what_is_no_object_is_refused_in_that_shape_too(door: Door, path: 
 
 async def test_a_value_without_json_does_not_break_the_answer(door: Door) -> None:
     body = json.dumps(EVENT | {"UPC": "\ud800", "action_id": float("nan")}).encode()
-    answer = await door.ask(
-        "POST", f"/publish/{SHOP}", 422, data=body, headers={"Content-Type": "application/json"}
-    )
+    answer = await door.ask("POST", f"/publish/{SHOP}", 422, data=body, headers={"Content-Type": "application/json"})
     assert [each["type"] for each in answer["detail"]] == ["finite_number", "string_unicode"]
 
 

@@ -89,9 +89,7 @@ def refused(door: Door, limit: str) -> float:
 # --- heads -----------------------------------------------------------------------------------------
 
 
-async def test_headers_that_do_not_come_in_time_end_the_connection(
-    door: Door, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_headers_that_do_not_come_in_time_end_the_connection(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a byte comes now and then, and before a second request."""
     monkeypatch.setattr(connection, "HEAD_TIME", 0.2)
     async with line(door) as silent, line(door) as half, line(door) as again, line(door) as drips:
@@ -257,6 +255,7 @@ async def test_behind_a_trusted_proxy_whom_it_names_counts(open_door: Opener) ->
     key = f"Authorization: Bearer {'k' * 16}\r\n"
     await door.node.actions.create_topic(BACKEND, "news", await door.node.actions.know("ana"), "public")
     async with AsyncExitStack() as stack:
+
         async def ask(client: str, answer: bytes, head: str = STREAM) -> Line:
             peer = await stack.enter_async_context(line(door, "127.0.0.2"))
             await peer.say(f"{head}{key}X-Forwarded-For: {client}\r\n\r\n".encode())

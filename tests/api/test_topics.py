@@ -1,6 +1,5 @@
 """Topics and members by their paths."""
 
-
 from doors import Door
 
 pytest_plugins = ["doors"]

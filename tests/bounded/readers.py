@@ -303,6 +303,7 @@ READERS = [
     Reader("tokens, of a terminal", lambda data: user_of(_text(data)), most=4096, refusals=_REFUSED, inputs=_tokens),
 ]  # fmt: skip
 
+
 def _typed(data: bytes, kind: type) -> object:
     try:
         return msgspec.json.decode(data, type=kind)

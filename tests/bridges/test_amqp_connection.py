@@ -127,9 +127,7 @@ def test_a_frame_of_no_sensible_size_is_not_waited_for() -> None:
 # --- with a server -----------------------------------------------------------------------------------
 
 
-async def test_what_a_producer_chose_stops_neither_what_is_behind_nor_beside_it(
-    rabbit: Rabbit, database: str
-) -> None:
+async def test_what_a_producer_chose_stops_neither_what_is_behind_nor_beside_it(rabbit: Rabbit, database: str) -> None:
     ana, bob = fresh("ana"), fresh("bob")
     async with office(rabbit, database) as desk:
         await desk.know(ana, bob)
@@ -155,9 +153,7 @@ async def test_a_routing_key_of_any_bytes_is_no_matter(rabbit: Rabbit, database:
         frames = [publish, ContentHeader(body_size=1), aio_pika.message.Message(b"1")]
         payload = b"".join(pamqp_frame.marshal(frame, underlay.number) for frame in frames[:2])  # type: ignore[arg-type]
         body = struct.pack(">BHI", 3, underlay.number, 1) + b"1\xce"
-        await underlay.write_queue.put(
-            aiormq.abc.ChannelFrame(payload.replace(b"??", b"\xff\xfe") + body, False, None)
-        )
+        await underlay.write_queue.put(aiormq.abc.ChannelFrame(payload.replace(b"??", b"\xff\xfe") + body, False, None))
         await rabbit.put(queue, b"2")
         assert await desk.has("t", 2) == [1, 2]
 

@@ -75,9 +75,7 @@ async def test_a_thousand_in_order_though_it_is_killed_in_the_middle(rabbit: Rab
     assert await rabbit.waiting(ana) == 0, "all were acknowledged"
 
 
-async def test_one_queue_comes_in_by_windows(
-    rabbit: Rabbit, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_queue_comes_in_by_windows(rabbit: Rabbit, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a COMMIT and an acknowledgement for each message, a thousand took a minute."""
     ana, words, acknowledge, commits = fresh("ana"), [], Reader.acknowledge, []
     append = LogWriter.append

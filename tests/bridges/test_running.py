@@ -40,9 +40,7 @@ async def test_a_bridge_that_is_forgotten_while_it_is_configured_begins_anew(dat
         await node.actions.know("ana")
         await node.store.create_topic("news", "public", await node.store.user("ana"))
         system = System()
-        bridging = asyncio.ensure_future(
-            Bridging(node, [Out("paper", "test", "news", lambda: system)], []).run()
-        )
+        bridging = asyncio.ensure_future(Bridging(node, [Out("paper", "test", "news", lambda: system)], []).run())
         try:
             async with asyncio.timeout(20):
                 while not await node.book.reports():  # noqa: ASYNC110

@@ -86,6 +86,7 @@ async def test_without_the_database_nothing_ends(database: str, monkeypatch: pyt
 
 async def test_a_failure_that_nobody_foresaw_ends_all(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It never limps on: the process ends, and starts again."""
+
     async def fail(*_: object) -> None:
         raise KeyError("a defect")
 
@@ -258,9 +259,7 @@ async def test_what_no_platform_may_hear_is_buried_and_a_missing_database_is_wai
     async def standing(name: str, _: None) -> Any:
         return SimpleNamespace(topic=SimpleNamespace(id=5)) if name == "room" else None
 
-    node: Any = SimpleNamespace(
-        store=SimpleNamespace(standing=standing), integrator=SimpleNamespace(take_own=take_own)
-    )
+    node: Any = SimpleNamespace(store=SimpleNamespace(standing=standing), integrator=SimpleNamespace(take_own=take_own))
     rooms, message = RoomsOutlet(node), parcel().message
     with pytest.raises(Undeliverable, match="Not in this room"):
         await rooms.send(OutgoingMessage("5.1", "room", message))

@@ -152,9 +152,7 @@ async def _(here: Town) -> AsyncIterator[tuple[Peer, bytes]]:
 
 
 @pytest.mark.parametrize("name", STATES)
-async def test_nothing_is_left_of_one_that_has_gone(
-    patient: Town, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_nothing_is_left_of_one_that_has_gone(patient: Town, name: str, caplog: pytest.LogCaptureFixture) -> None:
     """Also where nothing was read from it any more; and no time has to run out for it."""
     for how, end in WS_GONE.items():
         await ends(patient, name, how, end, caplog)

@@ -48,9 +48,7 @@ async def silent_sockets(row: Row) -> None:
     await row.rig.database()
     server = await row.rig.start("recado", descriptors=DESCRIPTORS)
     half = b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
-    words = itertools.cycle(
-        [b"", b"GET /healthz HTTP/1.1\r\nHost:", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", half]
-    )
+    words = itertools.cycle([b"", b"GET /healthz HTTP/1.1\r\nHost:", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", half])
     async with row.bystander(server) as bystander:
         await row.rig.node.actions.know("ana")
         path, failed, tried = f"/{row.rig.token('ana')}", 0, 0

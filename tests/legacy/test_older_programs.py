@@ -115,9 +115,7 @@ async def old_frame(socket: ClientConnection, name: str) -> Any:
 async def test_prontograms_page_shows_what_its_callers_post(rabbit: Rabbit, tmp_path: Path) -> None:
     ana = fresh("ana")
     config = tmp_path / "bridges.toml"
-    config.write_text(
-        f'[[rabbitmq.out]]\nname = "page"\ntopics = "@{ana}"\nqueue = "{ana}"\npayload = "prontogram"\n'
-    )
+    config.write_text(f'[[rabbitmq.out]]\nname = "page"\ntopics = "@{ana}"\nqueue = "{ana}"\npayload = "prontogram"\n')
     async with recado(**LOCKED, RABBITMQ_URL=rabbit.url, BRIDGES_FILE=str(config)) as server:
         offer = {"sender": "ACMESky", "receiver": ana, "body": "Roma, 39 €", "send_time": "2021-02-01T10:00:00Z"}
         assert await asyncio.to_thread(ask, server.api, "POST", "/messages", offer) == (200, b"")

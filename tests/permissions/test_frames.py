@@ -108,6 +108,7 @@ async def test_each_path_beside_the_websocket(database: str) -> None:
         running(database, metrics_token=METER) as opened,
         aiohttp.ClientSession() as http, aiohttp.ClientSession(version=aiohttp.HttpVersion10) as old,
     ):  # fmt: skip
+
         async def ask(recado: Running, path: str, token: str = "", http: Any = http, **headers: str) -> str:
             given = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
             async with http.get(recado.url.replace("ws:", "http:") + path, headers=given) as response:

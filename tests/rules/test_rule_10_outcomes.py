@@ -365,9 +365,7 @@ async def test_the_writers_of_a_process_that_has_been_gone_for_a_week_go(databas
         assert await value(database, "SELECT count(*) FROM recado.writers") == 3
 
 
-async def test_while_no_host_is_the_primary_it_is_waited_for(
-    database: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_while_no_host_is_the_primary_it_is_waited_for(database: str, caplog: pytest.LogCaptureFixture) -> None:
     """As in a failover: each host answers, and none is what target_session_attrs asks for."""
     async with desk(database) as ana:
         topic_id = await ana.topic("a")

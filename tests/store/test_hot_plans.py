@@ -129,8 +129,7 @@ async def test_every_function_looks_in_pg_catalog_alone(database: str) -> None:
     """Else what somebody makes in `public`, where roles of an application may, would run as Recado's role."""
     found = await rows(
         database,
-        "SELECT p.oid::regprocedure::text, p.proconfig FROM pg_proc AS p"
-        " WHERE p.pronamespace = 'recado'::regnamespace",
+        "SELECT p.oid::regprocedure::text, p.proconfig FROM pg_proc AS p WHERE p.pronamespace = 'recado'::regnamespace",
     )
     assert found
     loose = [name for name, settings in found if not any(each in SAFE for each in settings or ())]

@@ -387,9 +387,7 @@ async def test_each_source_has_its_share_of_a_batch_and_a_transaction_keeps_its_
     assert all(batch == sorted(batch, key=lambda each: each.id) for batch in found.values())
 
 
-async def test_more_sources_than_a_batch_has_rows_take_turns(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_more_sources_than_a_batch_has_rows_take_turns(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "MAX_TAKEN_ROWS", 3)
     async with desk(database) as node:
         topic_id = await node.topic("orders")

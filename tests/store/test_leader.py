@@ -115,9 +115,12 @@ async def test_one_at_a_time_and_the_next_at_once_when_the_first_stops(database:
     told: list[str] = []
     first, second = Worker("first", told), Worker("second", told)
     times = replace(QUICK, length=3600)
-    async with asyncio.timeout(20), leases(database, times) as one, leases(database, times) as two, wanting(
-        one, first
-    ) as stopping:
+    async with (
+        asyncio.timeout(20),
+        leases(database, times) as one,
+        leases(database, times) as two,
+        wanting(one, first) as stopping,
+    ):
         await first.works.wait()
         async with wanting(two, second):
             for _ in range(3):

@@ -250,4 +250,3 @@ async def test_of_two_invitations_at_once_one_is_too_many(
         second = asyncio.create_task(invite(recado, omar, "b", "u2"))
         await waits_for_lock(database, "join_within_limits")
     await refused(LimitReached, second)
-

@@ -130,9 +130,7 @@ class Terminal(io.StringIO):
         (io.StringIO(), {"TERM": "xterm"}, False),
     ],
 )
-def test_colours_are_for_terminals_that_want_them(
-    stream: io.StringIO, environ: dict[str, str], colours: bool
-) -> None:
+def test_colours_are_for_terminals_that_want_them(stream: io.StringIO, environ: dict[str, str], colours: bool) -> None:
     assert Paint.for_stream(stream, environ).colours is colours
 
 

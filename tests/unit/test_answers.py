@@ -98,8 +98,16 @@ def test_a_success_that_says_that_it_failed_did(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"success", b"", b'{"status":"ok"}', b'{"status":200,"message":"failed"}', b"[", b"<html>failed", b"[" * 9999,
-     b'{"status":"\xff"}'],
+    [
+        b"success",
+        b"",
+        b'{"status":"ok"}',
+        b'{"status":200,"message":"failed"}',
+        b"[",
+        b"<html>failed",
+        b"[" * 9999,
+        b'{"status":"\xff"}',
+    ],
 )
 def test_any_other_body_of_a_success_is_fine(body: bytes) -> None:
     check_success(Answer(200, {}, body))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from messaging.auth.tokens import LEEWAY
+from messaging.model import LEEWAY
 from messaging.store.clock import ROUND_TRIP, ClockOffset
 
 

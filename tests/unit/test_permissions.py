@@ -11,7 +11,7 @@ import pytest
 from messaging.auth.tokens import Tokens
 from messaging.errors import BadRequest, Conflict, Forbidden, NotAMember, RecadoError, Unauthorized, UnknownTopic
 from messaging.grants import Grants, grants_of
-from messaging.model import Kind, Membership, Topic, User
+from messaging.model import Kind, Membership, Topic, TopicView, User
 from messaging.permissions import (
     BACKEND,
     Aim,
@@ -28,7 +28,6 @@ from messaging.permissions import (
     sees,
     visible,
 )
-from messaging.store.store import TopicView
 
 ANA = User(7, "ana", 0)
 Role = Literal["owner", "member"]

@@ -264,7 +264,12 @@ SAID: list[tuple[msgspec.Struct, dict[str, Any]]] = [
             "more": False,
             "topics": [
                 {
-                    "topic_name": "a", "kind": "public", "role": "owner", "last_seq": 9, "cursor": 4, "pending": 5,
+                    "topic_name": "a",
+                    "kind": "public",
+                    "role": "owner",
+                    "last_seq": 9,
+                    "cursor": 4,
+                    "pending": 5,
                     "epoch": "e",
                 }
             ],

@@ -80,9 +80,7 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise Invalid([complaint_of(Wrong("missing", "Field required"), ("body",), None)])
     value = _loaded(body)
     if not isinstance(value, dict):
-        wrong = Wrong(
-            "model_attributes_type", "Input should be a valid dictionary or object to extract fields from"
-        )
+        wrong = Wrong("model_attributes_type", "Input should be a valid dictionary or object to extract fields from")
         raise Invalid([complaint_of(wrong, ("body",), value)])
     return value
 

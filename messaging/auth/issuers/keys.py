@@ -22,9 +22,7 @@ _KINDS: dict[Algorithm, tuple[str, str | None]] = {
 
 
 class _KeySet(msgspec.Struct, frozen=True):
-    keys: Annotated[
-        list[Annotated[dict[str, Any], msgspec.Meta(max_length=100)]], msgspec.Meta(max_length=MAX_KEYS)
-    ]
+    keys: Annotated[list[Annotated[dict[str, Any], msgspec.Meta(max_length=100)]], msgspec.Meta(max_length=MAX_KEYS)]
 
 
 def read_keys(body: bytes, algorithm: Algorithm) -> dict[str, jwt.PyJWK]:

@@ -274,5 +274,3 @@ class Chat:
 
     def _note(self, text: str) -> None:
         self._screen.show(self._paint.note(text))
-
-

@@ -79,9 +79,7 @@ def _read_some() -> bytes:
 class PromptScreen:
     """With prompt_toolkit: what comes scrolls above the line being typed, and the state stands at the bottom."""
 
-    def __init__(
-        self, session: PromptSession[str], place: Callable[[], str], state: Callable[[], str]
-    ) -> None:
+    def __init__(self, session: PromptSession[str], place: Callable[[], str], state: Callable[[], str]) -> None:
         self._session = session
         self._place = place
         self._state = state

@@ -135,9 +135,7 @@ def migrations_finding(applied: dict[str, str] | None, shipped: dict[str, str]) 
     missing = sorted(shipped.keys() - applied.keys())
     changed = sorted(name for name in applied.keys() & shipped.keys() if applied[name] != shipped[name])
     if newer:
-        return Finding(
-            "fault", "migrations", f"a newer Recado was here (it has {newer[-1]})", "Install that version."
-        )
+        return Finding("fault", "migrations", f"a newer Recado was here (it has {newer[-1]})", "Install that version.")
     if edited := [name for name in changed if not name.startswith("functions") and name != VERSION]:
         return Finding("fault", "migrations", f"sql/{edited[0]} is not what was applied", "Put the file back.")
     if missing or changed:
