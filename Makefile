@@ -48,7 +48,7 @@ bench: .venv/.run ## measure throughput and latency on this machine
 	@exec $(PY) -m bench
 
 hostile: .venv/.dev ## attack a real Recado, and measure what others feel of it (root; ONLY=A9 for one row)
-	@exec env PYTHONPATH=.:tests:tests/e2e:tests/bridges $(PY) -m hostile $(ONLY)
+	@exec env PYTHONPATH=.:tests $(PY) -m hostile $(ONLY)
 
 ezout: .venv/.dev ## the shops' example: customers check out, NATS and a member watch
 	@exec $(PY) examples/ezout

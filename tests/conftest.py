@@ -20,7 +20,9 @@ import pytest
 import uvloop
 from pytest_asyncio import is_async_test
 
-import time_limit
+from support import time_limit
+
+pytest_plugins = ["support.doors", "support.rabbit_server"]
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"

@@ -6,12 +6,10 @@ from typing import Any
 
 import asyncpg
 import pytest
-from doors import Door
 
 from messaging.errors import Conflict
 from messaging.store.bridges import DeadLetter
-
-pytest_plugins = ["doors"]
+from support.doors import Door
 
 LETTERS = "/api/v1/dead-letters"
 

@@ -4,11 +4,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from doors import Door
 
 from messaging.store.bridges import DeadLetter
-
-pytest_plugins = ["doors"]
+from support.doors import Door
 
 
 async def known(door: Door) -> None:

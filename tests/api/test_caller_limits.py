@@ -6,11 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from doors import KEY, Opener
 
-from ws_support import running
-
-pytest_plugins = ["doors"]
+from support.doors import KEY, Opener
+from support.ws import running
 
 V1 = "/api/v1"
 POST = f"{V1}/topics/plaza/messages"

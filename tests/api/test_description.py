@@ -6,13 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from doors import Door
 from openapi_spec_validator import validate
 
 from api.openapi import describe
 from api.routes import all_routes
-
-pytest_plugins = ["doors"]
+from support.doors import Door
 
 CHECKS = "not_a_server_error,response_schema_conformance,status_code_conformance,content_type_conformance"
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "6"))  # of an operation, random ones

@@ -7,15 +7,13 @@ from typing import Any
 
 import jwt
 import pytest
-from doors import KEY, SECRET, Door, Opener
 from openapi_spec_validator import validate
 
 from api.routes.pages import path_of
 from api.routes.tokens import readable
 from conftest import ROOT
 from messaging.errors import Unavailable
-
-pytest_plugins = ["doors"]
+from support.doors import KEY, SECRET, Door, Opener
 
 V1 = "/api/v1"
 

@@ -6,12 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from doors import KEY, Door
 
 from api.routes.legacy.ezout import content_of, read_news
 from api.routes.legacy.pydantic_compat import Invalid
-
-pytest_plugins = ["doors"]
+from support.doors import KEY, Door
 
 _LONG = "9" * 5000  # digits; Python makes no int of so many
 SHOP = "3c6e0b8a-9c15-424a-8d1e-1f2a3b4c5d6e"

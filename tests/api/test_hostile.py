@@ -6,9 +6,8 @@ import zlib
 from typing import Any
 
 import pytest
-from doors import Door
 
-pytest_plugins = ["doors"]
+from support.doors import Door
 
 V1 = "/api/v1"
 JSON = {"Content-Type": "application/json"}

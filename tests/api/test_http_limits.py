@@ -13,15 +13,13 @@ from ipaddress import ip_network
 
 import pytest
 from aiohttp import web
-from doors import Door, Opener
 from listener import NEWS, listening, news
 
 from api import connection, serving
 from api.slow_peers import SlowPeers
 from messaging.permissions import BACKEND
-from rules_support import until
-
-pytest_plugins = ["doors"]
+from support.doors import Door, Opener
+from support.members import until
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 STREAM = f"GET {NEWS}/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n"

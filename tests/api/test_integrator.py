@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import Door
 
 from messaging.integrator.events import OWN
 from messaging.integrator.importing import Diff, Listed
 from messaging.integrator.incoming import IncomingMessage
 from messaging.model import Message
-
-pytest_plugins = ["doors"]
+from support.doors import Door
 
 
 async def register(door: Door, name: str, **more: Any) -> str:

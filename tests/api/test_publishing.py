@@ -7,11 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from doors import Door
 
-from log_support import connected
-
-pytest_plugins = ["doors"]
+from support.doors import Door
+from support.log import connected
 
 V1 = "/api/v1"
 POST = f"{V1}/topics/general/messages"

@@ -9,15 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from doors import Door
 from listener import NEWS, contents, listening, news, publish, topic_id
 
 from api.routes import stream
 from api.routes.stream import Start, events, start_of
 from messaging.errors import BadRequest
 from messaging.model import Gap, Message, Page, Topic
-
-pytest_plugins = ["doors"]
+from support.doors import Door
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EPOCH, RESTORED, OTHER = "topictopstatesta", "topictopotheroth", "othertopstatesta"

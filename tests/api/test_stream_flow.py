@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from doors import Door, Opener, free_port
 from listener import NEWS, Event, contents, listening, news, publish, topic_id
 
 from api import connection
@@ -18,8 +17,7 @@ from api.app import make_app
 from api.routes import stream
 from api.serving import serve
 from messaging.node import Node
-
-pytest_plugins = ["doors"]
+from support.doors import Door, Opener, free_port
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

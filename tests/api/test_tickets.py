@@ -7,16 +7,14 @@ import time
 
 import asyncpg
 import pytest
-from doors import KEY, Door, Opener
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from messaging.auth.tickets import Tickets
 from messaging.auth.tokens import Claims
 from messaging.errors import RateLimited
-from ws_support import running
-
-pytest_plugins = ["doors"]
+from support.doors import KEY, Door, Opener
+from support.ws import running
 
 
 async def test_a_ticket_is_void_after_a_minute(database: str) -> None:

@@ -13,15 +13,15 @@ from urllib.parse import quote
 import msgspec
 import pytest
 from asking import WebSocket, frame, http, request
-from doors import KEY, Door, running
 from growth import MOST, TIMES, growth_beside
 from inputs import TEXTS, Make, documents
 
-import ws_support
 from api.endpoint import ENVELOPE
 from api.route import Route
 from api.routes import all_routes
 from messaging.frames import AnyCommand
+from support import ws as ws_support
+from support.doors import KEY, Door, running
 
 LINE = 8000  # bytes of a target or a header that a door lets in
 PARTS = 4  # of the routes, each a test, that they are spread over the processes

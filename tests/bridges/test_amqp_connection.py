@@ -15,13 +15,10 @@ import pytest
 from aio_pika.abc import UnderlayConnection
 from aiormq.channel import Channel
 from aiormq.connection import FrameReceiver
-from lane_support import QUICK, working
 from pamqp import frame as pamqp_frame
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
-from rabbit_readers import Office, inboxes_of, offers, office, one_queue, reading
-from rabbit_server import TIME, Rabbit, fresh
 
 from bridges.rabbitmq import connection as amqp_connection
 from bridges.rabbitmq import inlet as rabbitmq_in
@@ -31,9 +28,10 @@ from messaging.actions import Actions
 from messaging.bridge.inlet import Inlet
 from messaging.errors import Unavailable
 from messaging.settings.settings import Settings
-from rules_support import until
-
-pytest_plugins = ["rabbit_server"]
+from support.lanes import QUICK, working
+from support.members import until
+from support.rabbit_readers import Office, inboxes_of, offers, office, one_queue, reading
+from support.rabbit_server import TIME, Rabbit, fresh
 
 
 def flags(*names: str) -> bytes:

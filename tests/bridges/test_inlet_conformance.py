@@ -12,9 +12,6 @@ from urllib.parse import urlsplit
 import pytest
 from inlet_conformance import TIME, Feed, InConformance
 from nats.errors import Error
-from nats_support import Nats
-from rabbit_readers import offers
-from rabbit_server import Rabbit, fresh
 
 from bridges.config import NatsIn, RabbitIn
 from bridges.deliveries import Deliveries
@@ -22,14 +19,16 @@ from bridges.nats import consumer as nats_consumer
 from bridges.nats import inlet as nats_in
 from bridges.nats.inlet import NatsSource
 from bridges.rabbitmq.inlet import PREFETCH, Inboxes, OneQueue
-from log_support import until
 from messaging.bridge.arrivals import Arrival, Incoming
 from messaging.bridge.inlet import Source, SourceLost
 from messaging.errors import BadRequest
 from messaging.node import Node
 from messaging.store.store import Store
+from support.log import until
+from support.nats_server import Nats
+from support.rabbit_readers import offers
+from support.rabbit_server import Rabbit, fresh
 
-pytest_plugins = ["rabbit_server"]
 LIMIT = 2048
 
 

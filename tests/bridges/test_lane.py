@@ -5,13 +5,13 @@ import itertools
 from typing import Any
 
 import pytest
-from lane_support import QUICK, System, publish, serving, working
 
 from bridges.lane import Lane
 from bridges.outlet import Gone, OutgoingMessage, Undeliverable, Unreachable
 from messaging.model import Changed, Membership
 from messaging.node import Node
 from messaging.store.bridges import State
+from support.lanes import QUICK, System, publish, serving, working
 
 
 async def bridge(node: Node, like: str = "news.%") -> int:

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lane_support import QUICK, publish, working
 from nats.aio.client import Client
 from nats.js.api import RetentionPolicy, StreamConfig
-from nats_support import Nats, nats_server
 
 from bridges.config import Nats as NatsConfig
 from bridges.config import NatsIn, NatsOut
@@ -28,6 +26,8 @@ from messaging.bridge.inlet import Inlet, SourceLost
 from messaging.errors import Unavailable
 from messaging.node import Node
 from messaging.settings.settings import Settings, SettingsError
+from support.lanes import QUICK, publish, working
+from support.nats_server import Nats, nats_server
 
 TIME = 30
 IN = NatsIn("in", "orders.>")

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 from nats.aio.msg import Msg
 from nats.js.api import StreamConfig
-from nats_support import Nats, nats_server, outlet_to
 
 from bridges.config import NatsOut
 from bridges.nats import outlet as nats_out
@@ -22,6 +21,7 @@ from bridges.subjects import check_filter, covers, subject_of
 from messaging.bus import nats_connection
 from messaging.bus.nats_connection import shown
 from messaging.model import Message
+from support.nats_server import Nats, nats_server, outlet_to
 
 TIME = 20
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

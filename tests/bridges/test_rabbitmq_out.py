@@ -11,20 +11,18 @@ from typing import Any
 
 import aio_pika
 import pytest
-from lane_support import QUICK, publish, serving, working
-from rabbit_server import Rabbit, fresh
 
 from bridges.config import RabbitOut
 from bridges.lane import Lane
 from bridges.outlet import OutgoingMessage, Undeliverable, Unreachable
 from bridges.rabbitmq.connection import ANSWER_TIME
 from bridges.rabbitmq.outlet import RabbitOutlet
-from log_support import until
 from messaging.model import Message
 from messaging.node import Node
 from messaging.patterns import like
-
-pytest_plugins = ["rabbit_server"]
+from support.lanes import QUICK, publish, serving, working
+from support.log import until
+from support.rabbit_server import Rabbit, fresh
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 

@@ -7,18 +7,16 @@ from typing import Any
 
 import aio_pika
 import pytest
-from lane_support import working
-from rabbit_readers import LIMIT, Office, one_queue, reading
-from rabbit_server import Rabbit, fresh
 
 from bridges.config import RabbitIn
 from bridges.rabbitmq.inlet import OneQueue
-from log_support import until
 from messaging.actions import Actions
 from messaging.errors import Unavailable, UnknownTopic
 from messaging.store.bridges import BridgeStore, DeadLetter
-
-pytest_plugins = ["rabbit_server"]
+from support.lanes import working
+from support.log import until
+from support.rabbit_readers import LIMIT, Office, one_queue, reading
+from support.rabbit_server import Rabbit, fresh
 
 
 async def test_any_json_as_it_is(rabbit: Rabbit, database: str) -> None:

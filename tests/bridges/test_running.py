@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
-from lane_support import System, publish, working
 
 from bridges.lane import Lane
 from bridges.outlet import OutgoingMessage, Undeliverable
@@ -16,7 +15,8 @@ from messaging.node import Node
 from messaging.runtime.leader import LeadershipLost, Lease
 from messaging.store.bridges import DeadLetter
 from messaging.store.leases import LeaseStore, LeaseTimes
-from postgres_proxy import proxied
+from support.lanes import System, publish, working
+from support.postgres_proxy import proxied
 
 QUICK = LeaseTimes(length=2.0, margin=1.0, renew_every=0.2, request=0.4, ask_every=0.05)
 

@@ -20,9 +20,9 @@ from push_support import (
     saying,
 )
 
-from authority import Authority
 from bridges.outlet import Gone, Undeliverable, Unreachable
 from bridges.webhooks.client import Patience, PlatformHttpClient
+from support.authority import Authority
 
 METADATA = "http://169.254.169.254/latest/meta-data/"
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from lane_support import QUICK, working
 from push_support import LOOPBACK, Receiver, receiving, reply
 
 from bridges.webhooks.client import NotReached, Patience, PlatformHttpClient
@@ -19,6 +18,7 @@ from messaging.integrator.events import Platform
 from messaging.integrator.importing import Implausible
 from messaging.node import Node
 from messaging.settings.settings import Settings
+from support.lanes import QUICK, working
 
 NAMES = ("Ana", "Bo", "Cy", "Di")
 

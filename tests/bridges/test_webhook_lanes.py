@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from lane_support import publish, working
 from push_support import Request, parcel, receiving, reply
 from town_support import heard, process, texts, town
 
@@ -19,6 +18,7 @@ from messaging.bridge.schedule import Pace, Schedule
 from messaging.errors import Forbidden, RecadoError, Unavailable
 from messaging.integrator.events import Platform
 from messaging.settings.settings import Settings
+from support.lanes import publish, working
 
 NEVER = Schedule(steps=(600.0,), most=600.0)  # a try comes from a poke, or not at all
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lane_support import QUICK, working
 from push_support import LOOPBACK, SHORT, Receiver
 
 from bridges.webhooks.client import Patience, PlatformHttpClient
@@ -19,6 +18,7 @@ from messaging.integrator.events import Platform
 from messaging.integrator.incoming import IncomingMessage
 from messaging.node import Node
 from messaging.settings.settings import Settings
+from support.lanes import QUICK, working
 
 STOPPING = str(Path(__file__).with_name("stopping_platform.py"))
 

@@ -16,11 +16,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
-from lines import Line
 from nats.aio.msg import Msg
 
 from conftest import needs
-from messaging.bus.contract import Bus, LocalBus, exchange
+from messaging.bus import exchange
+from messaging.bus.contract import Bus, LocalBus
 from messaging.bus.exchange import Exchange
 from messaging.bus.nats import NatsBus
 from messaging.bus.nats_connection import confirm, connect, let_go
@@ -28,6 +28,7 @@ from messaging.bus.postgres import PostgresBus, binary
 from messaging.bus.seal import Seal
 from messaging.bus.wire import packed
 from messaging.model import Appended, Changed, Message, Notice, Voided
+from support.lines import Line
 
 TIME = 15
 SECRET = bytes(range(32))

@@ -14,21 +14,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from nats_support import free_port, nats_server
 from page_blocks import block
-from rabbit_server import Rabbit
 
-from authority import Authority
 from bridges.nats.connection import servers_of
 from bridges.rabbitmq.connection import ANSWER_TIME, TROUBLE, AmqpConnection
 from conftest import needs
-from log_support import run, value
 from messaging.bus.choose import make_bus
 from messaging.bus.nats_connection import confirm, connect, let_go
 from messaging.errors import Unavailable
 from messaging.settings.settings import Settings, SettingsError
 from messaging.store.migrations import migrate
 from standalone.postgres import account
+from support.authority import Authority
+from support.log import run, value
+from support.nats_server import free_port, nats_server
+from support.rabbit_server import Rabbit
 
 REFUSED = "(?i)certificate.verify.failed"
 HOST = "localhost"

@@ -17,11 +17,11 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 import websockets
-from programs import data_dir, free_port
 
 from conftest import ROOT
-from log_support import connected, run, until, waits_for_lock
 from messaging.auth.tokens import Tokens
+from support.log import connected, run, until, waits_for_lock
+from support.programs import data_dir, free_port
 
 SECRET = "s" * 32
 SERVICES = [("api", "1"), ("bridges", "1"), ("ws_server", "1"), ("ws_server", "2")]

@@ -15,9 +15,9 @@ from town import Town, town
 
 import ws_server.feeds.ticker
 import ws_server.server
-from log_support import HOLD_COMMIT, waits_for_lock
-from raw_ws import TEXT, frame, text
-from rules_support import until
+from support.log import HOLD_COMMIT, waits_for_lock
+from support.members import until
+from support.raw_ws import TEXT, frame, text
 
 FLIGHT = 300  # publishes: more than may be under way
 TURNS = 64  # requests: as many as may wait

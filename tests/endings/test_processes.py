@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from peer import CLOSE, UPGRADE, Peers, stays
 
-from log_support import waits_for_lock
 from messaging.auth.tokens import Tokens
 from messaging.settings.settings import Settings
-from raw_ws import text
-from rules_support import sql
+from support.log import waits_for_lock
+from support.members import sql
+from support.raw_ws import text
+from support.ws import SECRET
 from ws_server.workers.supervisor import Workers
-from ws_support import SECRET
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 3

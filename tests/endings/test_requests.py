@@ -9,16 +9,16 @@ from typing import Any
 
 import asyncpg
 import pytest
-from doors import Door
-from doors import running as running_door
 from held import Held, held, nothing_left
 from peer import GONE, Ending, Peer, Peers, half_closes, peers, stays
 
 from api import connection, endpoint, serving
 from api.routes import stream
-from log_support import waits_for_lock
 from messaging.permissions import BACKEND
-from rules_support import sql
+from support.doors import Door
+from support.doors import running as running_door
+from support.log import waits_for_lock
+from support.members import sql
 
 JSON = "Content-Type: application/json\r\n"
 

@@ -13,7 +13,7 @@ import aiohttp
 from hostile.measuring import Row, every
 from hostile.peers import one_command
 from hostile.rig import SECRET, Server
-from raw_ws import raw_client
+from support.raw_ws import raw_client
 
 KEY = {"Authorization": f"Bearer {SECRET}"}
 NOT_READ = 150  # sockets

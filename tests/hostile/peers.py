@@ -15,7 +15,7 @@ import aiohttp
 from hostile.bystander import Bystander
 from hostile.measuring import Row, every
 from hostile.rig import Server
-from raw_ws import PING, PONG, TEXT, RawClient, close, frame, raw_client, text
+from support.raw_ws import PING, PONG, TEXT, RawClient, close, frame, raw_client, text
 
 DIGITS = 12_000
 COLLIDING = 8_000

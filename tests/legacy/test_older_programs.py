@@ -13,13 +13,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from nats_support import nats_server
-from programs import Program, Recado, free_port, recado
-from rabbit_server import Rabbit, fresh
 from test_nats_system import GOLDEN, event
 from websockets.asyncio.client import ClientConnection, connect
 
-pytest_plugins = ["rabbit_server"]
+from support.nats_server import nats_server
+from support.programs import Program, Recado, free_port, recado
+from support.rabbit_server import Rabbit, fresh
 
 HERE = Path(__file__).parent
 SECRET = "the secret of both services, of 32 bytes or more"

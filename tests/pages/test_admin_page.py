@@ -13,11 +13,11 @@ import pytest
 from browsing import PHONE
 from panels_support import KEY, Backend, Opener, backend_of, flaws, look_again, look_away
 from playwright.async_api import Page, expect
-from programs import recado
 
 from conftest import ROOT, needs
 from messaging.store.bridges import BridgeStore, DeadLetter
 from messaging.store.pool import Pool
+from support.programs import recado
 
 pytest_plugins = ["browsing", "panels_support"]
 

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from messaging.auth.tokens import Tokens
 from messaging.frames import AnyCommand
-from ws_support import SECRET, Running, receive, running, send
+from support.ws import SECRET, Running, receive, running, send
 
 KEY, METER = "the key of the tests' backend", "a token for the counters alone"
 LOCKED = {"auth_mode": "key", "api_key": KEY, "metrics_token": METER}

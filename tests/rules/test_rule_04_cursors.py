@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from log_support import draft, rows, until
-from raw_ws import PONG, RawClient, frame, raw_client, text
-from ws_support import Running, running
+from support.log import draft, rows, until
+from support.raw_ws import PONG, RawClient, frame, raw_client, text
+from support.ws import Running, running
 
 TOPIC = "noticias"
 

@@ -14,8 +14,8 @@ import ws_server.feeds.membership_sync
 from messaging.model import Changed, Notice, User
 from messaging.permissions import BACKEND, Caller
 from messaging.store.store import Store
-from rules_support import Log, Medium, Publisher, read_until, sql, until, until_confirmed
-from ws_support import Running, receive, running, send
+from support.members import Log, Medium, Publisher, read_until, sql, until, until_confirmed
+from support.ws import Running, receive, running, send
 
 NEVER = 3600.0
 IN_TIME = 10.0  # seconds: the promise with the bus entirely dead

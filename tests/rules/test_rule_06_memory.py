@@ -15,10 +15,10 @@ import messaging.delivery
 import ws_server.feeds.hub
 import ws_server.feeds.ticker
 import ws_server.session
-from rules_raw import RawClient
-from rules_support import Log, Publisher, cursor, read_until, sql, until, until_confirmed
+from support.members import Log, Publisher, cursor, read_until, sql, until, until_confirmed
+from support.raw_members import RawClient
+from support.ws import Running, receive, running, send
 from ws_server.session import BUFFER_BYTES
-from ws_support import Running, receive, running, send
 
 SMALL = 8192  # bytes of a socket's receive buffer
 CONTROL = 1024  # bytes: a ping may go out over a full buffer

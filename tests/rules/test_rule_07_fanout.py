@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import ws_server.feeds.hub
-from rules_raw import RawClient
-from rules_support import Publisher, until
-from ws_support import Running, running
+from support.members import Publisher, until
+from support.raw_members import RawClient
+from support.ws import Running, running
 
 MANY = 300
 

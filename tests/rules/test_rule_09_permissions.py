@@ -8,8 +8,8 @@ import pytest
 
 import ws_server.feeds.membership_sync
 from messaging.permissions import BACKEND
-from rules_support import Log, Publisher, read_to_mark, read_until, sql
-from ws_support import Running, receive, running, send
+from support.members import Log, Publisher, read_to_mark, read_until, sql
+from support.ws import Running, receive, running, send
 
 REQUESTS: list[dict[str, Any]] = [
     {"action": "subscribe"},
@@ -112,7 +112,7 @@ async def test_a_removed_member_that_is_behind_gets_no_more_pages(
 ) -> None:
     """Its notice is lost and the sweep is off: the page read itself, joined with the membership, gives nothing."""
     monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", 3600.0)
-    from rules_raw import RawClient
+    from support.raw_members import RawClient
 
     async with running(database) as recado, sql(database) as db:
         await recado.topic("secreto", "omar", "diego", kind="private")

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from log_support import HOLD_COMMIT, Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
 from messaging.log.housekeeping import Housekeeping
 from messaging.settings.settings import Settings
 from messaging.store.append import WriterForgotten
-from postgres_proxy import Cut, proxied
-from spare_postgres import Spare, spare_postgres
+from support.log import HOLD_COMMIT, Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
+from support.postgres_proxy import Cut, proxied
+from support.spare_postgres import Spare, spare_postgres
 
 SOON = 0.3  # seconds after which a line without an answer is given up, where a test waits for that
 

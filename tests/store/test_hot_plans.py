@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from log_support import connected, desk, draft, rows, run
 from messaging.store.pool import connect
 from messaging.store.queries import load_queries
+from support.log import connected, desk, draft, rows, run
 
 CUSTOM_PLANS = 5  # after so many, PostgreSQL may settle for a plan for all arguments
 GROWING = {

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 
 from conftest import ROOT
-from intake_support import PUBLISH, contents, dead, taking_in, until_empty
-from log_support import connected, desk, rows, run, value, waits_for_lock
 from messaging.errors import Unavailable
 from messaging.log import intake
 from messaging.log.intake import draft_of
 from messaging.settings.settings import Settings
 from messaging.store.intake import IntakeStore, Posted
 from messaging.store.leases import LeaseTimes
-from postgres_proxy import proxied
-from ws_support import SECRET, receive, running
+from support.intake import PUBLISH, contents, dead, taking_in, until_empty
+from support.log import connected, desk, rows, run, value, waits_for_lock
+from support.postgres_proxy import proxied
+from support.ws import SECRET, receive, running
 
 QUICK = LeaseTimes(length=2.0, margin=1.0, renew_every=0.2, request=0.4, ask_every=0.05)
 

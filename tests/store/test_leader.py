@@ -18,14 +18,14 @@ import asyncpg
 import pytest
 
 from conftest import ROOT
-from intake_support import PUBLISH, contents, taking_in, until_empty
-from log_support import connected, desk, run, until, value
 from messaging.errors import StatementFailed
 from messaging.integrator.store import PlatformStore
 from messaging.runtime import leader
 from messaging.runtime.leader import LeadershipLost, Lease, run_as_leader
 from messaging.store.leases import LeaseStore, LeaseTimes
-from postgres_proxy import proxied
+from support.intake import PUBLISH, contents, taking_in, until_empty
+from support.log import connected, desk, run, until, value
+from support.postgres_proxy import proxied
 
 QUICK = LeaseTimes(length=2.0, margin=1.0, renew_every=0.2, request=0.4, ask_every=0.05)
 TERM = "SELECT term FROM recado.leases WHERE name = 'test'"

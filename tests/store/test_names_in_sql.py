@@ -8,9 +8,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from log_support import Desk, connected, desk, rows, run, value, waits_for_lock
 from messaging.model import Changed
 from messaging.store.bridges import BridgeStore
+from support.log import Desk, connected, desk, rows, run, value, waits_for_lock
 
 MAKE = "SELECT recado.create_topic($1, 'public', 'mal', NULL, NULL, NULL, false)"
 KNOW = "SELECT recado.know(ARRAY[$1::text])"

@@ -1,9 +1,8 @@
 """Ears: what notices tell, what a sweep finds, and that an ear that was closed costs nothing."""
 
-from lane_support import publish, working
-
 from messaging.model import Appended, Changed
 from messaging.node import Node
+from support.lanes import publish, working
 
 
 async def news(node: Node) -> int:

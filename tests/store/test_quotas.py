@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 
-from log_support import connected, run, value, waits_for_lock
 from messaging.errors import LimitReached, RateLimited, RecadoError
 from messaging.limits import quotas as store_quotas
 from messaging.model import User
 from messaging.permissions import BACKEND, Caller
 from messaging.store.queries import load_queries
-from ws_support import Running, receive, running, send
+from support.log import connected, run, value, waits_for_lock
+from support.ws import Running, receive, running, send
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 
-from log_support import Desk, connected, desk, rows, value, waits_for_lock
 from messaging.readers.cursors import MAX_MOVES, Cursors
 from messaging.store.store import Move
+from support.log import Desk, connected, desk, rows, value, waits_for_lock
 
 
 async def reading(node: Desk, topic: str, user: str, *devices: str) -> tuple[int, int]:

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from log_support import connected, rows, run, value, waits_for_lock
 from messaging.settings.settings import SettingsError
 from messaging.store import migrations
 from messaging.store import start as store_start
 from messaging.store.migrations import VERSION, MigrationError, migrate
 from messaging.store.queries import function_paths, migration_paths, read_sql, sql_version
+from support.log import connected, rows, run, value, waits_for_lock
 
 _numbers = itertools.count(1)
 

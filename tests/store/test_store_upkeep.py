@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from log_support import Desk, connected, desk, draft, rows, run, told, until, value
 from messaging.log import housekeeping
 from messaging.log.housekeeping import TURN, Housekeeping
 from messaging.model import Topic
 from messaging.readers.cursors import Cursors
 from messaging.settings.settings import Settings
 from messaging.store.store import Move, Store
+from support.log import Desk, connected, desk, draft, rows, run, told, until, value
 
 DAY = 86400
 

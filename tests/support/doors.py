@@ -1,7 +1,4 @@
-"""A running API over a database of the test's own: fixtures, for modules that name this one in `pytest_plugins`.
-
-It is imported before it becomes a plugin, hence PYTEST_DONT_REWRITE.
-"""
+"""A running API over a database of the test's own, as fixtures: see `pytest_plugins` in conftest."""
 
 import asyncio
 import contextlib

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from log_support import Desk, connected, rows, stored, until
 from messaging.log.intake import Intake
 from messaging.observability.metrics import Metrics
 from messaging.settings.settings import Settings
 from messaging.store.intake import IntakeStore
+from support.log import Desk, connected, rows, stored, until
 
 PUBLISH = "SELECT recado.publish($1, $2, $3)"
 

@@ -1,115 +1,73 @@
-"""Lines to the database that fall silent. The packets are swallowed on their way, as nothing in user space could."""
+"""A TCP line in the middle that can be cut, stopped without a word, or closed for all."""
 
 from __future__ import annotations
 
 import asyncio
-
-from nats.aio.msg import Msg
-from nats_support import nats_server
-
-from hostile.bystander import Bystander
-from hostile.measuring import Row
-from hostile.namespaces import PORT, Network, Place
-from hostile.rig import until
-
-TAKEN_OVER = 15.0  # seconds that nobody may serve the bridges
-MORE = 10.0  # seconds that are waited on, to tell how long it took
-HOLD = "SELECT FROM recado.heads JOIN recado.topics ON id = topic_id WHERE name = 'held' FOR UPDATE OF heads"
-SEED = "updates.store.plaza"
+import os
+import socket
+import struct
+from contextlib import suppress
 
 
-async def silent_commit(row: Row) -> None:
-    """One node's line falls silent between an append and its COMMIT. Another topic on it, and that topic elsewhere."""
-    network = await _far(row)
-    here, there = network.place(), network.place()
-    node, other = await row.rig.start("ws_server", here), await row.rig.start("ws_server", there)
-    async with row.bystander(node) as bystander, row.bystander(other, "held") as elsewhere:
-        await row.rig.topic("held", "mallory")
-        mallory = Bystander(node.url, row.rig.token("mallory"), "held", 60.0)
+class Line:
+    """Forwards connections to one address (a port, or the path of a Unix socket)."""
 
-        async def silence() -> None:
-            async with row.rig.sql.acquire() as holder, holder.transaction():
-                await holder.execute(HOLD)
-                async with asyncio.TaskGroup() as tasks:
-                    publishing = tasks.create_task(mallory.run())
-                    port = await until(lambda: _waiting(row, here))
-                    network.swallow("from", here.address, "sport", str(port))
-                    publishing.cancel()
-            row.silent_since = asyncio.get_running_loop().time()
+    def __init__(self, target: int | str) -> None:
+        self._target = target
+        self._server: asyncio.Server | None = None
+        self._silent: set[asyncio.StreamWriter] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
 
-            async def has_the_answer() -> bool:
-                return not await _waiting(row, here)
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
 
-            await until(has_the_answer)
-            network.silence(here, [port])
+    async def close(self) -> None:
+        """Take no connections, and cut those there are."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.cut()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-        await row.measure(silence, bystander, elsewhere)
+    def cut(self) -> None:
+        """Reset every connection; new ones are welcome."""
+        for writer in self._writers:
+            _reset_at_close(writer)
+            writer.transport.abort()
+        self._writers.clear()
 
+    def silence(self) -> None:
+        """From now on nothing goes through the present connections, and nobody is told: a dead network."""
+        self._silent |= self._writers
 
-async def silent_lines(row: Row) -> None:
-    """All lines that one node has move nothing any more; new ones work."""
-    network = await _far(row)
-    here = network.place()
-    node = await row.rig.start("ws_server", here)
-    async with row.bystander(node) as bystander:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if isinstance(self._target, int):
+            there = await asyncio.open_connection("127.0.0.1", self._target)
+        else:
+            there = await asyncio.open_unix_connection(self._target)
+        self._writers |= {writer, there[1]}
+        for source, sink in ((reader, there[1]), (there[0], writer)):
+            task = asyncio.create_task(self._pump(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-        async def silence() -> None:
-            row.silent_since = asyncio.get_running_loop().time()
-            network.silence(here, await _ports(row, here))
-
-        await row.measure(silence, bystander)
-
-
-async def silent_leader(row: Row) -> None:
-    """Of two processes of bridges the one that serves them: nothing from it reaches the database, nor the other way."""
-    network = await _far(row)
-    # At the router, where everybody reaches it.
-    async with nats_server(row.rig.folder / "nats", "-a", "0.0.0.0") as nats, nats.client() as client:
-        await nats.make_stream("SHOPS", "updates.store.*")
-        heard: dict[int, float] = {}
-        loop = asyncio.get_running_loop()
-
-        async def hear(message: Msg) -> None:
-            heard.setdefault(int(message.data), loop.time())
-
-        await client.subscribe(SEED, cb=hear)
-        here, there, door = network.place(), network.place(), network.place()
-        url = {place: f"nats://{place.router}:{nats.url.rpartition(':')[2]}" for place in (here, there)}
-        await row.rig.start("bridges", here, NATS_URL=url[here])
-        node = await row.rig.start("ws_server", door)
-        async with row.bystander(node, SEED) as bystander:
-            await until(lambda: heard)
-            await row.rig.start("bridges", there, NATS_URL=url[there])
-
-            async def silence() -> None:
-                start = loop.time()
-                network.swallow("from", here.address, "dport", str(PORT))
-                network.swallow("to", here.address, "sport", str(PORT))
-
-                def served() -> float | None:
-                    return next((at - start for n, at in heard.items() if bystander.sent[n] > start), None)
-
-                try:
-                    took = await until(served, TAKEN_OVER + MORE)
-                except TimeoutError:
-                    took = float("inf")
-                row.found.check(took <= TAKEN_OVER, f"bridges taken over after {took:.1f} s")
-
-            await row.measure(silence, bystander, least=TAKEN_OVER + MORE + 1)
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError, RuntimeError):  # uvloop: the handler is closed
+            while data := await source.read(65536):
+                if sink not in self._silent:
+                    sink.write(data)
+                    await sink.drain()
+        sink.close()
 
 
-async def _far(row: Row) -> Network:
-    await row.rig.database(placed=True)
-    assert row.rig.network is not None
-    return row.rig.network
-
-
-async def _ports(row: Row, place: Place, which: str = "true") -> list[int]:
-    query = f"SELECT client_port FROM pg_stat_activity WHERE host(client_addr) = $1 AND {which}"
-    return [port for (port,) in await row.rig.sql.fetch(query, place.address)]
-
-
-async def _waiting(row: Row, place: Place) -> int | None:
-    """The line of an append that waits for a head."""
-    found = await _ports(row, place, "wait_event_type = 'Lock' AND query LIKE '%append%'")
-    return found[0] if found else None
+def _reset_at_close(writer: asyncio.StreamWriter) -> None:
+    """Let the other end see a reset (RST), where it would see an end (FIN)."""
+    line = writer.get_extra_info("socket")
+    if line is not None and line.fileno() >= 0 and line.family == socket.AF_INET:
+        with socket.socket(fileno=os.dup(line.fileno())) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

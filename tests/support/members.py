@@ -18,7 +18,7 @@ from messaging.errors import RecadoError
 from messaging.model import Appended, Notice
 from messaging.permissions import BACKEND
 from messaging.store.append import Verdict
-from ws_support import Running, send
+from support.ws import Running, send
 
 # --- waiting for what happens ----------------------------------------------------------------------
 

@@ -17,8 +17,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import made_cluster
 from conftest import ROOT, needs
+from support import made_cluster
 
 START_TIME = 60  # seconds; a first start makes the database
 TIME = 20

@@ -9,18 +9,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lane_support import QUICK, working
-from rabbit_server import Rabbit
-
 from bridges.config import Rabbit as RabbitConfig
 from bridges.config import RabbitIn
 from bridges.rabbitmq.bridges import is_inbox_queue
 from bridges.rabbitmq.inlet import Inboxes, OneQueue, RabbitSource
-from log_support import until
 from messaging.bridge.inlet import MAX_TRIES, Inlet
 from messaging.model import Message
 from messaging.node import Node
 from messaging.settings.settings import Settings
+from support.lanes import QUICK, working
+from support.log import until
+from support.rabbit_server import Rabbit
 
 LIMIT = 2048  # bytes of a content
 

@@ -1,6 +1,6 @@
 """A RabbitMQ of this session's own: started by hand on free ports, killed, frozen and started again at will.
 
-A plugin for modules that name it in `pytest_plugins`; imported before that, hence PYTEST_DONT_REWRITE.
+A fixture for all: see `pytest_plugins` in conftest.
 """
 
 from __future__ import annotations

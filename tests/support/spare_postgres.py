@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from log_support import run, until, value
 from messaging.store.migrations import migrate
 from standalone.postgres import EmbeddedPostgres
+from support.log import run, until, value
 
 _CHECKPOINTER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
 

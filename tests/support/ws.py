@@ -11,11 +11,11 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from described import check_described
 from messaging.auth.tokens import Tokens
 from messaging.bus.contract import LocalBus
 from messaging.node import Node
 from messaging.settings.settings import Settings
+from support.described import check_described
 from ws_server.server import WebSocketServer
 
 SECRET = "a-secret-that-is-only-for-these-tests-32+"

@@ -9,7 +9,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from issuer_support import (
+from messaging.auth.issuers.fetching import MAX_KEY_SET_BYTES
+from messaging.auth.issuers.keys import READ_EVERY, STALE_AFTER
+from messaging.errors import Unauthorized, Unavailable
+from support.issuers import (
     AUTH0,
     Clock,
     SomeIssuer,
@@ -17,9 +20,6 @@ from issuer_support import (
     refusal,
     trusting,
 )
-from messaging.auth.issuers.fetching import MAX_KEY_SET_BYTES
-from messaging.auth.issuers.keys import READ_EVERY, STALE_AFTER
-from messaging.errors import Unauthorized, Unavailable
 
 
 async def test_a_new_key_is_found_and_an_old_one_kept_as_long_as_it_is_named() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import jwt
 import pytest
 
-from issuer_support import (
+from messaging.settings.issuers import Algorithm
+from support.issuers import (
     AUTH0,
     FIREBASE,
     KEYCLOAK,
@@ -21,7 +22,6 @@ from issuer_support import (
     refusal,
     trusting,
 )
-from messaging.settings.issuers import Algorithm
 
 # --- who is let in --------------------------------------------------------------------------------------
 

@@ -17,10 +17,10 @@ import ws_server.feeds.membership_sync
 import ws_server.feeds.ticker
 import ws_server.server
 from messaging.permissions import BACKEND
-from rules_raw import RawClient
-from rules_support import Log, Publisher, read_until, sql, until, until_confirmed, until_sql
+from support.members import Log, Publisher, read_until, sql, until, until_confirmed, until_sql
+from support.raw_members import RawClient
+from support.ws import Running, receive, running, send
 from ws_server.requests import Requests
-from ws_support import Running, receive, running, send
 
 NEVER = 3600.0
 

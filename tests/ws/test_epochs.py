@@ -10,9 +10,9 @@ import pytest
 import messaging.readers.cursors
 import ws_server.feeds.membership_sync
 from messaging.permissions import BACKEND
-from rules_raw import RawClient
-from rules_support import Log, Publisher, cursor, read_until, sql, until, until_confirmed
-from ws_support import Running, receive, running, send
+from support.members import Log, Publisher, cursor, read_until, sql, until, until_confirmed
+from support.raw_members import RawClient
+from support.ws import Running, receive, running, send
 
 NEVER = 3600.0
 

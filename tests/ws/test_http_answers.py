@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-import ws_support
-from ws_support import Running
+from support import ws as ws_support
+from support.ws import Running
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from websockets.frames import CloseCode
 from websockets.protocol import Event
 
 import ws_server.pace
-from raw_ws import PING, PONG, TEXT, RawClient, frame, raw_client, text
-from rules_support import until
+from support.members import until
+from support.raw_ws import PING, PONG, TEXT, RawClient, frame, raw_client, text
+from support.ws import Running, receive, running, send
 from ws_server.connection import MAX_FRAGMENTS, Connection
 from ws_server.turns import MAX_FRAMES
-from ws_support import Running, receive, running, send
 
 CONT = 0
 EMPTY = bytes([CONT, 0x80]) + bytes(4)  # a fragment of nothing that is not the last

@@ -13,13 +13,13 @@ from websockets.asyncio.client import connect
 import ws_server.feeds.hub
 import ws_server.feeds.membership_sync
 import ws_server.feeds.memberships
-from many_topics import join_many
 from messaging.permissions import BACKEND
 from messaging.store.store import Store
 from messaging.store.tokens import TokenStore
-from raw_ws import RawClient, raw_client, text
-from rules_support import Medium, Publisher, sql, until
-from ws_support import Running, receive, running, send
+from support.many_topics import join_many
+from support.members import Medium, Publisher, sql, until
+from support.raw_ws import RawClient, raw_client, text
+from support.ws import Running, receive, running, send
 
 NEVER = 3600.0
 SLICE = 50
