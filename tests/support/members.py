@@ -126,12 +126,12 @@ class Publisher:
         self._last = 0
         self._done = asyncio.Event()
 
-    def settled(self, context: Any, outcome: Verdict | RecadoError) -> None:
+    def on_result(self, context: Any, outcome: Verdict | RecadoError) -> None:
         assert isinstance(outcome, Verdict), outcome
         self._waiting -= 1
         self._last = max(self._last, outcome.seq or 0)
 
-    def settle_end(self) -> None:
+    def on_batch_end(self) -> None:
         if not self._waiting:
             self._done.set()
 
