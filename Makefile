@@ -27,6 +27,7 @@ cover: .venv/.dev wscat ## every test with the lines and branches it runs counte
 
 check: .venv/.dev ## what must hold before every commit: ruff, mypy --strict, the house (seconds)
 	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff format --check --quiet . || { echo "Some files are not formatted: .venv/bin/ruff format ."; exit 1; }
 	@$(PY) -m mypy --strict --no-error-summary
 	@$(PY) -m pytest -q --no-header tests/test_house.py
 
@@ -47,7 +48,7 @@ bench: .venv/.run ## measure throughput and latency on this machine
 	@exec $(PY) -m bench
 
 hostile: .venv/.dev ## attack a real Recado, and measure what others feel of it (root; ONLY=A9 for one row)
-	@exec env PYTHONPATH=.:tests:tests/e2e:tests/bridges $(PY) -m hostile $(ONLY)
+	@exec env PYTHONPATH=.:tests $(PY) -m hostile $(ONLY)
 
 ezout: .venv/.dev ## the shops' example: customers check out, NATS and a member watch
 	@exec $(PY) examples/ezout

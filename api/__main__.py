@@ -11,11 +11,11 @@ import asyncio
 
 from api.app import make_app
 from api.serving import leave, serve
-from messaging.buses.choose import make_bus
+from messaging.auth.tokens import Tokens
+from messaging.bus.choose import make_bus
 from messaging.node import Node
-from messaging.process import Stop, run_process
-from messaging.settings import Settings
-from messaging.tokens import Tokens
+from messaging.runtime.process import Stop, run_process
+from messaging.settings.settings import Settings
 
 
 async def work(settings: Settings, stop: Stop) -> None:

@@ -15,19 +15,19 @@ from api.connection import connection_of
 from api.endpoint import Endpoint
 from api.observing import observing
 from api.problems import answer_problems
-from api.route import Asker, Domain, Route
+from api.route import Domain, Requester, Route
 from api.routes import all_routes
 from api.routes.about import ws_url_for
 from api.routes.stream import events
 from api.streaming import Streams
-from messaging.access import Rules, WrongCredentials
-from messaging.addresses import client_address
+from messaging.auth.access import Rules, WrongCredentials
+from messaging.auth.tokens import Tokens
 from messaging.errors import BadRequest, Forbidden, Misdirected, Unauthorized
+from messaging.limits.strangers import TooManyStrangers
 from messaging.node import Node
-from messaging.pages import Pages
-from messaging.settings import Settings, origin_of
-from messaging.strangers import TooManyStrangers
-from messaging.tokens import Tokens
+from messaging.readers.pages import Pages
+from messaging.settings.addresses import client_address
+from messaging.settings.settings import Settings, origin_of
 
 ROUTES: web.AppKey[list[Route]] = web.AppKey("routes", list)
 
@@ -55,7 +55,7 @@ def make_app(
     pages = Pages(node.store, lambda topic, page: events(topic, page, node.store.epochs.of(topic)))
     domain = Domain(node, tokens, settings, Streams(), pages, trouble)
     rules = Rules.of(settings)
-    table, asker = all_routes(), web.RequestKey("asker", Asker)
+    table, asker = all_routes(), web.RequestKey("asker", Requester)
     guard = guarding(rules, wrong or WrongCredentials(node.metrics.reached), domain, table, asker)
     app = web.Application(middlewares=[observing(node.metrics.registry), answer_problems, guard])
     app[ROUTES] = table
@@ -81,7 +81,7 @@ def answering_polls(node: Node) -> Callable[[web.Application], Awaitable[None]]:
 
 
 def guarding(
-    rules: Rules, wrong: WrongCredentials, domain: Domain, table: Iterable[Route], key: web.RequestKey[Asker]
+    rules: Rules, wrong: WrongCredentials, domain: Domain, table: Iterable[Route], key: web.RequestKey[Requester]
 ) -> Middleware:
     """The middleware that lets nobody in who may not, before anything of the body is read; ``key``: for who asks."""
     routes = {(route.method, route.path): route for route in table}
@@ -108,7 +108,7 @@ def guarding(
                 return web.Response(status=204, headers=_PREFLIGHT)
             if access == "backend" and not caller.is_backend:
                 raise Forbidden("This needs the API key.")
-            request[key] = Asker(caller, again, credential.is_legacy)
+            request[key] = Requester(caller, again, credential.is_legacy)
             return await handler(request)
         except (Unauthorized, Forbidden, Misdirected, BadRequest) as exc:
             if not is_counted:

@@ -12,12 +12,12 @@ from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from api.route import Access, Domain
-from messaging.access import Arrival, Rules, bearer, check_metrics, is_key, is_legacy, why_outside
+from messaging.auth.access import Arrival, Rules, bearer, check_metrics, is_key, is_legacy, why_outside
+from messaging.auth.identity import identify
 from messaging.errors import Forbidden, NoCredential
-from messaging.identity import identify
 from messaging.model import User
 from messaging.permissions import BACKEND, Caller
-from messaging.settings import origin_of
+from messaging.settings.settings import origin_of
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 

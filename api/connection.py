@@ -17,9 +17,9 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from api.problems import of_aiohttp
 from api.slow_peers import SlowPeers
-from messaging.connections import HEAD_TIME, MAX_HEAD, Accepted, Connections
+from messaging.limits.connections import HEAD_TIME, MAX_HEAD, Accepted, Connections
 
-PATIENCE = 30.0  # seconds without progress after which a client that does not take its answer is given up
+STALLED_SECONDS = 30.0  # seconds without progress after which a client that does not take its answer is given up
 READ_AHEAD = 4  # requests behind the one that is being answered
 
 
@@ -216,7 +216,7 @@ class Connection(web.RequestHandler):
             self._bounds.connections.work(self._accepted)
 
     def _look_again(self, before: int) -> None:
-        self._stuck = self._loop.call_later(PATIENCE, self._look, before)
+        self._stuck = self._loop.call_later(STALLED_SECONDS, self._look, before)
 
     def _look(self, before: int) -> None:
         left = self._line.get_write_buffer_size()
@@ -236,4 +236,4 @@ def _end_if_silent(transport: asyncio.Transport) -> None:
     """Have the kernel end the connection where nothing is taken of what we could give it whole."""
     sock = transport.get_extra_info("socket")
     if sock is not None and sys.platform == "linux":
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(2 * PATIENCE * 1000))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(2 * STALLED_SECONDS * 1000))

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from api.connection import connection_of
 from api.problems import NotJson, Packed, TooLarge, TooSlow
-from api.route import Answer, Asked, Asker, Domain, Route
+from api.route import Answer, Domain, Request, Requester, Route
 from api.shapes import Path
 from api.streaming import Flow
 from messaging.errors import BadJson, BadRequest
@@ -19,14 +19,14 @@ from messaging.model import NAME_RULE
 from messaging.permissions import Caller
 
 ENVELOPE = 4096  # bytes around the content of one message
-PATIENCE = 30.0  # seconds until a body must be there
+BODY_SECONDS = 30.0  # seconds until a body must be there
 FRESH = 0.5  # seconds for which it holds that who asks may
 
 
 class Endpoint:
     """One route, ready to be called."""
 
-    def __init__(self, route: Route, domain: Domain, asker: web.RequestKey[Asker]) -> None:
+    def __init__(self, route: Route, domain: Domain, asker: web.RequestKey[Requester]) -> None:
         """``asker``: where the guard puts who asks."""
         self._route = route
         self._domain = domain
@@ -52,7 +52,7 @@ class Endpoint:
         clock = asyncio.get_running_loop().time
         began = clock()
         body = await self._body(request, asker.caller)
-        asked = Asked(
+        asked = Request(
             domain=self._domain,
             # While the body came, its token may have expired or been revoked.
             caller=asker.caller if clock() < began + FRESH else await asker.again(),
@@ -102,7 +102,7 @@ async def read(request: web.Request, limit: int, hold: Callable[[int], None]) ->
     body = bytearray()  # whatever pieces it comes in, each is copied once
     is_large = (request.content_length or 0) > limit
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(BODY_SECONDS):
             while not is_large and (part := await request.content.readany()):
                 body += part
                 hold(len(part))

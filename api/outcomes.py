@@ -7,13 +7,13 @@ import asyncio
 from messaging.actions import Actions
 from messaging.errors import RecadoError
 from messaging.permissions import Aim
-from messaging.store_append import Verdict
+from messaging.store.append import Verdict
 
 Outcome = Verdict | RecadoError
 REPLAYED = {"Idempotent-Replayed": "true"}
 
 
-class Outcomes:
+class PublishResults:
     """The origin of a request's drafts: hears of each by its place, and wakes the request after the last."""
 
     def __init__(self, count: int) -> None:
@@ -21,11 +21,11 @@ class Outcomes:
         self._left = count
         self._all = asyncio.Event()
 
-    def settled(self, context: int, outcome: Outcome) -> None:
+    def on_result(self, context: int, outcome: Outcome) -> None:
         self._outcomes[context] = outcome
         self._left -= 1
 
-    def settle_end(self) -> None:
+    def on_batch_end(self) -> None:
         if not self._left:
             self._all.set()
 
@@ -48,7 +48,7 @@ async def publish(
     Raises:
         RecadoError: why it is not; Unavailable where that is not known.
     """
-    outcomes = Outcomes(1)
+    outcomes = PublishResults(1)
     actions.publish(aim, sender, content, key, ttl, outcomes, 0)
     [outcome] = await outcomes.wait()
     if isinstance(outcome, RecadoError):

@@ -9,13 +9,13 @@ from typing import Any, Generic, Literal, TypeVar
 from api.shapes import Path
 from api.streaming import Streams
 from messaging.actions import Actions
+from messaging.auth.tokens import Tokens
 from messaging.errors import BadRequest, RecadoError, Unauthorized
 from messaging.model import NAME_RULE, is_name
 from messaging.node import Node
-from messaging.pages import Pages
 from messaging.permissions import Caller
-from messaging.settings import Settings
-from messaging.tokens import Tokens
+from messaging.readers.pages import Pages
+from messaging.settings.settings import Settings
 
 Q = TypeVar("Q")
 B = TypeVar("B")
@@ -39,7 +39,7 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Requester:
     """Who asks; ``again`` finds it out anew, as a token may expire or be revoked while an answer goes on.
 
     It raises Unauthorized, Unavailable.
@@ -51,7 +51,7 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked(Generic[Q, B]):
+class Request(Generic[Q, B]):
     """A request that was decoded and whose caller is known."""
 
     domain: Domain
@@ -87,7 +87,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Handler = Callable[[Asked[Any, Any]], Awaitable[Answer]]
+Handler = Callable[[Request[Any, Any]], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,10 @@ from aiohttp import web
 
 from api.connection import Bounds, Connection, connection_of
 from api.problems import of_aiohttp, refusal
-from messaging.connections import TooManyConnections
-from messaging.listening import named
+from messaging.limits.connections import TooManyConnections
 from messaging.node import Node
-from messaging.sparse_log import Sparse
+from messaging.observability.sparse_log import Sparse
+from messaging.runtime.listening import named
 
 DRAIN = 15.0  # seconds that requests under way have when the server stops: more than a publish waits
 _LINGER = 2.0  # seconds that the rest of a refused body is read for

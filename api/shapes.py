@@ -39,13 +39,13 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
 
 
-class Said(msgspec.Struct, frozen=True):
+class StatusMessage(msgspec.Struct, frozen=True):
     """What was done, in words that older clients compare."""
 
     message: str
 
 
-class Nothing(msgspec.Struct, frozen=True):
+class Empty(msgspec.Struct, frozen=True):
     """Done; there is nothing to say."""
 
 

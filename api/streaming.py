@@ -104,4 +104,3 @@ async def part(request: web.Request, response: web.StreamResponse, farewell: byt
         connection_of(request).cut_off()
     except ConnectionError:
         pass
-

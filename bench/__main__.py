@@ -15,7 +15,7 @@ from typing import Any
 import uvloop
 
 from bench import integrator, measures, news, rig
-from recado.postgres import PostgresError
+from standalone.postgres import PostgresError
 
 FAN_OUTS = {"fan_out_single": "one message at a time", "fan_out_burst": f"bursts of {measures.BURST}"}
 

@@ -22,13 +22,13 @@ import uvloop
 
 from bench import rig
 from bench.measures import SIZE, Numbers, RawInserts, Say, merged
-from bridges.guarded import Client
 from bridges.lane import Lane
-from bridges.webhook import WebhookOutlet
-from messaging.bus import LocalBus
-from messaging.integrator.news import Platform
+from bridges.webhooks.client import PlatformHttpClient
+from bridges.webhooks.outlet import WebhookOutlet
+from messaging.bus.contract import LocalBus
+from messaging.integrator.events import Platform
 from messaging.node import Node
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
 
 SENDERS = 16  # connections that post at the same time
 SECONDS = 2.0
@@ -153,7 +153,7 @@ async def deliveries(dsn: str, url: str, say: Say) -> list[Numbers]:
 
 async def catch_up(node: Node, platform: Platform) -> float:
     """What waits before a lane, by the seconds until its cursor is behind it."""
-    outlet = WebhookOutlet(platform.id, node.platforms, Client((LOOPBACK,)))
+    outlet = WebhookOutlet(platform.id, node.platforms, PlatformHttpClient((LOOPBACK,)))
     lane = asyncio.create_task(Lane(platform.id, outlet, node).run())
     start = time.perf_counter()
     try:
@@ -168,7 +168,7 @@ async def catch_up(node: Node, platform: Platform) -> float:
 
 async def raw_posts(platform: Platform, url: str) -> float:
     """The yardstick: the same client posts as much, one after the other, and that is all."""
-    client = Client((LOOPBACK,))
+    client = PlatformHttpClient((LOOPBACK,))
     start = time.perf_counter()
     for _ in range(NEWS):
         await client.ask(platform, "POST", url, 1000, body=TEXT.encode())

@@ -11,13 +11,13 @@ from nats.js.api import StreamConfig
 from bench import rig
 from bridges.config import NatsOut
 from bridges.lane import Lane
-from bridges.nats_out import NatsOutlet
-from messaging.bus import LocalBus
+from bridges.nats.outlet import NatsOutlet
+from messaging.bus.contract import LocalBus
 from messaging.errors import RecadoError
 from messaging.node import Node
 from messaging.permissions import BACKEND
 from messaging.replay import Settled
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
 
 
 class Hand:

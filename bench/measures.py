@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from bench import rig
-from messaging.intake import EVERY
+from messaging.log.intake import LOOK_SECONDS
 
 MEMBERS = 1000
 SESSIONS = 2000
@@ -155,7 +155,8 @@ async def sql_commit(db: rig.Database, say: Say) -> Numbers:
     times = []
     async with rig.server(db.dsn) as server, rig.member(server.port, user) as member:
         for number in range(COMMITS):
-            await asyncio.sleep(random.uniform(0, 2 * EVERY))  # or each would fall on the same place between two looks
+            # Or each would fall on the same place between two looks.
+            await asyncio.sleep(random.uniform(0, 2 * LOOK_SECONDS))
             transaction = db.sql.transaction()
             await transaction.start()
             await db.sql.execute("SELECT recado.publish('sql', 'bench', to_jsonb($1::int))", number)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import asyncpg
 
-from messaging.migrations import migrate
-from messaging.tokens import Tokens
+from messaging.auth.tokens import Tokens
+from messaging.store.migrations import migrate
 from recado.client import Client, State
-from recado.postgres import EmbeddedPostgres
+from standalone.postgres import EmbeddedPostgres
 
 HERE = Path(__file__).resolve().parent
 SECRET = "a-secret-that-is-only-for-the-benchmark"

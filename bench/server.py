@@ -8,11 +8,11 @@ import sys
 
 import uvloop
 
-from messaging.bus import LocalBus
+from messaging.auth.tokens import Tokens
+from messaging.bus.contract import LocalBus
 from messaging.node import Node
-from messaging.settings import Settings
-from messaging.tokens import Tokens
-from ws_server.server import Door
+from messaging.settings.settings import Settings
+from ws_server.server import WebSocketServer
 
 
 async def serve(dsn: str, secret: str) -> None:
@@ -22,7 +22,9 @@ async def serve(dsn: str, secret: str) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with asyncio.TaskGroup() as tasks:
-        door = Door(settings, node.store, node.actions, Tokens(secret), node.cursors, node.bus, node.metrics)
+        door = WebSocketServer(
+            settings, node.store, node.actions, Tokens(secret), node.cursors, node.bus, node.metrics, node.connections
+        )
         works = [tasks.create_task(node.run(keeps_house=True)), tasks.create_task(door.run())]
         print(await door.listening(), flush=True)
         await stop.wait()

@@ -10,10 +10,10 @@ if __name__ == "__main__":  # Python's own way to end in the middle of an import
 import asyncio
 
 from bridges.choose import make_bridging
-from messaging.buses.choose import make_bus
+from messaging.bus.choose import make_bus
 from messaging.node import Node
-from messaging.process import Stop, run_process
-from messaging.settings import Settings
+from messaging.runtime.process import Stop, run_process
+from messaging.settings.settings import Settings
 
 
 async def work(settings: Settings, stop: Stop) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bridges.config import Nats, Rabbit, read_config
-from bridges.platforms import PlatformLanes
 from bridges.running import Bridging, Out
-from messaging.inlet import Inlet
+from bridges.webhooks.platforms import PlatformLanes
+from messaging.bridge.inlet import Inlet
 from messaging.node import Node
-from messaging.settings import Settings, SettingsError
+from messaging.settings.settings import Settings, SettingsError
 
 
 def make_bridging(settings: Settings, node: Node) -> Bridging:
@@ -28,7 +28,7 @@ def make_bridging(settings: Settings, node: Node) -> Bridging:
 
 def _nats(config: Nats, settings: Settings, node: Node) -> tuple[list[Out], list[Inlet]]:
     try:
-        from bridges.nats import nats_bridges
+        from bridges.nats.bridges import nats_bridges
     except ModuleNotFoundError as exc:
         if exc.name != "nats":
             raise
@@ -38,7 +38,7 @@ def _nats(config: Nats, settings: Settings, node: Node) -> tuple[list[Out], list
 
 def _rabbitmq(config: Rabbit, settings: Settings, node: Node) -> tuple[list[Out], list[Inlet]]:
     try:
-        from bridges.rabbitmq import rabbit_bridges
+        from bridges.rabbitmq.bridges import rabbit_bridges
     except ModuleNotFoundError as exc:
         if exc.name != "aio_pika":
             raise

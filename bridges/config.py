@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from bridges.nats_subjects import check_filter, subject_of
-from messaging.integrator.news import OWN
+from bridges.subjects import check_filter, subject_of
+from messaging.integrator.events import OWN
 from messaging.model import NAME_RULE, is_name, is_topic_name
 from messaging.patterns import PATTERN_RULE, is_pattern
-from messaging.settings import Settings, SettingsError
-from messaging.store_bridges import INTAKE
+from messaging.settings.settings import Settings, SettingsError
+from messaging.store.bridges import INTAKE
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Text = Annotated[str, msgspec.Meta(min_length=1)]

@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-ROOM = 256
-ROOM_BYTES = 8 * 1024 * 1024
+MAX_HELD = 256
+MAX_HELD_BYTES = 8 * 1024 * 1024
 
 
 class Deliveries(Generic[T]):
@@ -30,7 +30,7 @@ class Deliveries(Generic[T]):
 
     async def put_in_time(self, delivery: T, weight: int) -> None:
         """While there is no room the library keeps what comes, as far as it has any. ``weight``: bytes."""
-        while len(self._waiting) >= ROOM or self._weight >= ROOM_BYTES:
+        while len(self._waiting) >= MAX_HELD or self._weight >= MAX_HELD_BYTES:
             self._room.clear()
             await self._room.wait()
         self._weight += weight

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from bridges.outlet import Parcel
+from bridges.outlet import OutgoingMessage
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -19,12 +19,12 @@ class Envelope(msgspec.Struct, frozen=True):
     content: msgspec.Raw
 
 
-def envelope(parcel: Parcel) -> bytes:
+def envelope(parcel: OutgoingMessage) -> bytes:
     message = parcel.message
     content = msgspec.Raw(message.content.encode())
     return msgspec.json.encode(Envelope(parcel.topic, message.seq, message.sender, message.sent_at, content))
 
 
-def payload_of(parcel: Parcel, payload: str) -> bytes:
+def payload_of(parcel: OutgoingMessage, payload: str) -> bytes:
     """What a broker is handed: an "envelope", or the "content" alone."""
     return envelope(parcel) if payload == "envelope" else parcel.message.content.encode()

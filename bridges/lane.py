@@ -18,31 +18,31 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bridges.outlet import Gone, Outlet, Parcel, Undeliverable, Unreachable, original
-from messaging.cursors import Cursors
+from bridges.outlet import Gone, OutgoingMessage, Outlet, Undeliverable, Unreachable, original
+from messaging.bridge.health import Health
+from messaging.bridge.schedule import Pace, Schedule
 from messaging.errors import UnknownTopic
-from messaging.health import Health
-from messaging.leader import Lease
-from messaging.metrics import Metrics
 from messaging.model import Entry, Gap, Membership, Message, Page
 from messaging.node import Node
+from messaging.observability.metrics import Metrics
+from messaging.readers.cursors import Cursors
+from messaging.readers.notifier import Listener, Notifier
 from messaging.replay import read_replay
 from messaging.retrying import retrying
-from messaging.schedule import Pace, Schedule
-from messaging.store import Store
-from messaging.store_bridges import BridgeBook, DeadLetter, Standing
-from messaging.watch import Ear, Watch
+from messaging.runtime.leader import Lease
+from messaging.store.bridges import BridgeState, BridgeStore, DeadLetter
+from messaging.store.store import Store
 
 log = logging.getLogger(__name__)
 
 PAGE_BYTES = 64 * 1024
-WINDOW = 16  # messages confirmed and not yet stored as such: so many a crash may repeat
-IDLE = 60.0  # seconds; the ear wakes a lane long before
+MAX_UNSTORED = 16  # messages confirmed and not yet stored as such: so many a crash may repeat
+IDLE_SECONDS = 60.0  # seconds; the ear wakes a lane long before
 LOOK_SHARE = 0.1  # of the time may go into reading what a bridge belongs to: with many topics that is long
 
 
 @dataclass(slots=True)
-class Berth:
+class Position:
     """Where a lane is in one topic."""
 
     membership: Membership
@@ -66,13 +66,13 @@ class Lane:
         self._outlet = outlet
         self._store: Store = node.store
         self._cursors: Cursors = node.cursors
-        self._book: BridgeBook = node.book
-        self._watch: Watch = node.watch
+        self._book: BridgeStore = node.book
+        self._notifier: Notifier = node.notifier
         self._metrics: Metrics = node.metrics
         self._schedule = schedule or Schedule()
         self._pace = pace or Pace()
         self._keep_for = keep_for
-        self._berths: dict[int, Berth] = {}
+        self._berths: dict[int, Position] = {}
         self._health = Health(user_id, node.book, node.metrics, lease)
         self._tries = 0  # in vain, with the message at hand
         self._unflushed = 0
@@ -84,88 +84,88 @@ class Lane:
         Raises:
             LeadershipLost: its lease is over.
         """
-        with self._watch.listen(self._user_id) as ear:
-            await retrying(lambda: self._serve(ear), self)
+        with self._notifier.listen(self._user_id) as listener:
+            await retrying(lambda: self._serve(listener), self)
 
     def __str__(self) -> str:
         return f"bridge {self._name}"
 
     @property
-    def _standing(self) -> Standing | None:
+    def _standing(self) -> BridgeState | None:
         return self._health.standing
 
     @property
     def _name(self) -> str:
         return self._standing.name if self._standing else str(self._user_id)
 
-    async def _serve(self, ear: Ear) -> None:
+    async def _serve(self, listener: Listener) -> None:
         """Returns once the bridge is forgotten."""
-        await self._look(ear)
+        await self._refresh(listener)
         while self._standing is not None:
-            patience = self._patience(self._standing, ear)
-            if ear.take_poke() or patience <= 0:
-                await self._look(ear)
-            elif ear.grown and not self._standing.paused:
-                await self._serve_page(ear, next(iter(ear.grown)))
+            patience = self._patience(self._standing, listener)
+            if listener.take_poke() or patience <= 0:
+                await self._refresh(listener)
+            elif listener.grown and not self._standing.paused:
+                await self._serve_page(listener, next(iter(listener.grown)))
             else:
                 await self._flush()
-                await (ear.wait_for_poke(patience) if self._standing.paused else ear.wait(patience))
+                await (listener.wait_for_poke(patience) if self._standing.paused else listener.wait(patience))
 
-    def _patience(self, standing: Standing, ear: Ear) -> float:
+    def _patience(self, standing: BridgeState, listener: Listener) -> float:
         """Seconds until there is something to do though nobody says so."""
-        return IDLE if standing.version == ear.version else self._look_at - time.monotonic()
+        return IDLE_SECONDS if standing.version == listener.version else self._look_at - time.monotonic()
 
-    async def _look(self, ear: Ear) -> None:
+    async def _refresh(self, listener: Listener) -> None:
         """Read anew what the bridge is and, where that has changed, belongs to; soon, where that was read just now."""
         await self._health.look()
         began = time.monotonic()
-        if self._standing is None or self._standing.version == ear.version or began < self._look_at:
+        if self._standing is None or self._standing.version == listener.version or began < self._look_at:
             return
-        await self._moor_all(ear)
-        ear.version = self._standing.version
+        await self._moor_all(listener)
+        listener.version = self._standing.version
         ended = time.monotonic()
         self._look_at = ended + (ended - began) / LOOK_SHARE
 
-    async def _moor_all(self, ear: Ear) -> None:
+    async def _moor_all(self, listener: Listener) -> None:
         await self._flush()
         memberships = {m.topic.id: m for m in await self._store.memberships(self._user_id)}
         for topic_id in set(self._berths) - set(memberships):
-            self._leave(ear, topic_id)
+            self._leave(listener, topic_id)
         for topic_id in memberships:  # before the heads are read: what comes in between is heard
-            ear.attend(topic_id, ear.positions.get(topic_id, 0))
+            listener.attend(topic_id, listener.positions.get(topic_id, 0))
         for topic_id, (head, cursor) in (await self._store.positions(self._user_id, "")).items():
             if topic_id in memberships:
-                self._moor(ear, memberships[topic_id], cursor)
-                ear.hear(topic_id, head)
+                self._sync_topics(listener, memberships[topic_id], cursor)
+                listener.hear(topic_id, head)
 
-    def _moor(self, ear: Ear, membership: Membership, cursor: int) -> None:
+    def _sync_topics(self, listener: Listener, membership: Membership, cursor: int) -> None:
         known = self._berths.get(membership.topic.id)
         # Below where it is, though all is flushed: the log was restored.
         if known is None or known.membership.id != membership.id or cursor < known.position:
-            self._berths[membership.topic.id] = Berth(membership, cursor)
-            ear.attend(membership.topic.id, cursor)
+            self._berths[membership.topic.id] = Position(membership, cursor)
+            listener.attend(membership.topic.id, cursor)
 
-    def _leave(self, ear: Ear, topic_id: int) -> None:
+    def _leave(self, listener: Listener, topic_id: int) -> None:
         self._berths.pop(topic_id, None)
-        ear.ignore(topic_id)
+        listener.ignore(topic_id)
 
-    async def _serve_page(self, ear: Ear, topic_id: int) -> None:
+    async def _serve_page(self, listener: Listener, topic_id: int) -> None:
         """One page of one topic; then another's turn comes."""
-        ear.grown.pop(topic_id, None)  # to the end of the queue where there is more
+        listener.grown.pop(topic_id, None)  # to the end of the queue where there is more
         berth = self._berths.get(topic_id)
         page = None if berth is None else await self._page(berth)
         if berth is None or page is None:
-            self._leave(ear, topic_id)
+            self._leave(listener, topic_id)
             return
         for entry in page.entries:
-            if not await self._see_through(ear, berth, entry):
+            if not await self._deliver_or_bury(listener, berth, entry):
                 if topic_id in self._berths:
-                    ear.grown[topic_id] = None  # it begins again where its position is
+                    listener.grown[topic_id] = None  # it begins again where its position is
                 return
-        ear.attend(topic_id, berth.position)
-        ear.hear(topic_id, page.head)
+        listener.attend(topic_id, berth.position)
+        listener.hear(topic_id, page.head)
 
-    async def _page(self, berth: Berth) -> Page | None:
+    async def _page(self, berth: Position) -> Page | None:
         """What comes next; None where the topic or the membership has gone."""
         membership = berth.membership
         try:
@@ -174,18 +174,18 @@ class Lane:
             return None
         return page if held else None
 
-    async def _see_through(self, ear: Ear, berth: Berth, entry: Entry) -> bool:
+    async def _deliver_or_bury(self, listener: Listener, berth: Position, entry: Entry) -> bool:
         """Send one entry, or bury it. False: the lane is to stop before it."""
-        while await self._may_go_on(ear, berth):
+        while await self._may_go_on(listener, berth):
             try:
                 await self._send(berth, entry)
             except Unreachable as exc:
-                await self._stand_still(ear, exc)
+                await self._back_off(listener, exc)
                 continue
             except Gone as exc:
                 reason = str(exc) or "the other system wants no more"
                 await self._book.pause(self._name, True, reason, self._health.term)
-                await self._look(ear)
+                await self._refresh(listener)
                 continue
             except Undeliverable as exc:
                 await self._bury(berth, entry, str(exc))
@@ -193,13 +193,13 @@ class Lane:
             return True
         return False
 
-    async def _may_go_on(self, ear: Ear, berth: Berth) -> bool:
-        if ear.take_poke():
-            await self._look(ear)
+    async def _may_go_on(self, listener: Listener, berth: Position) -> bool:
+        if listener.take_poke():
+            await self._refresh(listener)
         moored = self._berths.get(berth.membership.topic.id) is berth
         return moored and self._standing is not None and not self._standing.paused
 
-    async def _send(self, berth: Berth, entry: Entry) -> None:
+    async def _send(self, berth: Position, entry: Entry) -> None:
         if isinstance(entry, Gap):
             raise Undeliverable(f"{entry.first} to {entry.last} were {entry.reason} before they could be sent")
         if self._keep_for is not None and _age(entry) > self._keep_for:
@@ -210,15 +210,15 @@ class Lane:
         await self._outlet.send(parcel(berth.membership, entry, self._tries))
         self._metrics.bridge_sent.labels(self._name).inc()
 
-    async def _stand_still(self, ear: Ear, exc: Unreachable) -> None:
+    async def _back_off(self, listener: Listener, exc: Unreachable) -> None:
         """Wait for the next try: for its time, or for somebody who asks for one."""
         self._tries += 1
         await self._flush()
         attempts = await self._health.failed(str(exc))
-        await ear.wait_for_poke(self._schedule.pause(attempts, random.random(), exc.retry_after))
-        await self._look(ear)
+        await listener.wait_for_poke(self._schedule.pause(attempts, random.random(), exc.retry_after))
+        await self._refresh(listener)
 
-    async def _bury(self, berth: Berth, entry: Entry, reason: str) -> None:
+    async def _bury(self, berth: Position, entry: Entry, reason: str) -> None:
         """Only what is in the store as a dead letter is left behind."""
         topic = berth.membership.topic
         log.error("bridge %s gives up a message of %s: %s", self._name, topic.name, reason)
@@ -227,14 +227,14 @@ class Lane:
         if self._lease is not None:
             self._lease.check()  # late, it was not buried
 
-    async def _settle(self, berth: Berth, entry: Entry) -> None:
+    async def _settle(self, berth: Position, entry: Entry) -> None:
         """The cursor moves, after the other system has confirmed, or after the burial."""
         membership = berth.membership
         berth.position = entry.seq if isinstance(entry, Message) else entry.last
         self._cursors.move(membership.topic.id, membership.id, "", berth.position)
         self._tries = 0
         self._unflushed += 1
-        if self._unflushed >= WINDOW:
+        if self._unflushed >= MAX_UNSTORED:
             await self._flush()
         await self._health.succeeded()
 
@@ -244,13 +244,13 @@ class Lane:
             self._unflushed = 0
 
 
-def parcel(membership: Membership, message: Message, tries: int) -> Parcel:
+def parcel(membership: Membership, message: Message, tries: int) -> OutgoingMessage:
     """A message as the other system is to get it. What lies in the bridge's own inbox may be a dead letter's replay."""
     topic = membership.topic
     again = read_replay(message.content) if membership.role == "owner" else None
     if again is not None:
-        return Parcel(again.id, again.topic, again.message(), tries)
-    return Parcel(original(topic, message), topic.name, message, tries)
+        return OutgoingMessage(again.id, again.topic, again.message(), tries)
+    return OutgoingMessage(original(topic, message), topic.name, message, tries)
 
 
 def _letter(bridge: str, membership: Membership, entry: Entry, reason: str) -> DeadLetter:

@@ -9,7 +9,7 @@ from messaging.model import Message, Topic
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class OutgoingMessage:
     """One message on its way out.
 
     ``id``: the same at every try, so that the other system can tell a repetition.
@@ -44,7 +44,7 @@ class Gone(Exception):
 class Outlet(Protocol):
     """Hands messages to another system. Built without I/O; it connects when it is first used."""
 
-    async def send(self, parcel: Parcel) -> None:
+    async def send(self, parcel: OutgoingMessage) -> None:
         """Return once the other system has confirmed.
 
         Cancelling leaves open whether it arrived; it is then sent again with the same id.

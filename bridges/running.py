@@ -15,13 +15,13 @@ from functools import partial
 
 from bridges.lane import Lane
 from bridges.outlet import Outlet
-from bridges.platforms import PlatformLanes
+from bridges.webhooks.platforms import PlatformLanes
+from messaging.bridge.inlet import Inlet
 from messaging.errors import Unavailable
-from messaging.inlet import Inlet
-from messaging.leader import Lease, run_as_leader
 from messaging.node import Node
 from messaging.patterns import like
 from messaging.retrying import retrying
+from messaging.runtime.leader import Lease, run_as_leader
 
 log = logging.getLogger(__name__)
 

@@ -1,12 +1,13 @@
 """A chat application that talks with all others through Recado. It asks for its news, so it needs no address.
 
-    curl -X POST http://127.0.0.1:5001/platforms -H 'Content-Type: application/json' -d '{"name": "Fourth"}'
-    TOKEN=… python examples/fourth_app.py
+curl -X POST http://127.0.0.1:5001/platforms -H 'Content-Type: application/json' -d '{"name": "Fourth"}'
+TOKEN=… python examples/fourth_app.py
 """
 
 import json
 import os
 import time
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -14,12 +15,13 @@ API = os.environ.get("RECADO_API", "http://127.0.0.1:5001")
 HEADERS = {"Authorization": f"Bearer {os.environ['TOKEN']}", "Content-Type": "application/json"}
 
 
-def ask(path: str, body: dict | None = None) -> bytes:
+def ask(path: str, body: dict[str, Any] | None = None) -> bytes:
     """What Recado answers; where it is away, as soon as it is back. Asking twice is harmless."""
+    data = json.dumps(body).encode() if body else None
     while True:
         try:
-            with urlopen(Request(API + path, body and json.dumps(body).encode(), HEADERS), timeout=60) as answer:
-                return answer.read()
+            with urlopen(Request(API + path, data, HEADERS), timeout=60) as answer:
+                return bytes(answer.read())
         except OSError as exc:
             if isinstance(exc, HTTPError) and exc.code < 500:
                 raise SystemExit(f"{path}: {exc.read().decode()}") from None

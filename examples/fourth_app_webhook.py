@@ -13,6 +13,7 @@ import os
 import time
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 from urllib.request import Request, urlopen
 
 API = os.environ.get("RECADO_API", "http://127.0.0.1:5001")
@@ -46,7 +47,7 @@ class Hook(BaseHTTPRequestHandler):
             self.send_response(401)
         self.end_headers()
 
-    def hear(self, said: dict, identity: str) -> None:
+    def hear(self, said: dict[str, Any], identity: str) -> None:
         print(f"{said['senderName']} ({said['senderPlatform']}): {said['text']}", flush=True)
         room = {"roomOriginalPlatform": said["roomOriginalPlatform"], "roomId": said["roomId"]}
         say("/message", **room, senderId=1, text=f"I heard: {said['text']}", id=f"re {identity}")

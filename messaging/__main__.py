@@ -12,9 +12,9 @@ if __name__ == "__main__":  # Python's own way to end in the middle of an import
 
 from collections.abc import Mapping
 
-from messaging.migrations import migrate
-from messaging.process import Stop, deployed_settings, run_process
-from messaging.settings import Settings
+from messaging.runtime.process import Stop, deployed_settings, run_process
+from messaging.settings.settings import Settings
+from messaging.store.migrations import migrate
 
 _READ = ("DATABASE_URL", "UNSAFE_DURABILITY", "STOP_SECONDS")  # what else a service needs is not asked for
 

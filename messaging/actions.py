@@ -6,19 +6,21 @@ import hashlib
 from typing import Any
 
 from messaging import permissions
-from messaging.appender import Appender
-from messaging.batch import Origin
-from messaging.bus import Bus
+from messaging.bus.contract import Bus
 from messaging.errors import BadRequest, Conflict, UnknownTopic, UnknownUser
-from messaging.inboxes import Inboxes
-from messaging.limits import Limits
+from messaging.limits.limits import Limits
+from messaging.limits.quotas import Quotas
+from messaging.log.appender import Appender
+from messaging.log.batch import Origin
 from messaging.model import (
     MAX_SEQ,
     Changed,
     Kind,
+    Member,
     Membership,
     Message,
     Topic,
+    TopicView,
     User,
     Voided,
     inbox_of,
@@ -28,15 +30,15 @@ from messaging.model import (
     person_name,
 )
 from messaging.news import MAKER, kind_of_unowned
-from messaging.pages import fit
 from messaging.permissions import Aim, Caller, Past
-from messaging.settings import Settings
-from messaging.store import HISTORY_BYTES, Member, Standing, Store
-from messaging.store_append import Draft
-from messaging.store_quotas import Quotas
+from messaging.readers.pages import fit
+from messaging.settings.settings import Settings
+from messaging.store.append import Draft
+from messaging.store.inboxes import Inboxes
+from messaging.store.store import HISTORY_BYTES, Store
 
-HISTORY_MOST = 100
-TOPICS_MOST = 1000
+MAX_HISTORY = 100
+MAX_TOPICS = 1000
 
 
 class Actions:
@@ -118,7 +120,7 @@ class Actions:
         standing = await self.topic_to_join(caller, name)
         return await self._join(caller, standing.topic, user, inviter)
 
-    async def topic_to_join(self, caller: Caller, name: str) -> Standing:
+    async def topic_to_join(self, caller: Caller, name: str) -> TopicView:
         """A topic that the caller sees, made if need be where it is for news. Raises UnknownTopic, Forbidden."""
         found = await self._standing(caller, name)
         if found is None and permissions.may_make_to_read(caller, name_of_topic(name), kind_of_unowned(self._settings)):
@@ -161,7 +163,7 @@ class Actions:
         standing, opened = await self.readable(caller, name)
         now = self.epochs.require(standing.topic, epoch)
         floor = max(opened.floor, after or 0)
-        limit = max(1, min(limit, HISTORY_MOST))
+        limit = max(1, min(limit, MAX_HISTORY))
         newest = after is None
         messages = await self._store.history(
             standing.topic.id, floor, before or MAX_SEQ, limit + 1, opened.membership, newest=newest
@@ -169,19 +171,19 @@ class Actions:
         kept = fit(messages, limit, HISTORY_BYTES, newest=newest)
         return kept, len(kept) < len(messages), now
 
-    async def readable(self, caller: Caller, name: str) -> tuple[Standing, Past]:
+    async def readable(self, caller: Caller, name: str) -> tuple[TopicView, Past]:
         """A topic of which the caller may read, and how much. Raises UnknownTopic, NotAMember."""
         standing = permissions.visible(caller, await self._standing(caller, name))
         return standing, permissions.past(caller, standing)
 
     async def topics(
-        self, caller: Caller, user: User, device: str = "", after: str = "", limit: int = TOPICS_MOST
+        self, caller: Caller, user: User, device: str = "", after: str = "", limit: int = MAX_TOPICS
     ) -> tuple[list[tuple[Membership, int, int]], bool]:
         """What a user belongs to, as far as the caller sees it, by name behind ``after``; whether there are more.
 
         Each with its head and this device's cursor.
         """
-        limit = max(1, min(limit, TOPICS_MOST))
+        limit = max(1, min(limit, MAX_TOPICS))
         found: list[tuple[Membership, int, int]] = []
         more = True
         while more and len(found) <= limit:
@@ -191,7 +193,7 @@ class Actions:
             after = page[-1][0].topic.name if page else after
         return found[:limit], len(found) > limit
 
-    async def topic(self, caller: Caller, name: str) -> Standing:
+    async def topic(self, caller: Caller, name: str) -> TopicView:
         return permissions.visible(caller, await self._standing(caller, name))
 
     async def members(self, caller: Caller, name: str, after: str, limit: int) -> list[Member]:
@@ -234,7 +236,7 @@ class Actions:
             raise BadRequest(f"{name!r} is not a name that a topic may have.")
         await self._store.create_unowned(name, kind or kind_of_unowned(self._settings), creator)
 
-    async def _unowned(self, caller: Caller, name: str, maker: User | None = None) -> Standing:
+    async def _unowned(self, caller: Caller, name: str, maker: User | None = None) -> TopicView:
         """``maker``: the user for whom it counts. Raises Conflict: it is the name of a user."""
         if maker is None:
             await self.make_unowned(name_of_topic(name), MAKER)
@@ -282,7 +284,7 @@ class Actions:
         await self._store.tokens.revoke(jti)
         self._bus.tell(Voided(jti))
 
-    async def _standing(self, caller: Caller, name: str) -> Standing | None:
+    async def _standing(self, caller: Caller, name: str) -> TopicView | None:
         name = name_of_topic(name)
         if not is_encoded_name(name.removeprefix("@")):  # an inbox's owner, too, is within the rule or not there
             return None

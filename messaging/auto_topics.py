@@ -9,7 +9,7 @@ from messaging.errors import Conflict, UnknownTopic
 from messaging.model import name_of_topic
 from messaging.news import kind_of_unowned
 from messaging.permissions import BACKEND, Aim
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
 
 
 async def aim_at_existing(actions: Actions, topic: str) -> Aim:

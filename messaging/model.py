@@ -17,6 +17,7 @@ Role = Literal["owner", "member"]
 
 MAX_SEQ = 2**53 - 1  # the largest integer that every JSON reader keeps exact (RFC 8259, section 6)
 MAX_LIFETIME = 365 * 24 * 3600  # seconds
+LEEWAY = 30  # seconds that clocks of two machines may differ
 MAX_NAME = 128
 # No empty, "." or ".." segment between slashes: a name must survive in a URL and in a file system.
 NAME_PATTERN = r"^(?!\.{1,2}(?:/|$))[A-Za-z0-9._:@+|-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._:@+|-]+)*\Z"
@@ -135,6 +136,24 @@ class Membership(msgspec.Struct, frozen=True, gc=False):
     role: Role
     joined_seq: int
     invited_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicView:
+    """A topic, how far its log is, and what one user is in it."""
+
+    topic: Topic
+    head: int
+    membership: Membership | None
+    is_invited: bool = False  # by an invitation that it has not taken up
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    name: str
+    role: Role
+    joined_seq: int
+    cursors: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)

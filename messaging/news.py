@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from messaging.model import NEWS, Kind
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
 
 MAKER = "publish"  # creator of the topic, and sender where no token names one
 _NEWS = re.compile(re.escape(NEWS) + r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")

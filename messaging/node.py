@@ -9,31 +9,31 @@ import asyncio
 import secrets
 
 from messaging.actions import Actions
-from messaging.appender import Appender
-from messaging.bus import Bus
-from messaging.buses.seal import Seal
-from messaging.connections import Connections
-from messaging.cursors import Cursors
-from messaging.descriptors import descriptors_for_peers
-from messaging.housekeeping import Housekeeping
-from messaging.intake import Intake
+from messaging.auth.tickets import Tickets
+from messaging.bus.contract import Bus
+from messaging.bus.seal import Seal
 from messaging.integrator.accepting import Integrator
 from messaging.integrator.pulling import Pulling
 from messaging.integrator.registry import Registry
-from messaging.limits import Limits
-from messaging.metrics import Metrics
-from messaging.migrations import migrate
-from messaging.nodes import Nodes
-from messaging.pending import Pending
+from messaging.integrator.store import PlatformStore
+from messaging.limits.connections import Connections
+from messaging.limits.descriptors import descriptors_for_peers
+from messaging.limits.limits import Limits
+from messaging.limits.under_way import UnderWay
+from messaging.log.appender import Appender
+from messaging.log.housekeeping import Housekeeping
+from messaging.log.intake import Intake
+from messaging.observability.metrics import Metrics
+from messaging.readers.cursors import Cursors
+from messaging.readers.notifier import Notifier
+from messaging.readers.pending import Pending
 from messaging.replay import Bridges
-from messaging.settings import Settings
-from messaging.store import Store
-from messaging.store_bridges import BridgeBook
-from messaging.store_intake import IntakeStore
-from messaging.store_platforms import PlatformBook
-from messaging.tickets import Tickets
-from messaging.under_way import UnderWay
-from messaging.watch import Watch
+from messaging.runtime.nodes import Nodes
+from messaging.settings.settings import Settings
+from messaging.store.bridges import BridgeStore
+from messaging.store.intake import IntakeStore
+from messaging.store.migrations import migrate
+from messaging.store.store import Store
 
 
 class Node:
@@ -62,13 +62,13 @@ class Node:
         self.actions = Actions(self.store, self.appender, bus, settings, Limits(settings, self.metrics))
         self.tickets = Tickets(self.store)
         self.pending = Pending(self.store, self.cursors)
-        self.book = BridgeBook(self.store.pool)
+        self.book = BridgeStore(self.store.pool)
         self.bridges = Bridges(self.book, self.store, self.appender, self.actions, bus, settings)
-        self.platforms = PlatformBook(self.store.pool)
+        self.platforms = PlatformStore(self.store.pool)
         self.registry = Registry(self.platforms, self.book, bus)
         self.integrator = Integrator(self.platforms, bus)
-        self.watch = Watch(bus, self.store)
-        self.pulling = Pulling(self.store, self.cursors, self.watch, self.under_way)
+        self.notifier = Notifier(bus, self.store)
+        self.pulling = Pulling(self.store, self.cursors, self.notifier, self.under_way)
 
     async def open(self) -> None:
         """Bring the database up to date and connect.
@@ -96,7 +96,7 @@ class Node:
             tasks.create_task(self.store.epochs.run(), name="epochs")
             tasks.create_task(self.nodes.run(), name="nodes")
             tasks.create_task(self.bus.run(), name="bus")
-            tasks.create_task(self.watch.run(), name="watch")
+            tasks.create_task(self.notifier.run(), name="notifier")
             if keeps_house:
                 tasks.create_task(self._housekeeping.run(), name="housekeeping")
                 tasks.create_task(self._intake.run(), name="intake")

@@ -17,9 +17,8 @@ import msgspec
 
 from messaging.errors import Conflict, Forbidden, NotAMember, UnknownTopic
 from messaging.grants import Grants
-from messaging.model import Kind, Topic, User, is_like_news, person_name
+from messaging.model import Kind, Topic, TopicView, User, is_like_news, person_name
 from messaging.news import MAKER, is_news
-from messaging.store import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +75,14 @@ def sees(caller: Caller, topic: Topic, *, member: bool) -> bool:
     return (topic.kind == "public" or member) if granted is None else granted
 
 
-def visible(caller: Caller, standing: Standing | None) -> Standing:
+def visible(caller: Caller, standing: TopicView | None) -> TopicView:
     """The topic, if it exists for this caller. Raises UnknownTopic."""
     if standing is None or not sees(caller, standing.topic, member=standing.membership is not None):
         raise UnknownTopic
     return standing
 
 
-def belonging(caller: Caller, standing: Standing | None) -> Standing:
+def belonging(caller: Caller, standing: TopicView | None) -> TopicView:
     """The topic, if this caller is a member of it or a backend. Raises UnknownTopic, NotAMember."""
     found = visible(caller, standing)
     if not caller.is_backend and found.membership is None:
@@ -91,7 +90,7 @@ def belonging(caller: Caller, standing: Standing | None) -> Standing:
     return found
 
 
-def inviting(caller: Caller, standing: Standing | None) -> Standing:
+def inviting(caller: Caller, standing: TopicView | None) -> TopicView:
     """The topic, if this caller may invite others. Raises UnknownTopic, NotAMember, Forbidden."""
     found = belonging(caller, standing)
     caller.require_write(found.topic.name)
@@ -99,7 +98,7 @@ def inviting(caller: Caller, standing: Standing | None) -> Standing:
     return found
 
 
-def leaving(caller: Caller, standing: Standing | None, user: User) -> Standing:
+def leaving(caller: Caller, standing: TopicView | None, user: User) -> TopicView:
     """The topic, if this caller may end a membership of ``user``: its own, or as owner or backend anybody's.
 
     Raises UnknownTopic, NotAMember, Forbidden.
@@ -111,7 +110,7 @@ def leaving(caller: Caller, standing: Standing | None, user: User) -> Standing:
     return found
 
 
-def owning(caller: Caller, standing: Standing | None) -> Standing:
+def owning(caller: Caller, standing: TopicView | None) -> TopicView:
     """The topic, if this caller may change it. Raises UnknownTopic, NotAMember, Forbidden."""
     found = belonging(caller, standing)
     if found.membership is not None and found.membership.role != "owner":
@@ -155,7 +154,7 @@ def is_clear(topic: Topic, target: str) -> bool:
     return not topic.in_doubt or target.startswith("#")
 
 
-def aim_at(caller: Caller, standing: Standing | None, target: str) -> Aim:
+def aim_at(caller: Caller, standing: TopicView | None, target: str) -> Aim:
     """Where a message to ``target`` goes, of whose name this is the topic.
 
     Raises UnknownTopic, Conflict, NotAMember, Forbidden.
@@ -186,7 +185,7 @@ class Past:
     membership: int | None
 
 
-def past(caller: Caller, found: Standing) -> Past:
+def past(caller: Caller, found: TopicView) -> Past:
     """Of a visible topic: a public or granted one is open from the start, a private one from joining.
 
     Raises:

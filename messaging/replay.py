@@ -16,18 +16,18 @@ from typing import Any
 import msgspec
 
 from messaging.actions import Actions
-from messaging.appender import Appender
 from messaging.auto_topics import aim_at_existing, aim_at_made
-from messaging.bus import Bus
-from messaging.content import check_content
+from messaging.bus.contract import Bus
 from messaging.errors import BadRequest, Conflict, NotFound, RecadoError
+from messaging.log.appender import Appender
+from messaging.log.content import check_content
 from messaging.model import Changed, Message
-from messaging.settings import Settings
-from messaging.store import Store
-from messaging.store_append import Draft, Verdict
-from messaging.store_bridges import INTAKE, PREFIX, BridgeBook, Buried
+from messaging.settings.settings import Settings
+from messaging.store.append import Draft, Verdict
+from messaging.store.bridges import INTAKE, PREFIX, BridgeStore, Buried
+from messaging.store.store import Store
 
-MOST = 1000  # at a time
+MAX_REPLAYED = 1000  # at a time
 KEY = "%replay/"  # of a dead letter that goes to a topic again: no user's key has a '%'
 OF_PLATFORMS = frozenset({"platform", "rooms"})  # kinds of bridges that the integrator registers
 
@@ -74,11 +74,11 @@ class Settled:
     def __init__(self) -> None:
         self.outcome: asyncio.Future[Verdict | RecadoError] = asyncio.get_running_loop().create_future()
 
-    def settled(self, context: Any, outcome: Verdict | RecadoError) -> None:
+    def on_result(self, context: Any, outcome: Verdict | RecadoError) -> None:
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 
-    def settle_end(self) -> None:
+    def on_batch_end(self) -> None:
         return
 
 
@@ -86,7 +86,7 @@ class Bridges:
     """What an operator does with bridges."""
 
     def __init__(
-        self, book: BridgeBook, store: Store, appender: Appender, actions: Actions, bus: Bus, settings: Settings
+        self, book: BridgeStore, store: Store, appender: Appender, actions: Actions, bus: Bus, settings: Settings
     ) -> None:
         self._book = book
         self._store = store
@@ -134,7 +134,7 @@ class Bridges:
         """
         reports = await self._book.reports(name)
         inbox = await self._inbox(name) if any(report.direction == "out" for report in reports) else None
-        letters = await self._book.chosen(name, ids, _in_utc(since), _in_utc(until), MOST)
+        letters = await self._book.chosen(name, ids, _in_utc(since), _in_utc(until), MAX_REPLAYED)
         if not reports and (any(each.letter.topic_id for each in letters) or not await self._book.knows(name)):
             raise UnknownBridge
         named = ids if since is None and until is None else None

@@ -21,10 +21,10 @@ def main() -> None:
 
 def serve() -> None:
     # A terminal's subcommands need nothing of the server.
-    from messaging.process import run_process
-    from messaging.settings import Settings
-    from recado.postgres import PostgresError
-    from recado.up import up
+    from messaging.runtime.process import run_process
+    from messaging.settings.settings import Settings
+    from standalone.postgres import PostgresError
+    from standalone.up import up
 
     run_process("recado", up, Settings.from_environ, (PostgresError,))
 

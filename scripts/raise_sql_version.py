@@ -8,7 +8,7 @@ from pathlib import Path
 def main() -> None:
     root = Path(__file__).resolve().parent.parent
     sys.path.insert(0, str(root))
-    from messaging.queries import sql_checksum, sql_version
+    from messaging.store.queries import sql_checksum, sql_version
 
     path, checksum = root / "sql" / "version.json", sql_checksum()
     before = json.loads(path.read_text())

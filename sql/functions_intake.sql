@@ -28,7 +28,7 @@ BEGIN
     END IF;
 END $$;
 
--- Raise where a text is no content of a message: of what messaging/content.py refuses, all but MAX_FRAME, which only
+-- Raise where a text is no content of a message: of what messaging/log/content.py refuses, all but MAX_FRAME, which only
 -- the nodes know. 131072 is the most that MAX_FRAME may be.
 CREATE OR REPLACE FUNCTION recado.check_content(content text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$

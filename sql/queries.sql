@@ -1,4 +1,5 @@
--- Every statement that Recado sends, by name. Loaded by messaging/queries.py; used by messaging/store*.py alone.
+-- Every statement that Recado sends, by name. Loaded by messaging/store/queries.py; used by messaging/store/, and by
+-- the rooms that keep rows of their own.
 
 -- name: lock_patience
 -- How long a statement of this transaction waits for a lock.

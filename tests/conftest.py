@@ -20,7 +20,9 @@ import pytest
 import uvloop
 from pytest_asyncio import is_async_test
 
-import time_limit
+from support import time_limit
+
+pytest_plugins = ["support.doors", "support.rabbit_server"]
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
@@ -106,9 +108,7 @@ def _new_loop() -> _Loop:
     return loop
 
 
-def pytest_asyncio_loop_factories(
-    config: pytest.Config, item: pytest.Item
-) -> Mapping[str, Callable[[], _Loop]]:
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], _Loop]]:
     return {"loop": _new_loop}
 
 
@@ -155,7 +155,7 @@ def _with_name(dsn: str, name: str) -> str:
 @pytest.fixture(scope="session")
 async def postgres_dsn() -> AsyncIterator[str]:
     """One PostgreSQL for all tests of a session."""
-    from recado.postgres import EmbeddedPostgres
+    from standalone.postgres import EmbeddedPostgres
 
     root = Path(tempfile.mkdtemp(prefix="recado-test-"))
     os.chmod(root, 0o711)  # noqa: PTH101 (as root, PostgreSQL runs as another user, who must get there)
@@ -170,7 +170,7 @@ async def postgres_dsn() -> AsyncIterator[str]:
 @pytest.fixture(scope="session")
 async def _admin(postgres_dsn: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection to the server, which holds a template that was migrated once."""
-    from messaging.migrations import migrate
+    from messaging.store.migrations import migrate
 
     admin = await asyncpg.connect(postgres_dsn)
     await admin.execute(f"CREATE DATABASE {TEMPLATE}")

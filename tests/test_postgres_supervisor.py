@@ -21,7 +21,7 @@ import asyncpg
 import pytest
 
 from conftest import ROOT, lacks
-from recado.postgres import (
+from standalone.postgres import (
     AlreadyRunning,
     DataDirUnusable,
     EmbeddedPostgres,
@@ -29,7 +29,7 @@ from recado.postgres import (
     StartFailed,
     account,
     binaries,
-    tether,
+    parent_death,
 )
 
 TIMEOUT_SECONDS = 20
@@ -40,8 +40,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQ
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from recado.postgres import child
-from recado.postgres import EmbeddedPostgres
+from standalone.postgres import child
+from standalone.postgres import EmbeddedPostgres
 
 async def main():
     child._KERNEL_TELLS = child._KERNEL_TELLS and sys.argv[2] != "pipe"
@@ -56,7 +56,7 @@ BUSY_PARENT = """
 import asyncio, signal, sys
 from pathlib import Path
 import asyncpg
-from recado.postgres import EmbeddedPostgres
+from standalone.postgres import EmbeddedPostgres
 
 async def main():
     interrupted = asyncio.Event()
@@ -302,7 +302,8 @@ async def test_postgres_dies_with_its_parent(cluster: Path, number: signal.Signa
 async def test_the_watching_process_goes_with_what_it_watches() -> None:
     watched, ours = os.pipe()
     me = account.current()
-    command = [sys.executable, tether.__file__, "pipe", str(watched), str(me.uid), str(me.gid), "/bin/echo", "done"]
+    owner = (str(me.uid), str(me.gid))
+    command = [sys.executable, parent_death.__file__, "pipe", str(watched), *owner, "/bin/echo", "done"]
     assert subprocess.run(command, pass_fds=[watched], stdout=subprocess.PIPE, timeout=10).stdout == b"done\n"
     os.close(watched)
     await until(lambda: nobody_reads(ours))
@@ -470,7 +471,7 @@ async def test_no_binaries(place: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def python_for(user: account.Account) -> str:
     """An interpreter that `user` can run with our packages; without one, the test is skipped."""
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        command = [python, "-c", "import sys, recado.postgres; sys.exit(sys.version_info < (3, 11))"]
+        command = [python, "-c", "import sys, standalone.postgres; sys.exit(sys.version_info < (3, 11))"]
         with contextlib.suppress(OSError):
             environment = {"PYTHONPATH": search_path()}
             if (

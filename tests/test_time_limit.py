@@ -10,7 +10,7 @@ import pytest
 CONFTEST = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-import time_limit
+from support import time_limit
 time_limit._GRACE = 0.5
 
 def pytest_configure(config):

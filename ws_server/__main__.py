@@ -9,10 +9,10 @@ if __name__ == "__main__":  # Python's own way to end in the middle of an import
 
 import asyncio
 
-from messaging.process import Stop, run_process
-from messaging.settings import Settings
-from ws_server.standalone import serve
-from ws_server.workers import Workers
+from messaging.runtime.process import Stop, run_process
+from messaging.settings.settings import Settings
+from ws_server.workers.standalone import serve
+from ws_server.workers.supervisor import Workers
 
 
 async def work(settings: Settings, stop: Stop) -> None:

@@ -11,9 +11,9 @@ from typing import Any, get_args
 
 import msgspec
 
-from messaging.settings import Settings
-from ws_server import vocabulary
-from ws_server.vocabulary import AnyCommand
+from messaging import frames as vocabulary
+from messaging.frames import AnyCommand
+from messaging.settings.settings import Settings
 
 REPLIES: tuple[type[msgspec.Struct], ...] = (vocabulary.Done, vocabulary.HistoryPage, vocabulary.TopicList)
 PUSHES: tuple[type[msgspec.Struct], ...] = (

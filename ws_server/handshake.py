@@ -14,16 +14,16 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from messaging.access import Arrival
+from messaging.auth.access import Arrival
 from messaging.errors import BadRequest, NoCredential, RecadoError
 from messaging.model import is_name
-from messaging.sparse_log import Sparse
+from messaging.observability.sparse_log import Sparse
 
 BEARER = "bearer"
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class ConnectOptions:
     """What the query of the address asks for."""
 
     device: str  # '' unless the connection names one
@@ -32,13 +32,13 @@ class Wishes:
     epoch: bool = False  # to be told which log the seqs of a topic belong to
 
 
-def wishes(query: str) -> Wishes:
+def wishes(query: str) -> ConnectOptions:
     """Raises BadRequest for a device whose name is outside the rule."""
     values = {name: given[0] for name, given in parse_qs(query).items()}
     device = values.get("device", "")
     if device and not is_name(device):
         raise BadRequest("device: this is not a name that a device may have.")
-    return Wishes(
+    return ConnectOptions(
         device, values.get("ack") == "explicit", values.get("heartbeat") == "1", values.get("epoch") == "1"
     )
 

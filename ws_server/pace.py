@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from messaging.rate import Bucket
+from messaging.limits.rate import Bucket
 
-PATIENCE = 30.0  # seconds above its rate after which a session is closed
+TOO_FAST_SECONDS = 30.0  # seconds above its rate after which a session is closed
 CALM = 1.0  # seconds without being held up after which it is no longer above it
 CHEAP = 0.05  # what an ack, a seen or a pong costs; any other frame costs 1
 
@@ -38,4 +38,4 @@ class Pace:
     @property
     def is_too_fast(self) -> bool:
         """Whether, when it was held up last, it had been above its rate for too long, though it is read more slowly."""
-        return self._above >= PATIENCE
+        return self._above >= TOO_FAST_SECONDS

@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 
 from messaging.errors import BadJson, BadRequest, RecadoError, UnknownAction
+from messaging.frames import AnyCommand, ErrorPush, GapPush, HistoryMessage
 from messaging.model import MAX_NAME, NAME_RULE, Entry, Message
-from ws_server.vocabulary import AnyCommand, ErrorPush, GapPush, HistoryMessage
 
 PIECE_BYTES = 64 * 1024
+
 
 class Refusal(msgspec.Struct, frozen=True):
     """A frame that is no command, with what of it an answer may carry back."""

@@ -6,15 +6,15 @@ import asyncio
 from dataclasses import dataclass
 
 from messaging.actions import Actions
-from messaging.content import check_content
 from messaging.errors import RecadoError, Unavailable
+from messaging.frames import Done, Publish
+from messaging.log.content import check_content
 from messaging.permissions import Aim
-from messaging.settings import Settings
-from messaging.store_append import Verdict
+from messaging.settings.settings import Settings
+from messaging.store.append import Verdict
+from ws_server.feeds.ticker import Ticker
 from ws_server.protocol import encode, error_frame
 from ws_server.session import Session
-from ws_server.ticker import Ticker
-from ws_server.vocabulary import Done, Publish
 
 FLIGHT_COUNT = 256  # publishes of a session not yet committed
 FLIGHT_BYTES = 1024 * 1024
@@ -101,7 +101,7 @@ class Publishes:
         if self._count >= FLIGHT_COUNT or self._bytes >= FLIGHT_BYTES:
             self._session.link.stop_reading("flight")
 
-    def settled(self, context: tuple[Publish, int], outcome: Verdict | RecadoError) -> None:
+    def on_result(self, context: tuple[Publish, int], outcome: Verdict | RecadoError) -> None:
         command, topic_id = context
         self._count -= 1
         self._bytes -= len(command.content)
@@ -119,7 +119,7 @@ class Publishes:
                 )
             )  # fmt: skip
 
-    def settle_end(self) -> None:
+    def on_batch_end(self) -> None:
         if self._receipts:
             self._session.write(b"".join(self._receipts))
             self._receipts.clear()

@@ -14,16 +14,7 @@ from typing import Any
 
 from messaging.actions import Actions
 from messaging.errors import BadRequest, RecadoError, UnknownTopic
-from messaging.model import name_of_topic
-from messaging.permissions import Aim
-from messaging.settings import Settings
-from ws_server.hub import Hub
-from ws_server.pace import Pace
-from ws_server.protocol import Refusal, decode, error_frame, history_message
-from ws_server.publishes import Known, Publishes
-from ws_server.session import Session
-from ws_server.ticker import Ticker
-from ws_server.vocabulary import (
+from messaging.frames import (
     Ack,
     AnyCommand,
     Disconnect,
@@ -38,10 +29,19 @@ from ws_server.vocabulary import (
     TopicState,
     Unsubscribe,
 )
+from messaging.model import name_of_topic
+from messaging.permissions import Aim
+from messaging.settings.settings import Settings
+from ws_server.feeds.hub import Hub
+from ws_server.feeds.ticker import Ticker
+from ws_server.pace import Pace
+from ws_server.protocol import Refusal, decode, error_frame, history_message
+from ws_server.publishes import Known, Publishes
+from ws_server.session import Session
 
 log = logging.getLogger(__name__)
 
-WAITING_MOST = 64  # requests that wait their turn
+MAX_WAITING = 64  # requests that wait their turn
 
 Closer = Callable[[Session, int, str], None]
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
@@ -157,7 +157,7 @@ class Requests:
 
     def _wait_turn(self, command: AnyCommand) -> None:
         self._waiting.append(command)
-        if len(self._waiting) >= WAITING_MOST:
+        if len(self._waiting) >= MAX_WAITING:
             self.session.link.stop_reading("requests")
         if self.session.opened:
             self._start_work()
@@ -189,7 +189,7 @@ class Requests:
                 self.session.is_void = True
                 self._close(self.session, 1011, "internal")
             self._waiting.popleft()
-            if len(self._waiting) < WAITING_MOST // 2:
+            if len(self._waiting) < MAX_WAITING // 2:
                 self.session.link.resume_reading("requests")
         self._working = False
 
@@ -246,7 +246,12 @@ class Requests:
         )
         states = [
             TopicState(
-                m.topic.name, m.topic.kind, m.role, head, cursor, max(0, head - max(cursor, m.joined_seq)),
+                m.topic.name,
+                m.topic.kind,
+                m.role,
+                head,
+                cursor,
+                max(0, head - max(cursor, m.joined_seq)),
                 self._actions.epochs.of(m.topic),
             )
             for m, head, cursor in found

@@ -16,32 +16,32 @@ from websockets.http11 import Request, Response
 from websockets.protocol import CONNECTING
 
 from messaging.actions import Actions
-from messaging.bus import Bus
-from messaging.connections import Connections
-from messaging.cursors import Cursors
+from messaging.auth.tokens import Tokens
+from messaging.bus.contract import Bus
 from messaging.delivery import Ledger, Place
 from messaging.errors import LimitReached, RecadoError, TokenRevoked, Unavailable
-from messaging.listening import named
-from messaging.metrics import Metrics
-from messaging.settings import Settings
-from messaging.store import Store
-from messaging.tokens import Tokens
-from ws_server.catchup import CatchUp
-from ws_server.gate import Gate, Guest
+from messaging.frames import Closing, Heartbeat, TopicPush
+from messaging.limits.connections import Connections
+from messaging.observability.metrics import Metrics
+from messaging.readers.cursors import Cursors
+from messaging.runtime.listening import named
+from messaging.settings.settings import Settings
+from messaging.store.store import Store
+from ws_server.admission import Admission, Admitted
+from ws_server.connection import Connection
+from ws_server.feeds.catchup import CatchUp
+from ws_server.feeds.hub import Hub, SessionFeed
+from ws_server.feeds.membership_sync import MembershipSync
+from ws_server.feeds.ticker import Ticker
 from ws_server.handshake import choose_subprotocol, in_our_words, quiet_logger, refused
-from ws_server.hub import Hub, SessionFeed
-from ws_server.link import Link
 from ws_server.protocol import encode
 from ws_server.requests import Requests
-from ws_server.roster import Roster
 from ws_server.session import Session
-from ws_server.ticker import Ticker
 from ws_server.turns import Turns
-from ws_server.vocabulary import Closing, Heartbeat, TopicPush
 
 log = logging.getLogger(__name__)
 
-OPENING_MOST = 64  # sessions that read their memberships at once
+MAX_OPENING = 64  # sessions that read their memberships at once
 OPENING_QUEUE = 4000  # handshakes that wait for that; beyond it a client is asked to come later
 HEARTBEAT = 30.0  # seconds
 OPEN_TIMEOUT = 10.0  # for the whole handshake
@@ -51,7 +51,7 @@ DRAIN_BATCH = 200  # sessions shown out at a time
 DRAIN_PAUSE = 0.1  # seconds
 
 
-class Door:
+class WebSocketServer:
     """The WebSocket server of one process, with all that it needs built in its constructor."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Door:
         self._reuse_port = reuse_port
         self._epochs = store.epochs
         self._actions = actions
-        self._gate = Gate(settings, store, tokens, metrics, actions.limits.strangers)
+        self._admission = Admission(settings, store, tokens, metrics, actions.limits.strangers)
         self._cursors = cursors
         self._metrics = metrics
         self._connections = connections
@@ -78,17 +78,17 @@ class Door:
             announce=self._announce,
         )  # fmt: skip
         self._ticker = Ticker(self.hub, stuck=lambda session: self._close(session, 4008, "no progress for 30 s"))
-        self._roster = Roster(
+        self._roster = MembershipSync(
             store, self.hub, self._catch_up, metrics, revoked=self._revoked, restored=self._restored
         )
         self._per_user: Counter[int] = Counter()
-        self._opening = asyncio.Semaphore(OPENING_MOST)
+        self._opening = asyncio.Semaphore(MAX_OPENING)
         self._opening_waits = 0
         self._tasks = asyncio.TaskGroup()
         self._server: Server | None = None
         self._listening = asyncio.Event()
         self._draining = False
-        self._links: set[Link] = set()
+        self._links: set[Connection] = set()
         bus.attach(self.hub.receive, self._roster.sweep_all)
         store.epochs.attach(self._begin_anew)
 
@@ -140,7 +140,7 @@ class Door:
 
     def _serve(self) -> Awaitable[Server]:
         turns = Turns(self._actions.limits)
-        made: Any = partial(Link, self._links, self._connections, turns)  # the library asks for a type, and calls it
+        made: Any = partial(Connection, self._links, self._connections, turns)  # a type is asked for, and called
         return serve(
             self._handle, self._settings.ws_host, self._settings.ws_port,
             create_connection=made, process_request=self._admit, process_response=in_our_words,
@@ -153,19 +153,19 @@ class Door:
 
     async def _admit(self, link: ServerConnection, request: Request) -> Response | None:
         """The answer to a handshake that is not let in, or None."""
-        assert isinstance(link, Link)
+        assert isinstance(link, Connection)
         shut = self._draining or self._opening_waits > OPENING_QUEUE
         try:
             link.ask(request.headers.get_all("X-Forwarded-For"))
         except RecadoError as exc:
             return refused(exc)
-        admitted = await self._gate.admit(link.address, request, link.hold_back, shut=shut)
+        admitted = await self._admission.admit(link.address, request, link.hold_back, shut=shut)
         if isinstance(admitted, Response):
             return admitted
         self._let_in(link, admitted)
         return None
 
-    def _let_in(self, link: Link, guest: Guest) -> None:
+    def _let_in(self, link: Connection, guest: Admitted) -> None:
         session = Session(
             link, guest.user, guest.claims, guest.wishes, cursors=self._cursors, ready=self._catch_up.want
         )
@@ -180,7 +180,7 @@ class Door:
 
     async def _handle(self, link: ServerConnection) -> None:
         """The library's task for a connection: opens the session, then waits for its end."""
-        assert isinstance(link, Link) and isinstance(link.reader, Requests)
+        assert isinstance(link, Connection) and isinstance(link.reader, Requests)
         session = link.reader.session
         if self._too_many(session):
             self._metrics.reached("max_connections_per_user")

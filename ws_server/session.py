@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from messaging.cursors import Cursors
+from messaging.auth.tokens import Claims
 from messaging.delivery import CHUNK_MIN, Ledger, Place, next_chunk
 from messaging.model import Topic, User, name_of_topic
 from messaging.permissions import Aim, Caller, aim_of_member, is_clear
-from messaging.tokens import Claims
-from ws_server.handshake import Wishes
+from messaging.readers.cursors import Cursors
+from ws_server.handshake import ConnectOptions
 from ws_server.protocol import encode, ping_frame
 
 if TYPE_CHECKING:
-    from ws_server.link import Link
+    from ws_server.connection import Connection
 
 BUFFER_BYTES = 256 * 1024  # of a session, in this process; beyond it the session is served from the store
 PING_BYTES = 8
@@ -55,10 +55,10 @@ class Session:
 
     def __init__(
         self,
-        link: Link,
+        link: Connection,
         user: User,
         claims: Claims,
-        wished: Wishes,
+        wished: ConnectOptions,
         *,
         cursors: Cursors,
         ready: Callable[[Session], None],

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from websockets.streams import StreamReader
 
-from messaging.limits import Limits
+from messaging.limits.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from ws_server.link import Link
+    from ws_server.connection import Connection
 
-SHARE = 128  # frames of a user in one turn
+MAX_FRAMES = 128  # frames of a user in one turn
 FRAME_BYTES = 1024  # that cost as much as a frame
 TURN = "turn"  # why a connection is not read
 
@@ -54,8 +54,8 @@ class Share:
     __slots__ = ("is_held", "left", "waiting")
 
     def __init__(self) -> None:
-        self.left = SHARE
-        self.waiting: deque[Link] = deque()
+        self.left = MAX_FRAMES
+        self.waiting: deque[Connection] = deque()
         self.is_held = False  # the user has sent too many bytes
 
 
@@ -68,7 +68,7 @@ class Turns:
         self._shares: dict[int, Share] = {}  # by user id: of whom something was handled in this turn, or waits
         self._is_scheduled = False
 
-    def serve(self, link: Link, user_id: int) -> None:
+    def serve(self, link: Connection, user_id: int) -> None:
         """Handle what came, as far as the share of its user goes; the rest in later turns."""
         share = self._shares.get(user_id)
         if share is None:
@@ -93,12 +93,12 @@ class Turns:
                 del self._shares[user_id]
                 continue
             self._schedule()
-            share.left = SHARE
+            share.left = MAX_FRAMES
             for _ in range(len(share.waiting)):
                 if share.left > 0:
                     self._handle(share, share.waiting.popleft(), user_id)
 
-    def _handle(self, share: Share, link: Link, user_id: int) -> None:
+    def _handle(self, share: Share, link: Connection, user_id: int) -> None:
         frames, size = link.handle(share.left)
         share.left -= frames + size // FRAME_BYTES
         now = self._loop.time()
@@ -111,7 +111,7 @@ class Turns:
         else:
             link.resume_reading(TURN)
 
-    def _wait(self, share: Share, link: Link) -> None:
+    def _wait(self, share: Share, link: Connection) -> None:
         link.stop_reading(TURN)
         share.waiting.append(link)
 

@@ -6,7 +6,6 @@ from api.route import Route
 from api.routes import (
     about,
     bridges,
-    ezout,
     health,
     integrator,
     members,
@@ -14,15 +13,13 @@ from api.routes import (
     overview,
     pages,
     platforms,
-    prontogram,
-    seed_messages,
-    seed_topics,
     stream,
     tickets,
     tokens,
     topics,
     users,
 )
+from api.routes.legacy import ezout, prontogram, seed_messages, seed_topics
 
 
 def all_routes() -> list[Route]:

@@ -8,9 +8,9 @@ from typing import Literal, cast
 import msgspec
 
 from api.openapi import VERSION
-from api.route import Answer, Asked, Route
-from messaging.access import host_of
-from messaging.settings import Settings, is_loopback
+from api.route import Answer, Request, Route
+from messaging.auth.access import host_of
+from messaging.settings.settings import Settings, is_loopback
 
 _EVERYWHERE = ("", "0.0.0.0", "::")
 _HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
@@ -31,7 +31,7 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def about(asked: Asked[None, None]) -> Answer:
+async def about(asked: Request[None, None]) -> Answer:
     settings = asked.domain.settings
     mode = cast(Literal["open", "key"], settings.auth_mode)
     return Answer(200, About(ws_url_for(settings, asked.headers.get("Host", "")), mode, VERSION))

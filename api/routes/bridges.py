@@ -8,13 +8,13 @@ from typing import Annotated
 
 import msgspec
 
-from api.route import Answer, Asked, Route
+from api.route import Answer, Request, Route
 from api.shapes import BridgeName, Limit, Moment, Position, Seq
 from messaging.errors import Conflict, Unavailable
-from messaging.replay import MOST, Replayed, UnknownBridge
-from messaging.store_bridges import Buried, Direction, Report
+from messaging.replay import MAX_REPLAYED, Replayed, UnknownBridge
+from messaging.store.bridges import Buried, Direction, Report
 
-PAGE_MOST = 500
+MAX_PAGE = 500
 
 
 class Bridge(msgspec.Struct, frozen=True):
@@ -61,21 +61,21 @@ class DeadLetter(msgspec.Struct, frozen=True):
     died_at: datetime
 
 
-class ReplayWish(msgspec.Struct, frozen=True):
+class ReplayRequest(msgspec.Struct, frozen=True):
     """Dead letters by their `ids`, or all that died from `since` until before `until`. `dry_run`: only count."""
 
     bridge: BridgeName
-    ids: Annotated[list[Seq], msgspec.Meta(max_length=MOST)] | None = None
+    ids: Annotated[list[Seq], msgspec.Meta(max_length=MAX_REPLAYED)] | None = None
     since: Moment | None = None
     until: Moment | None = None
     dry_run: bool = False
 
 
-class DropWish(msgspec.Struct, frozen=True):
+class DropRequest(msgspec.Struct, frozen=True):
     """Dead letters that nobody wants any more, by their `ids`."""
 
     bridge: BridgeName
-    ids: Annotated[list[Seq], msgspec.Meta(min_length=1, max_length=MOST)]
+    ids: Annotated[list[Seq], msgspec.Meta(min_length=1, max_length=MAX_REPLAYED)]
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -118,55 +118,55 @@ def routes() -> list[Route]:
                       " and about 1 MiB: go on behind the last `id` until none come.",
               answers={200: list[DeadLetter]}, errors=(UnknownBridge,)),
         Route(method="POST", path="/api/v1/dead-letters/replay", handler=replay, group=group, access="backend",
-              body=ReplayWish,
+              body=ReplayRequest,
               summary="Give dead letters another try, at most 1000 at a time; what came in goes to its topic.",
               answers={202: Outcome}, errors=(UnknownBridge, Unavailable),
               example={"bridge": "shops", "dry_run": True}),
         Route(method="POST", path="/api/v1/dead-letters/drop", handler=drop, group=group, access="backend",
-              body=DropWish, summary="Drop dead letters for good; how many there were.",
+              body=DropRequest, summary="Drop dead letters for good; how many there were.",
               answers={200: Count}, errors=(UnknownBridge, Unavailable), example={"bridge": "shops", "ids": [1]}),
     ]  # fmt: skip
 
 
-async def get_all(asked: Asked[None, None]) -> Answer:
+async def get_all(asked: Request[None, None]) -> Answer:
     return Answer(200, [shown(report) for report in await asked.domain.node.book.reports()])
 
 
-async def get_one(asked: Asked[None, None]) -> Answer:
+async def get_one(asked: Request[None, None]) -> Answer:
     found = await asked.domain.node.book.reports(asked.path.bridge)
     if not found:
         raise UnknownBridge
     return Answer(200, shown(found[0]))
 
 
-def pausing(paused: bool) -> Callable[[Asked[None, None]], Awaitable[Answer]]:
-    async def change(asked: Asked[None, None]) -> Answer:
+def pausing(paused: bool) -> Callable[[Request[None, None]], Awaitable[Answer]]:
+    async def change(asked: Request[None, None]) -> Answer:
         await asked.domain.node.bridges.pause(asked.path.bridge, paused)
         return await get_one(asked)
 
     return change
 
 
-async def forget(asked: Asked[None, None]) -> Answer:
+async def forget(asked: Request[None, None]) -> Answer:
     await asked.domain.node.bridges.forget(asked.path.bridge)
     return Answer(204)
 
 
-async def get_dead(asked: Asked[DeadLettersQuery, None]) -> Answer:
+async def get_dead(asked: Request[DeadLettersQuery, None]) -> Answer:
     query = asked.query
     if query.bridge is not None:
         await asked.domain.node.bridges.known(query.bridge)
-    found = await asked.domain.node.book.buried(query.bridge, query.after, min(query.limit, PAGE_MOST))
+    found = await asked.domain.node.book.buried(query.bridge, query.after, min(query.limit, MAX_PAGE))
     return Answer(200, [shown_dead(buried) for buried in found])
 
 
-async def replay(asked: Asked[None, ReplayWish]) -> Answer:
+async def replay(asked: Request[None, ReplayRequest]) -> Answer:
     wish = asked.body
     done = await asked.domain.node.bridges.replay(wish.bridge, wish.ids, wish.since, wish.until, dry_run=wish.dry_run)
     return Answer(202, shown_replayed(done))
 
 
-async def drop(asked: Asked[None, DropWish]) -> Answer:
+async def drop(asked: Request[None, DropRequest]) -> Answer:
     await asked.domain.node.bridges.known(asked.body.bridge)
     return Answer(200, Count(await asked.domain.node.book.drop(asked.body.bridge, asked.body.ids)))
 

@@ -7,10 +7,10 @@ import asyncio
 import msgspec
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from api.route import Answer, Asked, Route
+from api.route import Answer, Request, Route
 from messaging.errors import Unavailable
 
-PATIENCE = 2.0  # seconds
+ANSWER_SECONDS = 2.0  # seconds
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -31,20 +31,20 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def alive(asked: Asked[None, None]) -> Answer:
+async def alive(asked: Request[None, None]) -> Answer:
     return Answer(200, Health("ok"))
 
 
-async def ready(asked: Asked[None, None]) -> Answer:
+async def ready(asked: Request[None, None]) -> Answer:
     if trouble := asked.domain.trouble():
         raise Unavailable(trouble)
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(ANSWER_SECONDS):
             await asked.domain.node.store.ping()
     except TimeoutError:
         raise Unavailable("The database does not answer.") from None
     return Answer(200, Health("ok"))
 
 
-async def metrics(asked: Asked[None, None]) -> Answer:
+async def metrics(asked: Request[None, None]) -> Answer:
     return Answer(200, asked.domain.node.metrics.text())

@@ -11,7 +11,9 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from api.chat_shapes import (
+from api.outcomes import REPLAYED
+from api.route import Answer, Domain, Request, Route
+from api.routes.chat_shapes import (
     Delivery,
     Event,
     Events,
@@ -29,18 +31,17 @@ from api.chat_shapes import (
     UsersByPlatform,
     UsersQuery,
 )
-from api.outcomes import REPLAYED
-from api.route import Answer, Asked, Domain, Route
 from messaging.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized, Unavailable
-from messaging.integrator.news import OWN, News, Person, Platform, json_of, key_of, room_type
+from messaging.integrator.events import OWN, Person, Platform, PlatformEvent, json_of, key_of, room_type
+from messaging.integrator.incoming import IncomingMessage, UnknownPlatform, UnknownRoom
 from messaging.integrator.pulling import news_of
-from messaging.integrator.talk import Said, UnknownPlatform, UnknownRoom
+from messaging.integrator.store import Whereabouts
 from messaging.model import Entry, Message
-from messaging.store_bridges import Report
-from messaging.store_platforms import Whereabouts
+from messaging.store.bridges import Report
 
-LISTED_MOST = 10_000  # users of one platform
+MAX_LISTED_USERS = 10_000  # users of one platform
 SUCCESS = b"success"  # what the first integrator answers
+
 
 def routes() -> list[Route]:
     group = "Integrator"
@@ -79,7 +80,7 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def get_platforms(asked: Asked[None, None]) -> Answer:
+async def get_platforms(asked: Request[None, None]) -> Answer:
     await require_known(asked)
     reports = {report.name: report for report in await asked.domain.node.book.reports()}
     found, lists = [], {}
@@ -93,34 +94,36 @@ async def get_platforms(asked: Asked[None, None]) -> Answer:
     return Answer(200, Platforms(found), links(lists))
 
 
-async def get_users(asked: Asked[UsersQuery, None]) -> Answer:
+async def get_users(asked: Request[UsersQuery, None]) -> Answer:
     await require_known(asked)
     platforms = await asked.domain.node.platforms.platforms(asked.query.platform)
     lists = {each.name: await users_of(asked.domain, each, asked.query.after) for each in platforms}
     return Answer(200, UsersByPlatform(lists), links(lists))
 
 
-async def post_user(asked: Asked[None, UserSaid]) -> Answer:
+async def post_user(asked: Request[None, UserSaid]) -> Answer:
     said = asked.body
     await asked.domain.node.integrator.take_user(await speaker(asked, said.token), said.id, said.name)
     return Answer(200, SUCCESS)
 
 
-async def post_room(asked: Asked[None, RoomSaid]) -> Answer:
+async def post_room(asked: Request[None, RoomSaid]) -> Answer:
     said, kind = asked.body, room_type(asked.body.type)
     platform = await speaker(asked, said.token)
     await asked.domain.node.integrator.take_room(platform, said.id, said.name, kind, said.users)
     return Answer(200, SUCCESS)
 
 
-async def post_message(asked: Asked[None, MessageSaid]) -> Answer:
+async def post_message(asked: Request[None, MessageSaid]) -> Answer:
     body = asked.body
     platform = await speaker(asked, body.token)
     if platform.style == "own":
         raise BadRequest("Users of Recado write into the topic that the room is: POST /api/v1/topics/{topic}/messages.")
     if len(body.text.encode()) > asked.domain.settings.max_frame:
         raise BadRequest(f"text: it may have {asked.domain.settings.max_frame} bytes.")
-    said = Said(body.room_platform, body.room, body.sender, body.text, body.id or asked.key, body.sender_name)
+    said = IncomingMessage(
+        body.room_platform, body.room, body.sender, body.text, body.id or asked.key, body.sender_name
+    )
     accepted = await asked.domain.node.integrator.take_message(platform, said)
     headers = REPLAYED if accepted.repeated else {}
     if "application/json" not in asked.headers.get("Accept", ""):
@@ -129,7 +132,7 @@ async def post_message(asked: Asked[None, MessageSaid]) -> Answer:
     return Answer(200, queued, {"Content-Type": "application/json", **headers})
 
 
-async def get_message(asked: Asked[None, None]) -> Answer:
+async def get_message(asked: Request[None, None]) -> Answer:
     platform = await speaker(asked, "")
     found = await asked.domain.node.platforms.whereabouts(platform.id, asked.path.message)
     if not found:
@@ -137,13 +140,13 @@ async def get_message(asked: Asked[None, None]) -> Answer:
     return Answer(200, MessageState(asked.path.message, [delivery_of(each) for each in found]))
 
 
-async def get_events(asked: Asked[EventsQuery, None]) -> Answer:
+async def get_events(asked: Request[EventsQuery, None]) -> Answer:
     platform, query = await speaker(asked, ""), asked.query
     pulled = await asked.domain.node.pulling.news(platform, query.after, query.limit, query.wait)
     return Answer(200, Events([event_of(entry) for entry in pulled.entries], pulled.next))
 
 
-async def ping(asked: Asked[PingQuery, None]) -> Answer:
+async def ping(asked: Request[PingQuery, None]) -> Answer:
     if asked.query.token:
         await asked.domain.node.registry.identify(asked.query.token)
     else:
@@ -151,7 +154,7 @@ async def ping(asked: Asked[PingQuery, None]) -> Answer:
     return Answer(200, Pong("ok", 'Sent "pong" to all platforms'))
 
 
-async def speaker(asked: Asked[Any, Any], token: str) -> Platform:
+async def speaker(asked: Request[Any, Any], token: str) -> Platform:
     """Who speaks: whose token it is. Recado itself, for a backend alone that says so. Raises Unauthorized."""
     token = token or bearer_of(asked)
     if token == OWN and asked.caller.is_backend:
@@ -159,13 +162,13 @@ async def speaker(asked: Asked[Any, Any], token: str) -> Platform:
     return await asked.domain.node.registry.identify(token)
 
 
-async def require_known(asked: Asked[Any, Any]) -> None:
+async def require_known(asked: Request[Any, Any]) -> None:
     """Raises Unauthorized for who is no platform, no backend, and no program of an older system."""
     if not asked.caller.is_backend and not asked.is_legacy:
         await speaker(asked, "")
 
 
-def bearer_of(asked: Asked[Any, Any]) -> str:
+def bearer_of(asked: Request[Any, Any]) -> str:
     scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
@@ -174,18 +177,18 @@ def links(lists: Mapping[str, Sequence[PlatformUser]]) -> dict[str, str]:
     """Where the rest of each list is that has been cut off (RFC 8288)."""
     more = []
     for name, users in lists.items():
-        if len(users) == LISTED_MOST:
+        if len(users) == MAX_LISTED_USERS:
             after = key_of(msgspec.json.decode(users[-1].id))
-            more.append(f"</users?{urlencode({'platform': name, 'after': after}, quote_via=quote)}>; rel=\"next\"")
+            more.append(f'</users?{urlencode({"platform": name, "after": after}, quote_via=quote)}>; rel="next"')
     return {"Link": ", ".join(more)} if more else {}
 
 
 async def users_of(domain: Domain, platform: Platform, after: str) -> list[PlatformUser]:
     node = domain.node
     if platform.style == "own":
-        names = await node.store.users_page(after, LISTED_MOST)
+        names = await node.store.users_page(after, MAX_LISTED_USERS)
         return [PlatformUser(msgspec.Raw(json_of(name).encode()), name, OWN) for _, name in names]
-    people: Sequence[Person] = await node.platforms.people(platform.id, after, LISTED_MOST)
+    people: Sequence[Person] = await node.platforms.people(platform.id, after, MAX_LISTED_USERS)
     return [PlatformUser(msgspec.Raw(each.id_json.encode()), each.name, platform.name) for each in people]
 
 
@@ -211,7 +214,7 @@ def delivery_of(at: Whereabouts) -> Delivery:
 
 def event_of(entry: Entry) -> Event:
     if isinstance(entry, Message):
-        news = msgspec.json.decode(news_of(entry), type=News)
+        news = msgspec.json.decode(news_of(entry), type=PlatformEvent)
         return Event(news.id, entry.seq, news.type, news.timestamp, news.data)
     span = json_of({"from": entry.first, "to": entry.last}).encode()
     return Event(f"gap-{entry.first}-{entry.last}", entry.last, "gap", None, msgspec.Raw(span))

@@ -8,17 +8,17 @@ from typing import Annotated, Any
 
 import msgspec
 
-from api.outcomes import REPLAYED, Outcome, Outcomes, publish, told
-from api.route import Answer, Asked, Route
+from api.outcomes import REPLAYED, Outcome, PublishResults, publish, told
+from api.route import Answer, Request, Route
 from api.shapes import Epoch, Lifetime, Limit, Name, Position, SentMessage, Seq, Target, UserName, sent_message
 from messaging.actions import Actions
-from messaging.content import check_content
 from messaging.errors import Conflict, Forbidden, NotAMember, RecadoError, UnknownTopic, UnknownUser
+from messaging.log.content import check_content
 from messaging.permissions import Aim, Caller
 
 BATCH_BODY = 1024 * 1024 + 4096  # bytes
 NAMES_AT_ONCE = 20  # are looked up before who asks is looked at again
-BATCH_MOST = 1000
+MAX_BATCH = 1000
 BACKEND_SENDER = "api"
 
 
@@ -84,7 +84,7 @@ def routes() -> list[Route]:
               summary="The history of a topic: at most 100 messages, and about 128 KiB of content.",
               errors=(UnknownTopic, NotAMember, Conflict)),
         Route(method="POST", path="/api/v1/messages/batch", handler=post_batch, group=group,
-              body=Annotated[list[BatchItem], msgspec.Meta(max_length=BATCH_MOST)], body_limit=BATCH_BODY,
+              body=Annotated[list[BatchItem], msgspec.Meta(max_length=MAX_BATCH)], body_limit=BATCH_BODY,
               headers=("Idempotency-Key",),
               summary="Publish up to 1000 messages at once; each has a result of its own, in the same order.",
               answers={200: list[BatchResult]},
@@ -92,7 +92,7 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def post(asked: Asked[None, Publish]) -> Answer:
+async def post(asked: Request[None, Publish]) -> Answer:
     body = asked.body
     sender, key = sender_of(asked.caller, body.sender), asked.key
     content = check_content(body.content, asked.domain.settings.max_frame)
@@ -101,7 +101,7 @@ async def post(asked: Asked[None, Publish]) -> Answer:
     return Answer(201, Published(aim.topic.name, verdict.seq or 0), told(verdict))
 
 
-async def get(asked: Asked[HistoryQuery, None]) -> Answer:
+async def get(asked: Request[HistoryQuery, None]) -> Answer:
     query = asked.query
     messages, more, epoch = await asked.actions.history(
         asked.caller, asked.path.topic, query.before, query.after, query.limit, query.epoch
@@ -109,15 +109,15 @@ async def get(asked: Asked[HistoryQuery, None]) -> Answer:
     return Answer(200, History(asked.path.topic, [sent_message(message) for message in messages], more, epoch))
 
 
-async def post_batch(asked: Asked[None, list[BatchItem]]) -> Answer:
+async def post_batch(asked: Request[None, list[BatchItem]]) -> Answer:
     items = keyed(asked.body, asked.key)
     asked.actions.limits.check_items(asked.caller, len(items), asyncio.get_running_loop().time())
     drafts = await prepared(asked, items)
-    outcomes = Outcomes(len(items))
+    outcomes = PublishResults(len(items))
     # Without an await in between, so that they leave in one batch.
     for place, (item, draft) in enumerate(zip(items, drafts, strict=True)):
         hand_over(asked.actions, item, draft, outcomes, place)
-    outcomes.settle_end()
+    outcomes.on_batch_end()
     settled = await outcomes.wait()
     results = [result_of(draft, outcome) for draft, outcome in zip(drafts, settled, strict=True)]
     verdicts = [outcome for outcome in settled if not isinstance(outcome, RecadoError)]
@@ -139,7 +139,7 @@ def keyed(items: list[BatchItem], key: str | None) -> list[BatchItem]:
 Draft = tuple[Aim, str, str]  # where to, from whom, what
 
 
-async def prepared(asked: Asked[Any, Any], items: list[BatchItem]) -> list[Draft | RecadoError]:
+async def prepared(asked: Request[Any, Any], items: list[BatchItem]) -> list[Draft | RecadoError]:
     """What each item is to be, or why it can't."""
     aims: dict[str, Aim | RecadoError] = {}
     for place, name in enumerate(dict.fromkeys(item.topic_name for item in items), 1):
@@ -153,7 +153,7 @@ async def prepared(asked: Asked[Any, Any], items: list[BatchItem]) -> list[Draft
     return [draft_of(asked, item, aims[item.topic_name]) for item in items]
 
 
-def draft_of(asked: Asked[Any, Any], item: BatchItem, aim: Aim | RecadoError) -> Draft | RecadoError:
+def draft_of(asked: Request[Any, Any], item: BatchItem, aim: Aim | RecadoError) -> Draft | RecadoError:
     if isinstance(aim, RecadoError):
         return aim
     try:
@@ -163,15 +163,17 @@ def draft_of(asked: Asked[Any, Any], item: BatchItem, aim: Aim | RecadoError) ->
         return exc
 
 
-def hand_over(actions: Actions, item: BatchItem, draft: Draft | RecadoError, outcomes: Outcomes, place: int) -> None:
+def hand_over(
+    actions: Actions, item: BatchItem, draft: Draft | RecadoError, outcomes: PublishResults, place: int
+) -> None:
     if isinstance(draft, RecadoError):
-        outcomes.settled(place, draft)
+        outcomes.on_result(place, draft)
         return
     aim, sender, content = draft
     try:
         actions.publish(aim, sender, content, item.id, item.ttl, outcomes, place)
     except RecadoError as exc:
-        outcomes.settled(place, exc)
+        outcomes.on_result(place, exc)
 
 
 def result_of(draft: Draft | RecadoError, outcome: Outcome) -> BatchResult:

@@ -11,10 +11,10 @@ from typing import Literal
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from api.route import Answer, Asked, Route
-from messaging.store_overview import CROWD, LONGEST, Behind, Busy, Overview
+from api.route import Answer, Request, Route
+from messaging.store.overview import CROWD, LONGEST, Behind, Busy, Overview
 
-MOST = 20  # of each list
+MAX_LISTED = 20  # of each list
 
 
 class BusyTopic(msgspec.Struct, frozen=True):
@@ -74,10 +74,10 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def get(asked: Asked[None, None]) -> Answer:
+async def get(asked: Request[None, None]) -> Answer:
     overview = Overview(asked.domain.node.store.pool)
     totals = await overview.totals()
-    busiest, behind = await overview.busiest(MOST), await overview.behind(MOST)
+    busiest, behind = await overview.busiest(MAX_LISTED), await overview.behind(MAX_LISTED)
     state = OverviewState(
         **asdict(totals),
         busiest=[busy_topic(busy) for busy in busiest],

@@ -8,7 +8,7 @@ from pathlib import PurePath
 import msgspec
 
 from api.openapi import describe
-from api.route import Answer, Asked, Handler, Route
+from api.route import Answer, Handler, Request, Route
 
 # A page stands at its name, what it is made of under /web; these stand elsewhere.
 _PATHS = {
@@ -48,7 +48,7 @@ def _page(path: str, body: bytes, media: str) -> Route:
 
 
 def _serve(body: bytes) -> Handler:
-    async def serve(asked: Asked[None, None]) -> Answer:
+    async def serve(asked: Request[None, None]) -> Answer:
         return Answer(200, body)
 
     return serve

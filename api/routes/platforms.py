@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from api.route import Answer, Asked, Route
-from api.routes.bridges import PAGE_MOST, DeadLetter, Outcome, shown_dead, shown_replayed
+from api.route import Answer, Request, Route
+from api.routes.bridges import MAX_PAGE, DeadLetter, Outcome, shown_dead, shown_replayed
 from api.shapes import Limit, Moment, Position, Seq
 from messaging.errors import Conflict, Unavailable
-from messaging.integrator.news import Platform
+from messaging.integrator.events import Platform
+from messaging.integrator.incoming import UnknownPlatform
 from messaging.integrator.registry import IMPORT_LEAST, MAX_NAME, ONE_DAY
-from messaging.integrator.talk import UnknownPlatform
-from messaging.replay import MOST, UnknownBridge
+from messaging.replay import MAX_REPLAYED, UnknownBridge
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 Style = Literal["paths", "webhook", "pull"]
@@ -83,7 +83,7 @@ class NewSecret(msgspec.Struct, frozen=True):
 class Replay(msgspec.Struct, frozen=True):
     """By `ids`, or all that died from `since` until before `until`. `dry_run`: only count."""
 
-    ids: Annotated[list[Seq], msgspec.Meta(max_length=MOST)] | None = None
+    ids: Annotated[list[Seq], msgspec.Meta(max_length=MAX_REPLAYED)] | None = None
     since: Moment | None = None
     until: Moment | None = None
     dry_run: bool = False
@@ -127,7 +127,7 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def post(asked: Asked[None, NewPlatform]) -> Answer:
+async def post(asked: Request[None, NewPlatform]) -> Answer:
     wish = asked.body
     style = wish.style or ("webhook" if wish.url else "pull")
     registered = await asked.domain.node.registry.register(
@@ -137,45 +137,43 @@ async def post(asked: Asked[None, NewPlatform]) -> Answer:
     return Answer(201, NewSecrets(registered.platform.name, registered.token, registered.secret))
 
 
-async def patch(asked: Asked[None, Change]) -> Answer:
-    values = {
-        name: value for name, value in msgspec.structs.asdict(asked.body).items() if value is not msgspec.UNSET
-    }
+async def patch(asked: Request[None, Change]) -> Answer:
+    values = {name: value for name, value in msgspec.structs.asdict(asked.body).items() if value is not msgspec.UNSET}
     return Answer(200, shown(await asked.domain.node.registry.change(asked.path.platform, **values)))
 
 
-async def delete(asked: Asked[None, None]) -> Answer:
+async def delete(asked: Request[None, None]) -> Answer:
     await asked.domain.node.registry.forget(asked.path.platform)
     return Answer(204)
 
 
-async def rotate(asked: Asked[None, None]) -> Answer:
+async def rotate(asked: Request[None, None]) -> Answer:
     name = asked.path.platform
     return Answer(200, NewSecret(name, await asked.domain.node.registry.rotate(name)))
 
 
-async def pause(asked: Asked[None, None]) -> Answer:
+async def pause(asked: Request[None, None]) -> Answer:
     return await paused(asked, True)
 
 
-async def resume(asked: Asked[None, None]) -> Answer:
+async def resume(asked: Request[None, None]) -> Answer:
     return await paused(asked, False)
 
 
-async def paused(asked: Asked[None, None], is_paused: bool) -> Answer:
+async def paused(asked: Request[None, None], is_paused: bool) -> Answer:
     platform = await asked.domain.node.registry.find(asked.path.platform)
     await asked.domain.node.bridges.pause(platform.bridge, is_paused)
     return Answer(204)
 
 
-async def deliveries(asked: Asked[StateQuery, None]) -> Answer:
+async def deliveries(asked: Request[StateQuery, None]) -> Answer:
     platform = await asked.domain.node.registry.find(asked.path.platform)
-    limit = min(asked.query.limit, PAGE_MOST)
+    limit = min(asked.query.limit, MAX_PAGE)
     found = await asked.domain.node.book.buried(platform.bridge, asked.query.after, limit)
     return Answer(200, [shown_dead(buried) for buried in found])
 
 
-async def replay(asked: Asked[None, Replay]) -> Answer:
+async def replay(asked: Request[None, Replay]) -> Answer:
     platform, wish = await asked.domain.node.registry.find(asked.path.platform), asked.body
     done = await asked.domain.node.bridges.replay(
         platform.bridge, wish.ids, wish.since, wish.until, dry_run=wish.dry_run

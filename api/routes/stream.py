@@ -17,10 +17,9 @@ from typing import Literal
 
 import msgspec
 
-from api.route import Answer, Asked, Route
+from api.route import Answer, Request, Route
 from api.shapes import Epoch, Position, raw_content
 from api.streaming import Flow
-from messaging.epochs import is_same_topic
 from messaging.errors import (
     BadRequest,
     Conflict,
@@ -33,12 +32,12 @@ from messaging.errors import (
     Unavailable,
     UnknownTopic,
 )
-from messaging.model import MAX_SEQ, Gap, Message, Page, Topic
-from messaging.pages import SharedPage
+from messaging.model import MAX_SEQ, Gap, Message, Page, Topic, TopicView
 from messaging.permissions import Past
+from messaging.readers.notifier import Listener
+from messaging.readers.pages import SharedPage
 from messaging.retrying import jittered
-from messaging.store import Standing
-from messaging.watch import Ear
+from messaging.store.epochs import is_same_topic
 
 PAGE_BYTES = 64 * 1024
 HEARTBEAT = 15.0  # seconds of silence
@@ -113,7 +112,7 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def get(asked: Asked[StreamQuery, None]) -> Answer:
+async def get(asked: Request[StreamQuery, None]) -> Answer:
     standing, opened = await asked.actions.readable(asked.caller, asked.path.topic)
     header, topic = asked.headers.get("Last-Event-ID"), standing.topic
     epoch = asked.actions.epochs.require(topic, asked.query.epoch if header is None else None)
@@ -184,7 +183,7 @@ class Reading:
     """One stream: who reads what, and where it is."""
 
     def __init__(
-        self, asked: Asked[StreamQuery, None], standing: Standing, opened: Past, start: Start, epoch: str
+        self, asked: Request[StreamQuery, None], standing: TopicView, opened: Past, start: Start, epoch: str
     ) -> None:
         self._asked = asked
         self._topic = standing.topic
@@ -201,14 +200,14 @@ class Reading:
         user_id, version = (None, 0) if user is None else (user.id, user.version)
         # An id without data makes no event, but is what a client shows if the line is cut before the first one.
         yield b"retry: %d\n" % RETRY + self._greeting
-        with self._asked.domain.node.watch.listen(user_id, version) as ear:
+        with self._asked.domain.node.notifier.listen(user_id, version) as listener:
             try:
                 while True:
-                    yield await self._next(ear)
+                    yield await self._next(listener)
             except RecadoError as exc:
                 yield closing_of(exc)
 
-    async def _next(self, ear: Ear) -> bytes:
+    async def _next(self, listener: Listener) -> bytes:
         """The next page of events; a heartbeat where there are none for a while.
 
         Raises:
@@ -219,8 +218,8 @@ class Reading:
         until = loop.time() + HEARTBEAT
         while (left := until - loop.time()) > 0:
             try:
-                await self._check(ear)
-                ear.attend(self._topic.id, self._position)
+                await self._check(listener)
+                listener.attend(self._topic.id, self._position)
                 shared = await self._page()
                 if (epoch := epochs.of(self._topic)) != self._epoch:
                     return self._begin(epoch, shared.page.head)
@@ -232,7 +231,7 @@ class Reading:
                     return shared.frames
                 # Not all at once, where many came together; and no longer than the token lives.
                 pause = min(random.uniform(CHECK / 2, CHECK), asked.caller.expires_at - time.time())
-                await ear.wait(min(left, pause))
+                await listener.wait(min(left, pause))
             except Unavailable:
                 await asyncio.sleep(min(left, jittered(4)))
         return _BEAT
@@ -249,12 +248,12 @@ class Reading:
             raise Forbidden("You are no member of this topic any more.")
         return shared
 
-    async def _check(self, ear: Ear) -> None:
+    async def _check(self, listener: Listener) -> None:
         """Ask for the permission again where it may have changed, and now and then. Raises RecadoError."""
         if self._asked.caller.expires_at <= time.time():
             raise TokenExpired
         now = asyncio.get_running_loop().time()
-        if not ear.take_poke() and now < self._checked + CHECK:
+        if not listener.take_poke() and now < self._checked + CHECK:
             return
         caller = await self._asked.again()
         standing, opened = await self._asked.actions.readable(caller, self._topic.name)
@@ -263,5 +262,5 @@ class Reading:
             raise Forbidden("The topic is another one by now, or you have left and joined it. Begin anew.")
         # It may have become private, or public: a member stays, with what is open to it now.
         self._membership, self._position = opened.membership, max(self._position, opened.floor)
-        ear.version = caller.user.version if caller.user else 0
+        listener.version = caller.user.version if caller.user else 0
         self._checked = now

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from api.route import Answer, Asked, Route
+from api.route import Answer, Request, Route
 from api.shapes import PersonName
+from messaging.auth.identity import identify
+from messaging.auth.tickets import TICKET_SECONDS
+from messaging.auth.tokens import ONE_DAY, Claims
 from messaging.errors import BadRequest, RateLimited, Unauthorized
-from messaging.identity import identify
 from messaging.model import bearer_name
-from messaging.tickets import TICKET_SECONDS
-from messaging.tokens import ONE_DAY, Claims
 
 
-class TicketWish(msgspec.Struct, frozen=True):
+class TicketRequest(msgspec.Struct, frozen=True):
     """For whom: a backend says it; a user's own token gives a ticket for that user."""
 
     user: PersonName | None = None
@@ -40,7 +40,7 @@ class LoggedIn(msgspec.Struct, frozen=True):
 def routes() -> list[Route]:
     group = "Tokens"
     return [
-        Route(method="POST", path="/api/v1/tickets", handler=issue, group=group, body=TicketWish,
+        Route(method="POST", path="/api/v1/tickets", handler=issue, group=group, body=TicketRequest,
               summary="A ticket that stands in for a token once, within a minute: in the WebSocket's address, or here.",
               answers={201: IssuedTicket}, example={"user": "ana"}),
         Route(method="POST", path="/api/v1/login", handler=log_in, group=group, access="visitor", body=Login,
@@ -49,7 +49,7 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def issue(asked: Asked[None, TicketWish]) -> Answer:
+async def issue(asked: Request[None, TicketRequest]) -> Answer:
     claims, domain = await _claims(asked), asked.domain
     try:  # each ticket opens one connection
         ticket = await domain.node.tickets.issue(claims, asked.caller.id, domain.settings.max_connections_per_user)
@@ -59,7 +59,7 @@ async def issue(asked: Asked[None, TicketWish]) -> Answer:
     return Answer(201, IssuedTicket(ticket, TICKET_SECONDS))
 
 
-async def _claims(asked: Asked[None, TicketWish]) -> Claims:
+async def _claims(asked: Request[None, TicketRequest]) -> Claims:
     user = asked.caller.user
     if user is not None:
         asked.caller.require_self(asked.body.user or user.name)
@@ -72,7 +72,7 @@ async def _claims(asked: Asked[None, TicketWish]) -> Claims:
     return Claims(known.name, secrets.token_urlsafe(12), now, now + ONE_DAY)
 
 
-async def log_in(asked: Asked[None, Login]) -> Answer:
+async def log_in(asked: Request[None, Login]) -> Answer:
     claims = await asked.domain.node.tickets.redeem(asked.body.ticket)
     await identify(asked.domain.node.store, claims)
     token = asked.domain.tokens.stand_in(claims)

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import msgspec
 
-from api.route import Answer, Asked, Route
-from api.shapes import Lifetime, Nothing, PersonName, Problem
-from messaging.content import check_content
+from api.route import Answer, Request, Route
+from api.shapes import Empty, Lifetime, PersonName, Problem
+from messaging.auth.tokens import MAX_ID, ONE_DAY
 from messaging.errors import BadRequest, Unauthorized, UnknownUser
+from messaging.log.content import check_content
 from messaging.model import person_name
-from messaging.tokens import MAX_ID, ONE_DAY
 
 PAYLOAD_BYTES = 2048  # base64 makes 4 of 3, and a token has at most 4096
 
@@ -21,7 +21,7 @@ TokenId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)]
 Payload = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
 
 
-class TokenWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For whom, for how long, and what else the token says. No other field: a restriction must not be overlooked."""
 
     user: PersonName
@@ -60,11 +60,11 @@ def routes() -> list[Route]:
     group = "Tokens"
     revoking = "Revoke all tokens of a user, or one. Its live sessions end within a second."
     return [
-        Route(method="POST", path="/api/v1/tokens", handler=issue, group=group, access="backend", body=TokenWish,
+        Route(method="POST", path="/api/v1/tokens", handler=issue, group=group, access="backend", body=TokenRequest,
               summary="Issue a token for a user, who is known from then on.", answers={201: IssuedToken},
               example={"user": "ana", "expires_in": 3600}),
         Route(method="POST", path="/api/v1/tokens/revoke", handler=revoke, group=group, access="backend",
-              body=Revocation, summary=revoking, answers={200: Nothing}, errors=(UnknownUser,),
+              body=Revocation, summary=revoking, answers={200: Empty}, errors=(UnknownUser,),
               example={"user": "ana"}),
         Route(method="GET", path="/api/v1/gen_token", handler=generate, group=group, access="backend",
               query=UserQuery, summary="Issue a token for a day.", answers={200: Token}),
@@ -75,7 +75,7 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def issue(asked: Asked[None, TokenWish]) -> Answer:
+async def issue(asked: Request[None, TokenRequest]) -> Answer:
     wish = asked.body
     payload = msgspec.json.decode(check_content(wish.payload, PAYLOAD_BYTES))
     if not isinstance(payload, dict):
@@ -84,12 +84,12 @@ async def issue(asked: Asked[None, TokenWish]) -> Answer:
     return Answer(201, IssuedToken(token, datetime.fromtimestamp(expires_at, UTC)))
 
 
-async def generate(asked: Asked[UserQuery, None]) -> Answer:
+async def generate(asked: Request[UserQuery, None]) -> Answer:
     token, _ = await _issue(asked, asked.query.user)
     return Answer(200, Token(token))
 
 
-async def revoke(asked: Asked[None, Revocation]) -> Answer:
+async def revoke(asked: Request[None, Revocation]) -> Answer:
     match asked.body:
         case Revocation(user=str(user), jti=None):
             await asked.actions.revoke_user(person_name(user))
@@ -97,10 +97,10 @@ async def revoke(asked: Asked[None, Revocation]) -> Answer:
             await asked.actions.revoke_token(jti)
         case _:
             raise BadRequest("Either user or jti.")
-    return Answer(200, Nothing())
+    return Answer(200, Empty())
 
 
-async def translate(asked: Asked[TokenQuery, None]) -> Answer:
+async def translate(asked: Request[TokenQuery, None]) -> Answer:
     action = asked.headers.get("Action", "").lower()
     if action == "encode":
         return await encode(asked)
@@ -109,7 +109,7 @@ async def translate(asked: Asked[TokenQuery, None]) -> Answer:
     return Answer(400, Problem("bad_request", "Action header not found"))
 
 
-async def encode(asked: Asked[TokenQuery, None]) -> Answer:
+async def encode(asked: Request[TokenQuery, None]) -> Answer:
     if asked.query.user is None:
         raise BadRequest("The parameter user is missing.")
     payload = {name: value for name, value in asked.parameters.items() if name != "user"}
@@ -117,7 +117,7 @@ async def encode(asked: Asked[TokenQuery, None]) -> Answer:
     return Answer(200, Token(token))
 
 
-async def decode(asked: Asked[TokenQuery, None]) -> Answer:
+async def decode(asked: Request[TokenQuery, None]) -> Answer:
     try:
         claims = await asked.domain.tokens.decode(asked.query.token or "")
     except Unauthorized:
@@ -134,7 +134,7 @@ def readable(seconds: Any) -> str | None:
 
 
 async def _issue(
-    asked: Asked[Any, Any], user: str, lifetime: float = ONE_DAY, payload: dict[str, Any] | None = None
+    asked: Request[Any, Any], user: str, lifetime: float = ONE_DAY, payload: dict[str, Any] | None = None
 ) -> tuple[str, float]:
     issued = asked.domain.tokens.issue(user, lifetime, payload, await asked.domain.node.store.tokens.now())
     await asked.actions.know(user)

@@ -7,14 +7,13 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from api.route import Answer, Asked, Route
+from api.route import Answer, Request, Route
 from api.shapes import Lifetime, UserName
 from messaging.errors import BadRequest, Conflict, LimitReached, NotAMember, UnknownTopic, UnknownUser
-from messaging.model import Topic, User
-from messaging.store import Standing
+from messaging.model import Topic, TopicView, User
 
 
-class TopicWish(msgspec.Struct, frozen=True):
+class TopicRequest(msgspec.Struct, frozen=True):
     """What a topic is to be; what is left out stays as it is, or begins as public and without limits of its own."""
 
     kind: Literal["public", "private"] | UnsetType = UNSET
@@ -42,7 +41,7 @@ class TopicState(msgspec.Struct, frozen=True):
 def routes() -> list[Route]:
     group, path = "Topics", "/api/v1/topics/{topic}"
     return [
-        Route(method="PUT", path=path, handler=put, group=group, body=TopicWish,
+        Route(method="PUT", path=path, handler=put, group=group, body=TopicRequest,
               summary="Create a topic (201) or change it (200). A backend names the owner; a user's token owns what it"
                       " creates.",
               answers={200: TopicState, 201: TopicState},
@@ -56,7 +55,7 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def put(asked: Asked[None, TopicWish]) -> Answer:
+async def put(asked: Request[None, TopicRequest]) -> Answer:
     name = asked.path.topic
     try:
         standing = await asked.actions.topic(asked.caller, name)
@@ -67,16 +66,16 @@ async def put(asked: Asked[None, TopicWish]) -> Answer:
     return Answer(200, state_of(asked, await asked.actions.topic(asked.caller, name)))
 
 
-async def get(asked: Asked[None, None]) -> Answer:
+async def get(asked: Request[None, None]) -> Answer:
     return Answer(200, state_of(asked, await asked.actions.topic(asked.caller, asked.path.topic)))
 
 
-async def delete(asked: Asked[None, None]) -> Answer:
+async def delete(asked: Request[None, None]) -> Answer:
     await asked.actions.delete_topic(asked.caller, asked.path.topic)
     return Answer(204)
 
 
-async def create(asked: Asked[None, TopicWish]) -> None:
+async def create(asked: Request[None, TopicRequest]) -> None:
     wish = asked.body
     owner = await owner_of(asked)
     await asked.actions.create_topic(
@@ -84,7 +83,7 @@ async def create(asked: Asked[None, TopicWish]) -> None:
     )
 
 
-async def change(asked: Asked[None, TopicWish], topic: Topic) -> None:
+async def change(asked: Request[None, TopicRequest], topic: Topic) -> None:
     wish = asked.body
     if wish.owner is not None and wish.owner != topic.creator:
         raise Conflict("The owner of a topic does not change.")
@@ -95,7 +94,7 @@ async def change(asked: Asked[None, TopicWish], topic: Topic) -> None:
     )  # fmt: skip
 
 
-async def owner_of(asked: Asked[None, TopicWish]) -> User:
+async def owner_of(asked: Request[None, TopicRequest]) -> User:
     """Who is to own a new topic: the user who asks, or whom a backend names; known from then on."""
     owner = asked.body.owner
     if asked.caller.user is None:
@@ -106,7 +105,7 @@ async def owner_of(asked: Asked[None, TopicWish]) -> User:
     return asked.caller.user
 
 
-def state_of(asked: Asked[Any, Any], standing: Standing) -> TopicState:
+def state_of(asked: Request[Any, Any], standing: TopicView) -> TopicState:
     topic, membership = standing.topic, standing.membership
     role = None if membership is None else membership.role
     epoch = asked.actions.epochs.of(topic)

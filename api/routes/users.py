@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
-from api.route import Answer, Asked, Route
-from api.shapes import Limit, PersonName, Said, UserName
+from api.route import Answer, Request, Route
+from api.shapes import Limit, PersonName, StatusMessage, UserName
 
-MOST = 1000
+MAX_USERS = 1000
 
 
 class UsersQuery(msgspec.Struct, frozen=True):
     """What comes after a name, at most 1000."""
 
     after: UserName | None = None
-    limit: Limit = MOST
+    limit: Limit = MAX_USERS
 
 
 class KnownUser(msgspec.Struct, frozen=True):
@@ -32,16 +32,16 @@ def routes() -> list[Route]:
         Route(method="GET", path=path, handler=get, group=group, access="backend", query=UsersQuery,
               summary="Known users by name, in pages.", answers={200: list[KnownUser]}),
         Route(method="POST", path=path, handler=post, group=group, access="backend", body=NewUser,
-              summary="Make a user known, with an inbox; harmless for one who is.", answers={201: Said},
+              summary="Make a user known, with an inbox; harmless for one who is.", answers={201: StatusMessage},
               example={"user": "ana"}),
     ]  # fmt: skip
 
 
-async def get(asked: Asked[UsersQuery, None]) -> Answer:
-    found = await asked.domain.node.store.users_page(asked.query.after or "", min(asked.query.limit, MOST))
+async def get(asked: Request[UsersQuery, None]) -> Answer:
+    found = await asked.domain.node.store.users_page(asked.query.after or "", min(asked.query.limit, MAX_USERS))
     return Answer(200, [KnownUser(user_id, name) for user_id, name in found])
 
 
-async def post(asked: Asked[None, NewUser]) -> Answer:
+async def post(asked: Request[None, NewUser]) -> Answer:
     await asked.actions.know(asked.body.user)
-    return Answer(201, Said("User created"))
+    return Answer(201, StatusMessage("User created"))

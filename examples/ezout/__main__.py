@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -29,10 +30,10 @@ WIDTH = 150
 class Program:
     """A child whose lines are printed with its name in front."""
 
-    def __init__(self, name: str, *command: str, shown: bool = True, **environ: str) -> None:
+    def __init__(self, name: str, *command: str, environ: Mapping[str, str] | None = None, shown: bool = True) -> None:
         self._name = name
         self._command = command
-        self._environ = environ
+        self._environ = environ or {}
         self._shown = shown
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -116,7 +117,7 @@ async def play(folder: Path) -> None:
     async with AsyncExitStack() as stack:
 
         async def start(name: str, *command: str, says: str, shown: bool = True) -> Program:
-            program = await stack.enter_async_context(Program(name, *command, shown=shown, **environ))
+            program = await stack.enter_async_context(Program(name, *command, environ=environ, shown=shown))
             await program.says(says)
             return program
 
@@ -127,7 +128,7 @@ async def play(folder: Path) -> None:
         await join(f"http://127.0.0.1:{api}", "ana")
         shopping = Program("customers", python, str(HERE / "customers.py"), "--url", f"http://127.0.0.1:{api}")
         await stack.enter_async_context(shopping)
-        member = Program("ana", python, "-m", "recado", "tail", "--as", "ana", **environ)  # she comes late
+        member = Program("ana", python, "-m", "recado", "tail", "--as", "ana", environ=environ)  # she comes late
         await stack.enter_async_context(member)
         await shopping.says("steps")
         steps = int(shopping.lines[-1].split()[0])

@@ -12,20 +12,20 @@ from typing import TypeVar
 
 import msgspec
 
-from messaging.bus import Bus
-from messaging.integrator.desk import Desk
+from messaging.bus.contract import Bus
+from messaging.integrator.events import OWN, OutsideId, Platform, RoomType, user_news
 from messaging.integrator.importing import Diff
-from messaging.integrator.news import OWN, OutsideId, Platform, RoomType, user_news
+from messaging.integrator.incoming import Accepted, IncomingMessage, accept, new_id
 from messaging.integrator.rooms import Members, settle_room
-from messaging.integrator.talk import Accepted, Said, accept, new_id
+from messaging.integrator.store import PlatformStore
+from messaging.integrator.unit_of_work import UnitOfWork
 from messaging.model import Message, Notice, is_user_name, original_name
 from messaging.retrying import retrying
-from messaging.store_bridges import PREFIX
-from messaging.store_platforms import PlatformBook
+from messaging.store.bridges import PREFIX
 
 T = TypeVar("T")
 
-TRIES = 4
+MAX_TRIES = 4
 
 
 class Integrator:
@@ -34,16 +34,16 @@ class Integrator:
     A try whose COMMIT was not answered is made again: whatever is accepted is recognised by its id, or changes nothing.
     """
 
-    def __init__(self, book: PlatformBook, bus: Bus) -> None:
+    def __init__(self, book: PlatformStore, bus: Bus) -> None:
         self._book = book
         self._bus = bus
 
     async def take_user(self, platform: Platform, outside: OutsideId, name: str) -> None:
         """A user as its platform says it is. An unchanged one is told to nobody."""
 
-        async def work(desk: Desk) -> None:
-            await desk.meet(platform, outside, name)
-            await desk.send()
+        async def work(unit: UnitOfWork) -> None:
+            await unit.meet(platform, outside, name)
+            await unit.send()
 
         await self._accept(platform, work)
 
@@ -52,16 +52,16 @@ class Integrator:
     ) -> None:
         """A room as its platform says it is, with its members of all platforms. Raises BadRequest."""
 
-        async def work(desk: Desk) -> None:
-            await settle_room(desk, platform, outside, name, kind, users)
-            await desk.send()
+        async def work(unit: UnitOfWork) -> None:
+            await settle_room(unit, platform, outside, name, kind, users)
+            await unit.send()
 
         await self._accept(platform, work)
 
-    async def take_message(self, platform: Platform, said: Said) -> Accepted:
+    async def take_message(self, platform: Platform, said: IncomingMessage) -> Accepted:
         """A message, for everybody in its room. Raises Conflict, UnknownPlatform, UnknownRoom, Forbidden."""
         named = said if said.id else replace(said, id=new_id())
-        return await self._accept(platform, lambda desk: accept(desk, platform, named))
+        return await self._accept(platform, lambda unit: accept(unit, platform, named))
 
     async def take_own(self, topic_id: int, message: Message) -> None:
         """What somebody wrote into a room's topic, for the platforms of that room.
@@ -72,44 +72,44 @@ class Integrator:
             return
         [own] = await self._book.platforms(OWN)
 
-        async def work(desk: Desk) -> None:
-            room = await desk.acceptance.room_of(topic_id)
+        async def work(unit: UnitOfWork) -> None:
+            room = await unit.acceptance.room_of(topic_id)
             if room is not None:
-                at = (desk.platforms[room.platform].name, msgspec.json.decode(room.id_json))
+                at = (unit.platforms[room.platform].name, msgspec.json.decode(room.id_json))
                 sender = original_name(message.sender)
-                await accept(desk, own, Said(*at, sender, _text(message), f"{topic_id}.{message.seq}"))
+                await accept(unit, own, IncomingMessage(*at, sender, _text(message), f"{topic_id}.{message.seq}"))
 
         await self._accept(own, work)
 
     async def import_users(self, platform: Platform, diff: Diff) -> None:
         """What has changed in a platform's list of users. Its first list is told to nobody: they read GET /users."""
-        await self._accept(platform, lambda desk: settle_list(desk, platform, diff))
+        await self._accept(platform, lambda unit: settle_list(unit, platform, diff))
 
-    async def _accept(self, platform: Platform, work: Callable[[Desk], Awaitable[T]]) -> T:
-        return await retrying(lambda: self._once(platform, work), "acceptance", tries=TRIES, base=0.1)
+    async def _accept(self, platform: Platform, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+        return await retrying(lambda: self._once(platform, work), "acceptance", tries=MAX_TRIES, base=0.1)
 
-    async def _once(self, platform: Platform, work: Callable[[Desk], Awaitable[T]]) -> T:
+    async def _once(self, platform: Platform, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         """All that follows from one thing, in one transaction; then the bus hears of it."""
         async with self._book.acceptance() as acceptance:
             platforms = {each.id: each for each in await acceptance.platforms()}
-            desk = Desk(acceptance, platforms, PREFIX + platform.bridge)
-            result = await work(desk)
-        notices: list[Notice] = [*acceptance.notices, *desk.changed]
+            unit = UnitOfWork(acceptance, platforms, PREFIX + platform.bridge)
+            result = await work(unit)
+        notices: list[Notice] = [*acceptance.notices, *unit.changed]
         for notice in notices:
             self._bus.tell(notice)
         return result
 
 
-async def settle_list(desk: Desk, platform: Platform, diff: Diff) -> None:
+async def settle_list(unit: UnitOfWork, platform: Platform, diff: Diff) -> None:
     """Keep what an import found, and tell it."""
     for user in diff.changed:
-        await desk.meet(platform, user.id, user.name, quietly=platform.users_as_of is None)
-    gone = await desk.acceptance.people((platform.id, key) for key in diff.removed)
+        await unit.meet(platform, user.id, user.name, quietly=platform.users_as_of is None)
+    gone = await unit.acceptance.people((platform.id, key) for key in diff.removed)
     for person in gone.values():
-        for other in desk.some(person.introduced, platform):
-            desk.tell(other, "user.removed", user_news(person, platform.name))
-    await desk.acceptance.mark(platform.id, seen=diff.seen, missed=diff.missed, removed=diff.removed)
-    await desk.send()
+        for other in unit.some(person.introduced, platform):
+            unit.tell(other, "user.removed", user_news(person, platform.name))
+    await unit.acceptance.mark(platform.id, seen=diff.seen, missed=diff.missed, removed=diff.removed)
+    await unit.send()
 
 
 def _text(message: Message) -> str:

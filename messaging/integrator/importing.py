@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from messaging.integrator.news import IdNumber, IdText, OutsideId, Person, json_of, key_of
+from messaging.integrator.events import IdNumber, IdText, OutsideId, Person, json_of, key_of
 
-MOST_NAME = 256  # characters of a user's name
-MOST_USERS = 100_000  # in one list
+MAX_NAME_LENGTH = 256  # characters of a user's name
+MAX_USERS = 100_000  # in one list
 
 
 class Implausible(ValueError):
@@ -46,7 +46,7 @@ class _User(msgspec.Struct, frozen=True):
 
 
 class _Users(msgspec.Struct, frozen=True):
-    users: Annotated[list[_User], msgspec.Meta(max_length=MOST_USERS)]
+    users: Annotated[list[_User], msgspec.Meta(max_length=MAX_USERS)]
 
 
 def read_list(body: bytes, others: Collection[str]) -> list[Listed]:
@@ -68,7 +68,7 @@ def read_list(body: bytes, others: Collection[str]) -> list[Listed]:
 
 
 def _name(user: _User) -> str:
-    return (user.name or "").replace("\0", "").strip()[:MOST_NAME] or key_of(user.id)
+    return (user.name or "").replace("\0", "").strip()[:MAX_NAME_LENGTH] or key_of(user.id)
 
 
 def compare(known: Mapping[str, Person], absences: Mapping[str, int], listed: Sequence[Listed]) -> Diff:

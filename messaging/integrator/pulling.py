@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from messaging.cursors import Cursors
 from messaging.errors import BadRequest, Conflict, Unavailable, UnknownTopic
-from messaging.integrator.news import Platform
+from messaging.integrator.events import Platform
+from messaging.limits.under_way import UnderWay
 from messaging.model import Entry, Membership, Message
+from messaging.readers.cursors import Cursors
+from messaging.readers.notifier import Listener, Notifier
 from messaging.replay import read_replay
-from messaging.store import Store
-from messaging.under_way import UnderWay
-from messaging.watch import Ear, Watch
+from messaging.store.store import Store
 
 DEVICE = ""
 PAGE_BYTES = 256 * 1024
@@ -28,19 +28,19 @@ class Pulled:
 class Pulling:
     """The inboxes of platforms that pull."""
 
-    def __init__(self, store: Store, cursors: Cursors, watch: Watch, under_way: UnderWay) -> None:
+    def __init__(self, store: Store, cursors: Cursors, notifier: Notifier, under_way: UnderWay) -> None:
         self._store = store
         self._cursors = cursors
-        self._watch = watch
+        self._notifier = notifier
         self._under_way = under_way
-        self._waiting: set[Ear] = set()
+        self._waiting: set[Listener] = set()
         self._closed = False
 
     def close(self) -> None:
         """Answer those who wait, and let nobody wait from here on: the process ends."""
         self._closed = True
-        for ear in self._waiting:
-            ear.poke()
+        for listener in self._waiting:
+            listener.poke()
 
     async def news(self, platform: Platform, after: int | None, limit: int, wait: float) -> Pulled:
         """What comes after a cursor; None: after what was confirmed. Everything up to ``after`` is confirmed by asking.
@@ -55,21 +55,21 @@ class Pulling:
             raise Conflict(f"The style of this platform is {platform.style}: its news are sent to it.")
         membership, cursor = await self._place(platform)
         topic = membership.topic
-        with self._under_way.one_more(platform.id), self._watch.listen() as ear:
+        with self._under_way.one_more(platform.id), self._notifier.listen() as listener:
             start = cursor if after is None else await self._confirm(membership, after)
-            ear.attend(topic.id, start)
+            listener.attend(topic.id, start)
             pulled = await self._page(membership, start, limit)
             if not pulled.entries and wait > 0 and not self._closed:
-                await self._wait(ear, wait)
+                await self._wait(listener, wait)
                 pulled = await self._page(membership, start, limit)
             return pulled
 
-    async def _wait(self, ear: Ear, seconds: float) -> None:
-        self._waiting.add(ear)
+    async def _wait(self, listener: Listener, seconds: float) -> None:
+        self._waiting.add(listener)
         try:
-            await ear.wait(seconds)
+            await listener.wait(seconds)
         finally:
-            self._waiting.discard(ear)
+            self._waiting.discard(listener)
 
     async def _place(self, platform: Platform) -> tuple[Membership, int]:
         memberships = await self._store.memberships(platform.id)

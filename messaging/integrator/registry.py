@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from messaging.bus import Bus
+from messaging.bus.contract import Bus
 from messaging.errors import BadRequest, Conflict, NoCredential, Unauthorized
-from messaging.integrator.news import OWN, Platform, Style, bridge_name
-from messaging.integrator.talk import UnknownPlatform
+from messaging.integrator.events import OWN, Platform, Style, bridge_name
+from messaging.integrator.incoming import UnknownPlatform
+from messaging.integrator.store import PlatformStore
 from messaging.model import Changed
-from messaging.settings import SettingsError
-from messaging.store_bridges import INTAKE, BridgeBook
-from messaging.store_platforms import PlatformBook
+from messaging.settings.settings import SettingsError
+from messaging.store.bridges import INTAKE, BridgeStore
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def checked_address(style: Style, url: str | None) -> str | None:
 class Registry:
     """The platforms of this installation."""
 
-    def __init__(self, book: PlatformBook, bridges: BridgeBook, bus: Bus) -> None:
+    def __init__(self, book: PlatformStore, bridges: BridgeStore, bus: Bus) -> None:
         self._book = book
         self._bridges = bridges
         self._bus = bus

@@ -7,49 +7,49 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from messaging.errors import BadRequest
-from messaging.integrator.desk import Desk
-from messaging.integrator.news import OWN, OutsideId, Platform, Room, RoomType, json_of, key_of, room_news, topic_name
+from messaging.integrator.events import OWN, OutsideId, Platform, Room, RoomType, json_of, key_of, room_news, topic_name
+from messaging.integrator.unit_of_work import UnitOfWork
 from messaging.model import person_name
 
 Members = Sequence[Mapping[str, Sequence[OutsideId]]]  # [{platform: [ids]}, …]: how platforms write it
-SEATS_MOST = 2000  # all platforms wait while a room is taken in
+MAX_SEATS = 2000  # all platforms wait while a room is taken in
 Seats = list[tuple[Platform, OutsideId]]
 
 _decode_members = msgspec.json.Decoder(list[dict[str, list[OutsideId]]]).decode
 
 
 async def settle_room(
-    desk: Desk, platform: Platform, outside: OutsideId, name: str, kind: RoomType, users: Members
+    unit: UnitOfWork, platform: Platform, outside: OutsideId, name: str, kind: RoomType, users: Members
 ) -> None:
     """Keep a room as it is said to be now, and tell it. Raises BadRequest."""
     key = key_of(outside)
-    before = await desk.acceptance.room(platform.id, key)
-    seats = seats_of(desk, platform, users)
-    is_there = before is not None and await desk.acceptance.has_topic(before.topic_id)
-    topic_id = before.topic_id if before and is_there else await _topic(desk, platform, key, kind)
+    before = await unit.acceptance.room(platform.id, key)
+    seats = seats_of(unit, platform, users)
+    is_there = before is not None and await unit.acceptance.has_topic(before.topic_id)
+    topic_id = before.topic_id if before and is_there else await _topic(unit, platform, key, kind)
     members = frozenset({platform.id, *(each.id for each, _ in seats)})
     room = Room(platform.id, key, json_of(outside), name, kind, json_of(users), topic_id, members)
     if room == before:
         return
-    await desk.acceptance.keep_room(room)
+    await unit.acceptance.keep_room(room)
     if before is None or before.type != kind:  # the topic may be there already, of a platform that was forgotten
-        await desk.acceptance.change_kind(topic_id, kind)
-    await _seat_ours(desk, room, before if is_there else None)
-    for person in await desk.placeholders(seats):
-        await desk.introduce(person, desk.some(members, platform))
-    for member in desk.some(members, platform):
+        await unit.acceptance.change_kind(topic_id, kind)
+    await _seat_ours(unit, room, before if is_there else None)
+    for person in await unit.placeholders(seats):
+        await unit.introduce(person, unit.some(members, platform))
+    for member in unit.some(members, platform):
         had_it = before is not None and member.id in before.members
-        desk.tell(member, "room.updated" if had_it else "room.created", room_news(room, platform.name))
+        unit.tell(member, "room.updated" if had_it else "room.created", room_news(room, platform.name))
 
 
-def seats_of(desk: Desk, speaker: Platform, users: Members) -> Seats:
+def seats_of(unit: UnitOfWork, speaker: Platform, users: Members) -> Seats:
     """Who is named, of which platform. Raises BadRequest for a platform that there is not, or no name of ours.
 
     Older platforms read once which platforms there are: one that has gone since is not their mistake.
     """
     seats: Seats = []
     for name, ids in ((name, ids) for each in users for name, ids in each.items()):
-        platform = desk.named(name)
+        platform = unit.named(name)
         if platform is None and (speaker.style == "paths" or not ids):
             continue
         if platform is None:
@@ -58,8 +58,8 @@ def seats_of(desk: Desk, speaker: Platform, users: Members) -> Seats:
             for outside in ids:
                 person_name(str(outside))
         seats += [(platform, outside) for outside in ids]
-    if len(seats) > SEATS_MOST:
-        raise BadRequest(f"users: a room may have {SEATS_MOST} members.")
+    if len(seats) > MAX_SEATS:
+        raise BadRequest(f"users: a room may have {MAX_SEATS} members.")
     return seats
 
 
@@ -69,25 +69,25 @@ def ids_in(room: Room | None, platform: str) -> list[OutsideId]:
     return [outside for each in members for outside in each.get(platform, ())]
 
 
-async def _topic(desk: Desk, platform: Platform, key: str, kind: RoomType) -> int:
-    return await desk.acceptance.make_topic(topic_name(platform.name, key), kind, platform.name)
+async def _topic(unit: UnitOfWork, platform: Platform, key: str, kind: RoomType) -> int:
+    return await unit.acceptance.make_topic(topic_name(platform.name, key), kind, platform.name)
 
 
-async def _seat_ours(desk: Desk, room: Room, before: Room | None) -> None:
+async def _seat_ours(unit: UnitOfWork, room: Room, before: Room | None) -> None:
     """Users of Recado belong to the topic that the room is; its platform is who invited them."""
-    now, earlier = _own_in(room), await _seated(desk, room, before)
-    await desk.acceptance.know(sorted(now - earlier))
+    now, earlier = _own_in(room), await _seated(unit, room, before)
+    await unit.acceptance.know(sorted(now - earlier))
     for name in sorted(now - earlier):
-        desk.changed.add(await desk.acceptance.join(room.topic_id, name, desk.platforms[room.platform].bridge))
+        unit.changed.add(await unit.acceptance.join(room.topic_id, name, unit.platforms[room.platform].bridge))
     for name in sorted(earlier - now):
-        desk.changed.add(await desk.acceptance.leave(room.topic_id, name))
+        unit.changed.add(await unit.acceptance.leave(room.topic_id, name))
 
 
-async def _seated(desk: Desk, room: Room, before: Room | None) -> set[str]:
+async def _seated(unit: UnitOfWork, room: Room, before: Room | None) -> set[str]:
     """Users of Recado that sat in a room, by what was said of it; in a private one that is new, whoever is there."""
     if before is not None:
         return _own_in(before)
-    return await desk.acceptance.people_in(room.topic_id) if room.type == "private" else set()
+    return await unit.acceptance.people_in(room.topic_id) if room.type == "private" else set()
 
 
 def _own_in(room: Room) -> set[str]:

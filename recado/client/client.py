@@ -10,15 +10,15 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from recado.client.calls import Calls
-from recado.client.intake import Intake
-from recado.client.keeping import Keeper, Purse, State, Token
-from recado.client.line import dial
+from recado.client.connection import dial
+from recado.client.pending_requests import PendingRequests
+from recado.client.receive_buffer import ReceiveBuffer
 from recado.client.received import Entry, Gap, History, Message, Thing, TopicState, history_of, topics_of
+from recado.client.reconnecting import ReconnectLoop, State, Token, TokenSource
 from recado.client.resuming import Closed
 
-QUEUE_MOST = 256
-SILENCE = 60.0  # the server pings every 20 s
+MAX_QUEUE = 256
+SILENCE_SECONDS = 60.0  # the server pings every 20 s
 
 
 class Client:
@@ -31,7 +31,7 @@ class Client:
 
     def __init__(
         self, url: str, token: Token, *, device: str = "", explicit: bool = False,
-        on_state: Callable[[State], None] | None = None, queue: int = QUEUE_MOST, silence: float = SILENCE,
+        on_state: Callable[[State], None] | None = None, queue: int = MAX_QUEUE, silence: float = SILENCE_SECONDS,
     ) -> None:  # fmt: skip
         """Nothing happens before the context is entered.
 
@@ -51,12 +51,12 @@ class Client:
         if urlsplit(url).scheme not in ("ws", "wss") or not urlsplit(url).hostname:
             raise ValueError(f"{url!r} is no address of a WebSocket, such as ws://127.0.0.1:5000")
         self._explicit = explicit
-        self._calls = Calls()
-        self._intake = Intake(self._calls, queue)
+        self._calls = PendingRequests()
+        self._intake = ReceiveBuffer(self._calls, queue)
         self._on_state = on_state
         self._has_ended = False
-        self._keeper = Keeper(
-            partial(dial, url.rstrip("/"), device), Purse(token), self._calls, self._intake, self._tell, silence
+        self._keeper = ReconnectLoop(
+            partial(dial, url.rstrip("/"), device), TokenSource(token), self._calls, self._intake, self._tell, silence
         )
         self._given: Thing | None = None
         self._work: asyncio.Task[None] | None = None

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import jwt
 
-from messaging.settings import SECRET_BYTES, Settings
-from messaging.tokens import ONE_DAY, Tokens
+from messaging.auth.tokens import ONE_DAY, Tokens
+from messaging.settings.settings import SECRET_BYTES, Settings
 from recado.client import Refused
 from recado.terminal.rest import Rest, bearer
 

@@ -11,15 +11,17 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from messaging.errors import RecadoError
-from messaging.migrations import MigrationError
-from messaging.plain_text import speak_plainly
-from messaging.settings import SettingsError
-from messaging.store_start import NotDurable
+from messaging.runtime.plain_text import speak_plainly
+from messaging.settings.settings import SettingsError
+from messaging.store.migrations import MigrationError
+from messaging.store.start import NotDurable
 from recado.client import ClientError
-from recado.postgres import PostgresError
-from recado.terminal import chat, doctor, export, platforms, publish, restored, tail, tokens
+from recado.terminal import export, platforms, publish, restored, tail, tokens
 from recado.terminal.access import Mistake
+from recado.terminal.chat import chat
+from recado.terminal.doctor import doctor
 from recado.terminal.rest import Unreachable
+from standalone.postgres import PostgresError
 
 Runner = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
 

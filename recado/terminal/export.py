@@ -21,19 +21,19 @@ from urllib.parse import quote
 import msgspec
 
 from recado.terminal.access import Access, Mistake
+from recado.terminal.formatting import safe
 from recado.terminal.options import add_server, add_user
-from recado.terminal.paint import safe
 from recado.terminal.progress import Progress
 from recado.terminal.rest import Rest, Unreachable
 
 PAGE = 100  # messages; the most that the server gives at once
-TRIES = 8
+MAX_TRIES = 8
 _TAIL = 512 * 1024  # bytes: more than two lines have
 
 T = TypeVar("T")
 
 
-class Line(msgspec.Struct, frozen=True):
+class ExportRecord(msgspec.Struct, frozen=True):
     """One message in the file. ``content`` as it was sent, but for line breaks between its tokens.
 
     ``epoch``: which log of this name the seq is of; older files do not say.
@@ -120,7 +120,7 @@ async def copy(source: History, todo: Range, sink: BinaryIO) -> None:
     progress.end()
 
 
-def encoded(line: Line) -> bytes:
+def encoded(line: ExportRecord) -> bytes:
     """One line. Raw line breaks in JSON stand between tokens only, where a space means the same."""
     return msgspec.json.encode(line).replace(b"\r", b" ").replace(b"\n", b" ") + b"\n"
 
@@ -135,12 +135,12 @@ class History:
         self._path = f"/api/v1/topics/{quote(topic, safe='')}"
         self.epoch = ""  # of what is read: another one is refused
 
-    async def page(self, after: int, limit: int, last: int) -> list[Line]:
+    async def page(self, after: int, limit: int, last: int) -> list[ExportRecord]:
         """The first messages with after < seq <= last. Raises Refused where the topic is another one by now."""
         path = f"{self._path}/messages?after={after}&limit={limit}&epoch={self.epoch}"
         found = await self._ask(path, _Page)
         return [
-            Line(self._topic, sent.seq, sent.sent_at, sent.user_source, sent.content, self.epoch)
+            ExportRecord(self._topic, sent.seq, sent.sent_at, sent.user_source, sent.content, self.epoch)
             for sent in found.messages if sent.seq <= last
         ]  # fmt: skip
 
@@ -170,7 +170,9 @@ class History:
     async def _ask(self, path: str, kind: type[T]) -> T:
         decoder = msgspec.json.Decoder(kind)
         try:
-            answer: T = await self._rest.ask("GET", path, headers=self._headers(), tries=TRIES, decode=decoder.decode)
+            answer: T = await self._rest.ask(
+                "GET", path, headers=self._headers(), tries=MAX_TRIES, decode=decoder.decode
+            )
         except msgspec.DecodeError:
             raise Unreachable(f"{self._rest.url} does not answer as Recado does. Is it the right address?") from None
         return answer
@@ -200,7 +202,7 @@ def last_seq_of(file: BinaryIO, topic: str, epoch: str) -> int:
     # Before anything is cut off: it must be ours.
     if torn[: len(begin)] != begin[: len(torn)] or last[: len(begin)] != begin[: len(last)]:
         raise Mistake(f"{file.name} is no export of {topic}. Choose another file.")
-    reached = msgspec.json.decode(last, type=Line) if last else None
+    reached = msgspec.json.decode(last, type=ExportRecord) if last else None
     if reached is not None and reached.epoch not in ("", epoch):
         raise Mistake(
             f"{file.name} is of another log: since then {topic} was made again, or the database restored."

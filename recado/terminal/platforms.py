@@ -14,14 +14,14 @@ from urllib.parse import quote, unquote, urlencode
 
 from recado.client import Refused
 from recado.terminal.access import Access
+from recado.terminal.formatting import Paint, safe
 from recado.terminal.options import add_server, moment
-from recado.terminal.paint import Paint, safe
 from recado.terminal.rest import Rest
 
 Json = dict[str, Any]
 
 PAGE = 500  # dead letters; the most that the server gives at once
-BATCH = 1000  # dead letters; the most that the server replays at once
+MAX_REPLAYED = 1000  # dead letters; the most that the server replays at once
 _SHOWN = 200  # characters of a dead letter
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -233,8 +233,8 @@ async def run_replay(kind: Kind, server: Server, options: argparse.Namespace) ->
     times = {"since": options.since, "until": options.until}
     wish: Json = {name: time.isoformat() for name, time in times.items() if time is not None}
     count, refused = 0, []
-    for start in range(0, len(ids), BATCH):
-        portion = {"ids": ids[start : start + BATCH], "dry_run": options.dry_run}
+    for start in range(0, len(ids), MAX_REPLAYED):
+        portion = {"ids": ids[start : start + MAX_REPLAYED], "dry_run": options.dry_run}
         path, body = kind.replay(options.name, wish | portion)
         done = await server.ask("POST", path, body)
         count += done["count"]

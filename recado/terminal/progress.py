@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 WIDTH = 30  # characters
-EVERY = 0.1  # seconds
+EVERY_SECONDS = 0.1  # seconds
 
 
 def bar(share: float, count: int, per_second: float) -> str:
@@ -31,7 +31,7 @@ class Progress:
         """It is at this number now, after ``count`` messages more."""
         self._at = at
         self._count += count
-        if self._clock() >= self._shown + EVERY:
+        if self._clock() >= self._shown + EVERY_SECONDS:
             self._draw()
 
     def end(self) -> None:

@@ -12,8 +12,8 @@ from uuid import uuid4
 
 from recado.client import Refused
 from recado.terminal.access import Access, Mistake
+from recado.terminal.formatting import Paint, safe
 from recado.terminal.options import add_server, add_user, positive
-from recado.terminal.paint import Paint, safe
 from recado.terminal.rest import Rest
 
 PUBLISH_TRIES = 8

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from messaging.settings import is_loopback
+from messaging.settings.settings import is_loopback
 from recado.client import Refused
 from recado.client.resuming import delay
 
@@ -44,9 +44,7 @@ class Rest:
     async def __aenter__(self) -> Rest:
         # A proxy of the system is used, but not to this machine itself.
         through_proxy = not is_loopback(urlsplit(self.url).hostname or "")
-        self._http = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=TRY_SECONDS), trust_env=through_proxy
-        )
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TRY_SECONDS), trust_env=through_proxy)
         return self
 
     async def __aexit__(

@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 import os
 
-from messaging.migrations import migrate
-from messaging.settings import Settings
-from messaging.store import Store
+from messaging.settings.settings import Settings
+from messaging.store.migrations import migrate
+from messaging.store.store import Store
 
 
 def add_options(_: argparse.ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def add_options(_: argparse.ArgumentParser) -> None:
 
 
 async def run(_: argparse.Namespace) -> int:
-    from recado.up import database  # with every door, which no other command needs
+    from standalone.up import database  # with every door, which no other command needs
 
     settings = Settings.from_environ(os.environ)
     async with database(settings) as (dsn, _lost):

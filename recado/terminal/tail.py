@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager, suppress
 
 from recado.client import Client, Gap, Message, State, Thing
 from recado.terminal.access import Access, Mistake
+from recado.terminal.formatting import Paint, frame_of
 from recado.terminal.options import add_server, add_user, positive
-from recado.terminal.paint import Paint, frame_of
 from recado.terminal.rest import Rest
 
 

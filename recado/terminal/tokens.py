@@ -8,10 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from messaging.auth.tokens import ONE_DAY
 from messaging.errors import RecadoError
-from messaging.plain_text import speak_plainly
-from messaging.settings import SettingsError
-from messaging.tokens import ONE_DAY
+from messaging.runtime.plain_text import speak_plainly
+from messaging.settings.settings import SettingsError
 from recado.client import Refused
 from recado.terminal.access import Access, Mistake
 from recado.terminal.options import add_server, positive

@@ -14,9 +14,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from doors import Door
 
 from messaging.permissions import BACKEND
+from support.doors import Door
 
 NEWS = "/api/v1/topics/news"
 

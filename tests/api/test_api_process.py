@@ -8,10 +8,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from doors import SECRET, free_port
 
-from messaging.process import deployed_settings
-from messaging.settings import SettingsError
+from messaging.runtime.process import deployed_settings
+from messaging.settings.settings import SettingsError
+from support.doors import SECRET, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

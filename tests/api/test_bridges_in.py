@@ -6,12 +6,10 @@ from typing import Any
 
 import asyncpg
 import pytest
-from doors import Door
 
 from messaging.errors import Conflict
-from messaging.store_bridges import DeadLetter
-
-pytest_plugins = ["doors"]
+from messaging.store.bridges import DeadLetter
+from support.doors import Door
 
 LETTERS = "/api/v1/dead-letters"
 
@@ -76,10 +74,10 @@ async def test_how_an_inlet_fares_and_its_pause_outlive_a_start(door: Door) -> N
 
 @pytest.mark.parametrize("what", ["pause", "resume"])
 async def test_whoever_waits_for_an_inlet_hears_of_a_pause_and_of_its_end(door: Door, what: str) -> None:
-    with door.node.watch.listen(await known(door)) as ear:
+    with door.node.notifier.listen(await known(door)) as listener:
         await door.ask("POST", f"/api/v1/bridges/orders/{what}")
-        await ear.wait_for_poke(10)
-        assert ear.take_poke()
+        await listener.wait_for_poke(10)
+        assert listener.take_poke()
 
 
 async def test_a_name_has_one_direction(door: Door) -> None:

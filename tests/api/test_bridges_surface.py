@@ -4,11 +4,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from doors import Door
 
-from messaging.store_bridges import DeadLetter
-
-pytest_plugins = ["doors"]
+from messaging.store.bridges import DeadLetter
+from support.doors import Door
 
 
 async def known(door: Door) -> None:

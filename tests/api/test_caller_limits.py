@@ -6,11 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from doors import KEY, Opener
 
-from ws_support import running
-
-pytest_plugins = ["doors"]
+from support.doors import KEY, Opener
+from support.ws import running
 
 V1 = "/api/v1"
 POST = f"{V1}/topics/plaza/messages"
@@ -70,9 +68,7 @@ async def test_a_body_that_is_only_announced_costs_no_more_than_one_may_have(ope
 
 
 async def test_a_limit_that_is_reached_is_409_and_says_which(open_door: Opener) -> None:
-    door = await open_door(
-        auth_mode="key", api_key=KEY, max_topics_per_user=1, max_memberships_per_user=1, invites=1
-    )
+    door = await open_door(auth_mode="key", api_key=KEY, max_topics_per_user=1, max_memberships_per_user=1, invites=1)
     ana, _, _ = await door.token("ana"), await door.token("eva"), await door.token("omar")
     for name in ("a", "b"):
         await door.ask("PUT", f"{V1}/topics/{name}", 201, token=KEY, json={"owner": "omar"})

@@ -3,11 +3,9 @@
 from typing import Any
 
 import pytest
-from doors import KEY, Door
 
 from messaging.permissions import BACKEND
-
-pytest_plugins = ["doors"]
+from support.doors import KEY, Door
 
 V1 = "/api/v1"
 

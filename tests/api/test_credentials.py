@@ -5,9 +5,9 @@ from multidict import CIMultiDict
 
 from api.auth import check_origin
 from api.route import Access
-from messaging.access import Rules
+from messaging.auth.access import Rules
 from messaging.errors import Forbidden
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
 
 OPEN = Rules.of(Settings(auth_mode="open", allowed_origins=("https://app.example",)))
 LOCKED = Rules.of(Settings(auth_mode="key", api_key="k" * 16, public_api_url="https://chat.example/recado/"))

@@ -6,13 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from doors import Door
 from openapi_spec_validator import validate
 
 from api.openapi import describe
 from api.routes import all_routes
-
-pytest_plugins = ["doors"]
+from support.doors import Door
 
 CHECKS = "not_a_server_error,response_schema_conformance,status_code_conformance,content_type_conformance"
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "6"))  # of an operation, random ones
@@ -23,7 +21,7 @@ async def test_what_is_in_the_table_is_served_and_nothing_else(door: Door) -> No
     table = {(route.method, route.path) for route in all_routes()}
     assert len(table) == len(all_routes())
     from api.app import make_app
-    from messaging.bus import LocalBus
+    from messaging.bus.contract import LocalBus
     from messaging.node import Node
 
     app = make_app(Node(door.settings, "", LocalBus()), door.tokens, door.settings)

@@ -7,15 +7,13 @@ from typing import Any
 
 import jwt
 import pytest
-from doors import KEY, SECRET, Door, Opener
 from openapi_spec_validator import validate
 
 from api.routes.pages import path_of
 from api.routes.tokens import readable
 from conftest import ROOT
 from messaging.errors import Unavailable
-
-pytest_plugins = ["doors"]
+from support.doors import KEY, SECRET, Door, Opener
 
 V1 = "/api/v1"
 
@@ -210,7 +208,7 @@ async def test_not_ready_without_the_database(door: Door, monkeypatch: pytest.Mo
         raise Unavailable
 
     monkeypatch.setattr(door.node.store, "ping", ping)
-    monkeypatch.setattr("api.routes.health.PATIENCE", 0.1)
+    monkeypatch.setattr("api.routes.health.ANSWER_SECONDS", 0.1)
     assert (await door.ask("GET", "/readyz", 503))["code"] == "unavailable"
     await door.ask("GET", "/healthz")
 

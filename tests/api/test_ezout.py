@@ -6,12 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from doors import KEY, Door
 
-from api.lax import Invalid
-from api.routes.ezout import content_of, read_news
-
-pytest_plugins = ["doors"]
+from api.routes.legacy.ezout import content_of, read_news
+from api.routes.legacy.pydantic_compat import Invalid
+from support.doors import KEY, Door
 
 _LONG = "9" * 5000  # digits; Python makes no int of so many
 SHOP = "3c6e0b8a-9c15-424a-8d1e-1f2a3b4c5d6e"
@@ -180,9 +178,7 @@ async def test_what_is_no_object_is_refused_in_that_shape_too(door: Door, path: 
 
 async def test_a_value_without_json_does_not_break_the_answer(door: Door) -> None:
     body = json.dumps(EVENT | {"UPC": "\ud800", "action_id": float("nan")}).encode()
-    answer = await door.ask(
-        "POST", f"/publish/{SHOP}", 422, data=body, headers={"Content-Type": "application/json"}
-    )
+    answer = await door.ask("POST", f"/publish/{SHOP}", 422, data=body, headers={"Content-Type": "application/json"})
     assert [each["type"] for each in answer["detail"]] == ["finite_number", "string_unicode"]
 
 

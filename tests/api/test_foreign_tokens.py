@@ -4,11 +4,8 @@ import asyncio
 import time
 from typing import Any
 
-from doors import Opener
-
-from issuer_support import AUTH0, FIREBASE, KEYCLOAK, issuing
-
-pytest_plugins = ["doors"]
+from support.doors import Opener
+from support.issuers import AUTH0, FIREBASE, KEYCLOAK, issuing
 
 V1 = "/api/v1"
 KEY_MODE = {"auth_mode": "key", "api_key": "the key of this backend"}

@@ -6,9 +6,8 @@ import zlib
 from typing import Any
 
 import pytest
-from doors import Door
 
-pytest_plugins = ["doors"]
+from support.doors import Door
 
 V1 = "/api/v1"
 JSON = {"Content-Type": "application/json"}
@@ -240,7 +239,7 @@ async def test_a_token_that_is_revoked_while_a_body_comes(locked: Door, monkeypa
 
 
 async def test_a_body_that_never_comes(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.endpoint.PATIENCE", 0.1)
+    monkeypatch.setattr("api.endpoint.BODY_SECONDS", 0.1)
     reader, writer = await half_sent(door)
     async with asyncio.timeout(10):
         assert (await reader.read()).startswith(b"HTTP/1.1 408 ")

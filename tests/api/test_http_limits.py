@@ -13,16 +13,14 @@ from ipaddress import ip_network
 
 import pytest
 from aiohttp import web
-from doors import KEY, Door, Opener
 from listener import NEWS, listening, news
 
 from api import connection, serving
 from api.slow_peers import SlowPeers
-from messaging import strangers
+from messaging.limits import strangers
 from messaging.permissions import BACKEND
-from rules_support import until
-
-pytest_plugins = ["doors"]
+from support.doors import KEY, Door, Opener
+from support.members import until
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 STREAM = f"GET {NEWS}/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -90,9 +88,7 @@ def refused(door: Door, limit: str) -> float:
 # --- heads -----------------------------------------------------------------------------------------
 
 
-async def test_headers_that_do_not_come_in_time_end_the_connection(
-    door: Door, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_headers_that_do_not_come_in_time_end_the_connection(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a byte comes now and then, and before a second request."""
     monkeypatch.setattr(connection, "HEAD_TIME", 0.2)
     async with line(door) as silent, line(door) as half, line(door) as again, line(door) as drips:
@@ -284,6 +280,7 @@ async def test_behind_a_trusted_proxy_whom_it_names_counts(open_door: Opener) ->
     key = f"Authorization: Bearer {'k' * 16}\r\n"
     await door.node.actions.create_topic(BACKEND, "news", await door.node.actions.know("ana"), "public")
     async with AsyncExitStack() as stack:
+
         async def ask(client: str, answer: bytes, head: str = STREAM) -> Line:
             peer = await stack.enter_async_context(line(door, "127.0.0.2"))
             await peer.say(f"{head}{key}X-Forwarded-For: {client}\r\n\r\n".encode())
@@ -334,7 +331,7 @@ async def test_a_message_that_is_larger_than_a_page_comes_alone(open_door: Opene
 
 
 async def test_who_takes_nothing_of_an_answer_is_cut_off(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PATIENCE", 0.2)
+    monkeypatch.setattr(connection, "STALLED_SECONDS", 0.2)
     await filled(door, 10)
     async with line(door, small=True) as peer:
         await peer.say(HISTORY * 100)
@@ -344,7 +341,7 @@ async def test_who_takes_nothing_of_an_answer_is_cut_off(door: Door, monkeypatch
 async def test_who_takes_an_answer_slowly_gets_it(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as it takes something, it may take longer than whoever takes nothing has."""
     await filled(door, 10)
-    monkeypatch.setattr(connection, "PATIENCE", 0.3)
+    monkeypatch.setattr(connection, "STALLED_SECONDS", 0.3)
     async with line(door, small=True) as peer, asyncio.timeout(60):
         await peer.say(HISTORY * 20)
         for _ in range(20):

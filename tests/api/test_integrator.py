@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import Door
 
+from messaging.integrator.events import OWN
 from messaging.integrator.importing import Diff, Listed
-from messaging.integrator.news import OWN
-from messaging.integrator.talk import Said
+from messaging.integrator.incoming import IncomingMessage
 from messaging.model import Message
-
-pytest_plugins = ["doors"]
+from support.doors import Door
 
 
 async def register(door: Door, name: str, **more: Any) -> str:
@@ -229,11 +227,11 @@ async def test_platforms_are_listed_with_their_users_while_they_are_down(door: D
 async def test_ping_answers_as_it_did_and_wakes_the_lane_of_who_calls(door: Door) -> None:
     token = await legacy(door, "BuasApp")
     platform = await door.node.registry.find("BuasApp")
-    with door.node.watch.listen(platform.id) as ear:
+    with door.node.notifier.listen(platform.id) as listener:
         for method in ("GET", "POST"):
             answer = await door.ask(method, f"/ping?token={token}")
             assert answer == {"status": "ok", "message": 'Sent "pong" to all platforms'}
-        assert ear.take_poke()
+        assert listener.take_poke()
 
 
 # --- ids, retries, states --------------------------------------------------------------------------
@@ -300,7 +298,7 @@ async def test_who_waits_is_answered_when_something_comes(door: Door) -> None:
     tokens, pull = await three(door), await register(door, "Fourth")
     waiting = asyncio.ensure_future(door.ask("GET", "/events?wait=30", token=pull))
     async with asyncio.timeout(10):
-        while not door.node.watch._ears:  # noqa: ASYNC110
+        while not door.node.notifier._listeners:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await say(door, "/user", id=1, name="Ana", token=tokens["BuasApp"])
         answer = await waiting
@@ -441,7 +439,7 @@ async def test_imported_users_are_introduced_before_their_first_message(door: Do
     buas = await door.node.registry.find("BuasApp")
     await door.node.integrator.import_users(buas, Diff(changed=(Listed(1, "Ana"), Listed(2, "Bea"))))
     assert await inbox(door, "GWT_CHAT") == [], "the first import is told to nobody"
-    said = Said("BuasApp", 9, 1, "hi")
+    said = IncomingMessage("BuasApp", 9, 1, "hi")
     await door.node.integrator.take_message(await door.node.registry.find("BuasApp"), said)
     told = await inbox(door, "GWT_CHAT")
     assert told[0] == ("user.created", {"id": 1, "name": "Ana", "platform": "BuasApp"})

@@ -6,9 +6,8 @@ import asyncio
 import json
 
 import pytest
-from doors import Door
 
-pytest_plugins = ["doors"]
+from support.doors import Door
 
 SECRET = b"s3cret"
 HEAD = b"Host: localhost\r\nConnection: close\r\n"

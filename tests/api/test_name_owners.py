@@ -7,15 +7,13 @@ from typing import Any
 
 import jwt
 import pytest
-from doors import KEY, SECRET, Door
 
 from messaging.auto_topics import aim_at_made
 from messaging.errors import Conflict
 from messaging.model import inbox_of
 from messaging.patterns import like
 from messaging.permissions import BACKEND
-
-pytest_plugins = ["doors"]
+from support.doors import KEY, SECRET, Door
 
 V1 = "/api/v1"
 NEWS = "updates.store.3c6e0b8a-9c15-424a-8d1e-1f2a3b4c5d6e"

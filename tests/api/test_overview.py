@@ -3,9 +3,8 @@
 import asyncio
 
 import asyncpg
-from doors import Door
 
-pytest_plugins = ["doors"]
+from support.doors import Door
 
 V1 = "/api/v1"
 OVERVIEW = f"{V1}/overview"

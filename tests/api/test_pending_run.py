@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from messaging.model import Entry, Gap, Message, Topic
-from messaging.pending import Named, longest_run, meaning, names_of
+from messaging.readers.pending import Named, longest_run, meaning, names_of
 
 NEWS = Topic(1, "news", "public", "ana")
 INBOX = Topic(2, "@eva", "direct", "eva")

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import Door
 
-from messaging.settings import SettingsError
-
-pytest_plugins = ["doors"]
+from messaging.settings.settings import SettingsError
+from support.doors import Door
 
 TRIP = {"id": 5, "name": "Trip", "users": [{"Old": [1]}, {"New": [2]}, {"recado": ["eve"]}]}
 

@@ -11,15 +11,13 @@ from typing import Any
 
 import asyncpg
 import pytest
-from doors import KEY, Door, Opener
-from programs import recado
 from test_seed_scenario import post
 from websockets.asyncio.client import connect
 
 from api.routes.about import ws_url_for
-from messaging.settings import Settings
-
-pytest_plugins = ["doors"]
+from messaging.settings.settings import Settings
+from support.doors import KEY, Door, Opener
+from support.programs import recado
 
 V1 = "/api/v1"
 OFFER = {"sender": "ACMESky", "receiver": "ana", "body": "Rome, 39 €"}

@@ -7,11 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from doors import Door
 
-from log_support import connected
-
-pytest_plugins = ["doors"]
+from support.doors import Door
+from support.log import connected
 
 V1 = "/api/v1"
 POST = f"{V1}/topics/general/messages"
@@ -261,7 +259,7 @@ async def test_large_content_up_to_the_limit(door: Door) -> None:
 
 
 async def test_a_node_that_is_full_says_so_for_each(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("messaging.appender.WAITING_BYTES", 0)
+    monkeypatch.setattr("messaging.log.appender.WAITING_BYTES", 0)
     items = [{"topic_name": "general", "content": n} for n in range(2)]
     results = await door.ask("POST", f"{V1}/messages/batch", json=items)
     assert [result["code"] for result in results] == ["unavailable"] * 2

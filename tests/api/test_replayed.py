@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from doors import Door
 
 from api.routes import all_routes
-from log_support import connected
-
-pytest_plugins = ["doors"]
+from support.doors import Door
+from support.log import connected
 
 POSTS = {route.path: route for route in all_routes() if route.method == "POST"}
 # What stores no message that anybody sent, and why asking again is harmless.

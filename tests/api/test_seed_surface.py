@@ -4,11 +4,9 @@ import math
 from typing import Any
 
 import jwt
-from doors import SECRET, Door
 
 from messaging.permissions import BACKEND
-
-pytest_plugins = ["doors"]
+from support.doors import SECRET, Door
 
 V1 = "/api/v1"
 

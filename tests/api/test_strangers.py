@@ -6,16 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from doors import KEY, Opener
 from test_caller_limits import reached
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from messaging import strangers
-from rules_support import until
-from ws_support import running
-
-pytest_plugins = ["doors"]
+from messaging.limits import strangers
+from support.doors import KEY, Opener
+from support.members import until
+from support.ws import running
 
 V1 = "/api/v1"
 ONE: dict[str, Any] = {"auth_mode": "key", "api_key": KEY, "rate_strangers": 0.05}  # bursts of one

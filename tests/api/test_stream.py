@@ -9,15 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from doors import Door
 from listener import NEWS, contents, listening, news, publish, topic_id
 
 from api.routes import stream
 from api.routes.stream import Start, events, start_of
 from messaging.errors import BadRequest
 from messaging.model import Gap, Message, Page, Topic
-
-pytest_plugins = ["doors"]
+from support.doors import Door
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EPOCH, RESTORED, OTHER = "topictopstatesta", "topictopotheroth", "othertopstatesta"
@@ -31,9 +29,9 @@ async def test_without_a_position_it_begins_now(door: Door, monkeypatch: pytest.
     monkeypatch.setattr(stream, "CHECK", 60)
     await news(door)
     await publish(door, "before")
-    async with listening(door) as ear:
+    async with listening(door) as listener:
         await publish(door, {"text": "hello"}, 2)
-        first, second = await ear.events(2)
+        first, second = await listener.events(2)
     assert first.data == {
         "action": "message", "topic_name": "news", "content": {"text": "hello"}, "user_source": "ana", "seq": 2,
         "sent_at": first.data["sent_at"],
@@ -46,14 +44,14 @@ async def test_it_goes_on_behind_a_seq_and_tells_gaps_in_place(door: Door) -> No
     await news(door)
     await publish(door, *range(1, 7))
     await door.node.store.pool.fetch("purge_topic_messages", (await topic_id(door)), 2)
-    async with listening(door, "?after=0") as ear:
-        gap, *rest = await ear.events(5)
+    async with listening(door, "?after=0") as listener:
+        gap, *rest = await listener.events(5)
     assert (gap.name, gap.seq) == ("gap", 2)
     assert gap.data == {"action": "gap", "topic_name": "news", "from": 1, "to": 2, "reason": "expired"}
     assert contents(rest) == [3, 4, 5, 6]
     # A browser that comes back still has the address that it began with: what it saw last is worth more.
-    async with listening(door, "?after=0", headers={"Last-Event-ID": "4"}) as ear:
-        assert contents(await ear.events(2)) == [5, 6]
+    async with listening(door, "?after=0", headers={"Last-Event-ID": "4"}) as listener:
+        assert contents(await listener.events(2)) == [5, 6]
 
 
 async def test_after_every_cut_nothing_is_missing_and_nothing_comes_twice(door: Door) -> None:
@@ -63,16 +61,16 @@ async def test_after_every_cut_nothing_is_missing_and_nothing_comes_twice(door: 
     got: list[Any] = []
     last = ""
     for number in range(4):
-        async with listening(door, headers={"Last-Event-ID": last} if last else {}) as ear:
-            await ear.response.content.readuntil(b"\n\n") if not number else None
+        async with listening(door, headers={"Last-Event-ID": last} if last else {}) as listener:
+            await listener.response.content.readuntil(b"\n\n") if not number else None
             last = last or "1"
             if number:
                 await publish(door, f"{number} there")
-                got += contents(await ear.events(2))
-                last = ear.last_id
+                got += contents(await listener.events(2))
+                last = listener.last_id
         await publish(door, f"{number} away")
-    async with listening(door, headers={"Last-Event-ID": last}) as ear:
-        got += contents(await ear.events(1))
+    async with listening(door, headers={"Last-Event-ID": last}) as listener:
+        got += contents(await listener.events(1))
     expected = [f"{number} {where}" for number in range(4) for where in ("there", "away")][1:]
     assert got == expected
 
@@ -80,17 +78,17 @@ async def test_after_every_cut_nothing_is_missing_and_nothing_comes_twice(door: 
 async def test_the_position_is_told_before_the_first_event(door: Door) -> None:
     await news(door)
     await publish(door, 1, 2)
-    async with listening(door) as ear:
-        assert re.search(rb"^id: \S+:2$", await ear.response.content.readuntil(b"\n\n"), re.MULTILINE)
+    async with listening(door) as listener:
+        assert re.search(rb"^id: \S+:2$", await listener.response.content.readuntil(b"\n\n"), re.MULTILINE)
 
 
 async def test_a_long_past_comes_in_pages_and_the_present_behind_it(door: Door) -> None:
     await news(door)
     items = [{"topic_name": "news", "content": [number, "x" * 900]} for number in range(500)]
     await door.ask("POST", "/api/v1/messages/batch", json=items)
-    async with listening(door, "?after=0") as ear:
+    async with listening(door, "?after=0") as listener:
         await publish(door, "now")
-        found = contents(await ear.events(501))
+        found = contents(await listener.events(501))
     assert [each[0] for each in found[:500]] == list(range(500))
     assert found[500] == "now"
 
@@ -117,8 +115,8 @@ async def test_a_private_past_begins_with_joining(door: Door) -> None:
     token = await door.token("bob")
     await door.ask("PUT", f"{NEWS}/members/bob", 201)
     await publish(door, 3)
-    async with listening(door, "?after=0", token=token) as ear:
-        assert contents(await ear.events(1)) == [3]
+    async with listening(door, "?after=0", token=token) as listener:
+        assert contents(await listener.events(1)) == [3]
 
 
 @pytest.mark.parametrize(
@@ -158,20 +156,20 @@ def test_where_a_stream_begins(header: str | None, after: int | None, start: Sta
 async def test_a_removed_members_stream_ends_within_a_second(door: Door, kind: str) -> None:
     await news(door, "bob", kind=kind)
     token = await door.token("bob")
-    async with listening(door, token=token) as ear:
+    async with listening(door, token=token) as listener:
         await publish(door, 1)
-        await ear.event()
+        await listener.event()
         await door.ask("DELETE", f"{NEWS}/members/bob")
-        closing = await ear.event(within=1)
+        closing = await listener.event(within=1)
         assert (closing.name, closing.data["code"], closing.data["reconnect"]) == ("closing", 4503, False)
-        await ear.end()
+        await listener.end()
 
 
 async def test_a_deleted_topics_stream_ends(door: Door) -> None:
     await news(door)
-    async with listening(door, token=await door.token("ana")) as ear:
+    async with listening(door, token=await door.token("ana")) as listener:
         await door.ask("DELETE", NEWS, 204)
-        assert (await ear.event(within=1)).data["code"] == 4503
+        assert (await listener.event(within=1)).data["code"] == 4503
 
 
 @pytest.mark.parametrize("how", ["user", "jti"])
@@ -179,14 +177,14 @@ async def test_a_revoked_tokens_stream_ends_within_a_second(door: Door, how: str
     await news(door, "bob")
     token = await door.token("bob")
     claims = await door.tokens.verify(token)
-    async with listening(door, token=token) as ear:
+    async with listening(door, token=token) as listener:
         await publish(door, 1)
-        await ear.event()
+        await listener.event()
         body = {"user": "bob"} if how == "user" else {"jti": claims.jti}
         await door.ask("POST", "/api/v1/tokens/revoke", json=body)
-        closing = await ear.event(within=1)
+        closing = await listener.event(within=1)
         assert closing.data["code"] == 4501
-        await ear.end()
+        await listener.end()
 
 
 async def test_a_stream_ends_when_its_token_expires(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,11 +192,11 @@ async def test_a_stream_ends_when_its_token_expires(door: Door, monkeypatch: pyt
     monkeypatch.setattr(stream, "CHECK", 3600)
     await news(door, "bob")
     token, expires_at = door.tokens.issue("bob", 1)
-    async with listening(door, token=token) as ear:
-        closing = await ear.event()
+    async with listening(door, token=token) as listener:
+        closing = await listener.event()
         assert time.time() < expires_at + 1
         assert (closing.name, closing.data["code"], closing.data["reconnect"]) == ("closing", 4001, True)
-        await ear.end()
+        await listener.end()
 
 
 @pytest.mark.parametrize("how", ["user", "jti"])
@@ -219,8 +217,8 @@ async def test_who_is_revoked_while_a_stream_opens_is_sent_nothing(
         return found
 
     monkeypatch.setattr(door.node.actions, "readable", readable)
-    async with listening(door, token=token) as ear:
-        closing = await ear.event(within=2)
+    async with listening(door, token=token) as listener:
+        closing = await listener.event(within=2)
     assert (closing.name, closing.data["code"]) == ("closing", 4501)
 
 
@@ -234,12 +232,12 @@ async def test_a_member_stays_when_the_kind_of_a_topic_changes(
     tokens = [await door.token(user) for user in ("bob", "eva")]
     async with listening(door, token=tokens[0]) as bob, listening(door, token=tokens[1]) as eva:
         await publish(door, 1)
-        for ear in (bob, eva):
-            assert contents(await ear.events(1)) == [1]
+        for listener in (bob, eva):
+            assert contents(await listener.events(1)) == [1]
         await door.ask("PUT", NEWS, json={"kind": after})
         await publish(door, 2, 3)
-        for ear in (bob, eva):
-            assert contents(await ear.events(2)) == [2, 3]
+        for listener in (bob, eva):
+            assert contents(await listener.events(2)) == [2, 3]
         await door.ask("DELETE", f"{NEWS}/members/bob")
         await publish(door, 4)
         ended = await bob.event()
@@ -253,19 +251,19 @@ async def test_without_any_notice_a_removal_is_found_all_the_same(door: Door, mo
     monkeypatch.setattr(stream, "CHECK", 0.1)
     await news(door, "bob")
     token = await door.token("bob")
-    async with listening(door, token=token) as ear:
+    async with listening(door, token=token) as listener:
         bob = await door.node.actions.user("bob")
         await door.node.store.leave(await topic_id(door), bob.id)
-        assert (await ear.event(within=5)).name == "closing"
+        assert (await listener.event(within=5)).name == "closing"
 
 
 async def test_without_any_notice_messages_are_found_all_the_same(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "CHECK", 0.1)
     await news(door)
-    async with listening(door) as ear:
+    async with listening(door) as listener:
         monkeypatch.setattr(door.node.bus, "_receivers", [])
         await publish(door, 1)
-        assert contents(await ear.events(1)) == [1]
+        assert contents(await listener.events(1)) == [1]
 
 
 # --- another log under the same name ---------------------------------------------------------------
@@ -275,12 +273,12 @@ async def test_a_topic_made_again_is_read_from_its_start(door: Door) -> None:
     """Not from where the old one was: what is there below that seq would be skipped in silence."""
     await news(door)
     await publish(door, "old 1", "old 2")
-    async with listening(door, "?after=0") as ear:
-        await ear.events(2)
+    async with listening(door, "?after=0") as listener:
+        await listener.events(2)
     await door.ask("DELETE", NEWS, 204)
     await news(door)
     await publish(door, "new 1", "new 2", "new 3")
-    for seen in (ear.last_id, "7"):  # a bare seq, above the head
+    for seen in (listener.last_id, "7"):  # a bare seq, above the head
         async with listening(door, headers={"Last-Event-ID": seen}) as again:
             epoch, *rest = await again.events(4)
         known = (await door.ask("GET", NEWS))["epoch"]
@@ -293,13 +291,13 @@ async def test_a_topic_made_again_is_read_from_its_start(door: Door) -> None:
 async def test_a_restored_log_is_read_on_behind_as_much_as_there_is(door: Door) -> None:
     await news(door)
     await publish(door, 1, 2, 3)
-    async with listening(door, "?after=0") as ear:
-        await ear.events(3)
+    async with listening(door, "?after=0") as listener:
+        await listener.events(3)
         await restore(door, 2)
-        epoch = await ear.event()
+        epoch = await listener.event()
         assert (epoch.name, epoch.seq, epoch.data["last_seq"]) == ("epoch", 2, 2)
         await publish(door, "another 3")
-        assert contents(await ear.events(1)) == ["another 3"]
+        assert contents(await listener.events(1)) == ["another 3"]
     async with listening(door, headers={"Last-Event-ID": epoch.id}) as again:
         assert contents(await again.events(1)) == ["another 3"]
 
@@ -322,5 +320,5 @@ async def test_a_seq_of_another_epoch_is_refused(door: Door) -> None:
         assert refused["code"] == "conflict"
     await door.ask("GET", f"{NEWS}/messages?after=0&epoch={epoch}")
     await door.ask("GET", f"{NEWS}/receipts/1?epoch={epoch}")
-    async with listening(door, f"?after=0&epoch={epoch}") as ear:
-        assert contents(await ear.events(1)) == [1]
+    async with listening(door, f"?after=0&epoch={epoch}") as listener:
+        assert contents(await listener.events(1)) == [1]

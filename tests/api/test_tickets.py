@@ -7,18 +7,16 @@ import time
 
 import asyncpg
 import pytest
-from doors import KEY, Door, Opener
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from messaging.auth.tickets import PREFIX, Tickets
+from messaging.auth.tokens import Claims
 from messaging.errors import RateLimited, Unauthorized, Unavailable
-from messaging.migrations import migrate
-from messaging.store import Store
-from messaging.tickets import PREFIX, Tickets
-from messaging.tokens import Claims
-from ws_support import running
-
-pytest_plugins = ["doors"]
+from messaging.store.migrations import migrate
+from messaging.store.store import Store
+from support.doors import KEY, Door, Opener
+from support.ws import running
 
 
 async def test_a_ticket_is_void_after_a_minute(database: str) -> None:

@@ -1,9 +1,6 @@
 """Topics and members by their paths."""
 
-
-from doors import Door
-
-pytest_plugins = ["doors"]
+from support.doors import Door
 
 V1 = "/api/v1"
 NEWS = f"{V1}/topics/news"

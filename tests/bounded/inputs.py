@@ -23,8 +23,7 @@ RUNS = [
     "\u202e",
 ]  # fmt: skip
 TEXTS: dict[str, Callable[[int], str]] = {
-    f"{run!r} again and again": lambda size, run=run: run * max(1, size // len(run.encode())) + "!"
-    for run in RUNS
+    f"{run!r} again and again": lambda size, run=run: run * max(1, size // len(run.encode())) + "!" for run in RUNS
 }
 
 VALUES: dict[str, Make] = {

@@ -25,37 +25,37 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeaderValue
 
 from api.endpoint import read
-from bridges.amqp_frames import HEADER, METHOD, frame_head, harmless
-from bridges.answers import Answer, check_success, judge
 from bridges.config import checked, decode
-from bridges.guarded import START_BYTES, final_status
-from bridges.nats_line import Names
-from bridges.nats_out import Ack
-from bridges.nats_subjects import check_filter, subject_of
+from bridges.nats.connection import Names
+from bridges.nats.outlet import Ack
 from bridges.outlet import Gone, Undeliverable, Unreachable
-from bridges.rabbitmq_form import Delivery, is_queue_name, read_content, read_offer
-from bridges.webhook import _as_header
-from messaging.buses.nats_connection import ProtocolError
-from messaging.buses.nats_connection import _Reader as _nats_reader
-from messaging.buses.seal import Seal
-from messaging.buses.wire import fitting, packed, unpacked
-from messaging.content import check_content
+from bridges.rabbitmq.frames import HEADER, METHOD, frame_head, harmless
+from bridges.rabbitmq.messages import Delivery, is_queue_name, read_content, read_offer
+from bridges.subjects import check_filter, subject_of
+from bridges.webhooks.answers import Answer, check_success, classify
+from bridges.webhooks.client import START_BYTES, final_status
+from bridges.webhooks.outlet import _as_header
+from messaging.auth.issuers.keys import read_keys
+from messaging.auth.tokens import Tokens
+from messaging.bus.nats_connection import ProtocolError
+from messaging.bus.nats_connection import _Reader as _nats_reader
+from messaging.bus.seal import Seal
+from messaging.bus.wire import fitting, packed, unpacked
 from messaging.errors import RecadoError
 from messaging.integrator.importing import Implausible, compare, read_list
 from messaging.integrator.registry import read_file
-from messaging.issuers.keys import read_keys
-from messaging.issuers.setting import parse_issuers
+from messaging.log.content import check_content
 from messaging.model import Changed, Voided, is_encoded_name, is_name, is_user_name
 from messaging.news import is_news
 from messaging.patterns import is_pattern, matches
-from messaging.pending import Named, names_of
-from messaging.settings import Settings, SettingsError
-from messaging.tokens import Tokens
-from recado.client.keeping import _message
-from recado.client.line import retry_after
+from messaging.readers.pending import Named, names_of
+from messaging.settings.issuers import parse_issuers
+from messaging.settings.settings import Settings, SettingsError
+from recado.client.connection import retry_after
 from recado.client.received import history_of, thing_of, topics_of
+from recado.client.reconnecting import _message
 from recado.terminal.access import Mistake, user_of
-from recado.terminal.paint import frame_of, safe
+from recado.terminal.formatting import frame_of, safe
 from recado.terminal.rest import _decoded
 
 KIB = 1024
@@ -262,7 +262,7 @@ READERS = [
         {"users": [{"id": 1, "name": "Ana", "platform": "Other"}]}, most=1024 * KIB, refusals=(Implausible,),
     ),
     Reader(
-        "a platform's answer", lambda data: judge(Answer(503, {"Retry-After": _text(data[:_HTTP])}, data), NOW),
+        "a platform's answer", lambda data: classify(Answer(503, {"Retry-After": _text(data[:_HTTP])}, data), NOW),
         most=20_000, refusals=(Unreachable, Undeliverable, Gone),
     ),
     Reader(
@@ -302,6 +302,7 @@ READERS = [
     Reader("texts, of a terminal", lambda data: safe(data.decode(errors="replace"))),
     Reader("tokens, of a terminal", lambda data: user_of(_text(data)), most=4096, refusals=_REFUSED, inputs=_tokens),
 ]  # fmt: skip
+
 
 def _typed(data: bytes, kind: type) -> object:
     try:

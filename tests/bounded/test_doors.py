@@ -13,15 +13,15 @@ from urllib.parse import quote
 import msgspec
 import pytest
 from asking import WebSocket, frame, http, request
-from doors import KEY, Door, running
 from growth import MOST, TIMES, growth_beside
 from inputs import TEXTS, Make, documents
 
-import ws_support
 from api.endpoint import ENVELOPE
 from api.route import Route
 from api.routes import all_routes
-from ws_server.vocabulary import AnyCommand
+from messaging.frames import AnyCommand
+from support import ws as ws_support
+from support.doors import KEY, Door, running
 
 LINE = 8000  # bytes of a target or a header that a door lets in
 PARTS = 4  # of the routes, each a test, that they are spread over the processes
@@ -78,6 +78,7 @@ async def grown_at(door: Door, route: Route) -> list[str]:
     found: list[str] = []
     for where, target in targets(route):
         for attack in TEXTS_OF_LINES:
+
             def ask(data: bytes, target: Callable[[str], str] = target) -> object:
                 return http(port, request(route.method, target(data.decode())[:LINE], **headers))
 
@@ -85,6 +86,7 @@ async def grown_at(door: Door, route: Route) -> list[str]:
             found += await grown(f"{where}: {attack}", ask, lambda size, text=text: text(size).encode(), LINE)
     for header in route.headers:
         for attack in TEXTS_OF_LINES[:2]:
+
             def ask(data: bytes, header: str = header) -> object:
                 return http(port, request(route.method, _plain(route), **headers, **{header: data.decode()}))
 
@@ -120,6 +122,7 @@ HEADERS = ["Authorization", "Content-Type", "Origin", "Host", "Accept", "Cookie"
 async def test_each_header_is_read_in_linear_time(door: Door) -> None:
     found = []
     for header, (attack, text) in itertools.product(HEADERS, TEXTS.items()):
+
         def ask(data: bytes, header: str = header) -> object:
             given = {"Authorization": f"Bearer {KEY}", header: data.decode().strip()}
             return http(door.settings.api_port, request("POST", "/messages", b"{}", **given), [b"{}"])
@@ -184,6 +187,7 @@ PIECES: dict[str, Callable[[bytes], list[bytes]]] = {
 async def test_a_stream_of_pieces_costs_no_more_than_it_is_long(people: ws_support.Running) -> None:
     found = []
     for name, pieces in PIECES.items():
+
         def ask(data: bytes, pieces: Callable[[bytes], list[bytes]] = pieces) -> None:
             line = WebSocket(port_of(people), f"/{people.token('ana')}?ack=explicit")
             assert line.status == 101
@@ -209,6 +213,7 @@ HANDSHAKES: dict[str, Callable[[str], tuple[str, str]]] = {
 async def test_a_handshake_costs_no_more_than_it_is_long(people: ws_support.Running) -> None:
     found = []
     for part, (attack, text) in itertools.product(HANDSHAKES, TEXTS.items()):
+
         def ask(data: bytes, part: str = part) -> None:
             try:
                 target, headers = HANDSHAKES[part](data.decode())
@@ -225,9 +230,9 @@ async def test_a_handshake_costs_no_more_than_it_is_long(people: ws_support.Runn
 
 
 async def test_a_quadratic_route_is_caught(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    import api.lax
+    from api.routes.legacy import pydantic_compat
 
-    monkeypatch.setattr(api.lax, "_NUMBER", api.lax.re.compile(r"\d+\.?\d*x\Z"))
+    monkeypatch.setattr(pydantic_compat, "_NUMBER", pydantic_compat.re.compile(r"\d+\.?\d*x\Z"))
     route = ROUTES["POST /publish/{shop_id}"]
 
     def post(data: bytes) -> object:

@@ -16,11 +16,11 @@ import house
 from api.routes import all_routes
 from bridges.config import Config
 from conftest import ROOT
+from messaging.auth.issuers.keys import _KeySet
+from messaging.frames import AnyCommand
 from messaging.integrator.importing import _Users
 from messaging.integrator.registry import Several as Platforms
-from messaging.issuers.keys import _KeySet
-from messaging.issuers.setting import Several as Issuers
-from ws_server.vocabulary import AnyCommand
+from messaging.settings.issuers import Several as Issuers
 
 READS = {
     "msgspec.json.decode", "msgspec.json.Decoder", "msgspec.msgpack.decode", "msgspec.msgpack.Decoder",

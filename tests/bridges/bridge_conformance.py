@@ -11,13 +11,12 @@ from contextlib import asynccontextmanager
 from itertools import groupby
 from typing import Protocol
 
-from lane_support import publish, serving, working
-
 from bridges.lane import Lane
 from bridges.outlet import Outlet
+from messaging.bridge.schedule import Schedule
 from messaging.node import Node
-from messaging.schedule import Schedule
-from messaging.store_bridges import DeadLetter, Report
+from messaging.store.bridges import DeadLetter, Report
+from support.lanes import publish, serving, working
 
 TIME = 60  # seconds
 SOON = Schedule(steps=(0.2,), most=0.3)

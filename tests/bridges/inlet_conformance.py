@@ -12,15 +12,15 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import pytest
-from lane_support import QUICK, working
 
-from log_support import until
 from messaging.actions import Actions
+from messaging.bridge.inlet import Inlet, Source, SourceLost
 from messaging.errors import Unavailable
-from messaging.inlet import Inlet, Source, SourceLost
 from messaging.model import Changed
 from messaging.node import Node
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
+from support.lanes import QUICK, working
+from support.log import until
 
 TIME = 60  # seconds
 

@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from bridges.answers import Suspicion
-from bridges.guarded import Client, Patience
-from bridges.outlet import Parcel
-from bridges.webhook import WebhookOutlet
-from messaging.integrator.news import News, Platform
+from bridges.outlet import OutgoingMessage
+from bridges.webhooks.answers import PoisonDetector
+from bridges.webhooks.client import Patience, PlatformHttpClient
+from bridges.webhooks.outlet import WebhookOutlet
+from messaging.integrator.events import Platform, PlatformEvent
 from messaging.model import Message
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -185,9 +185,11 @@ class Shelf:
 DATA = b'{"roomOriginalPlatform":"a","roomId":7,"senderId":"u","senderPlatform":"a","text":"h\xc3\xa9"}'
 
 
-def parcel(kind: str = "message.created", data: bytes = DATA, identity: str = "msg_1", tries: int = 0) -> Parcel:
-    content = msgspec.json.encode(News(identity, kind, AT, msgspec.Raw(data))).decode()
-    return Parcel("8.1", "@%bridge/gwt", Message(1, "%bridge/a", content, AT), tries)
+def parcel(
+    kind: str = "message.created", data: bytes = DATA, identity: str = "msg_1", tries: int = 0
+) -> OutgoingMessage:
+    content = msgspec.json.encode(PlatformEvent(identity, kind, AT, msgspec.Raw(data))).decode()
+    return OutgoingMessage("8.1", "@%bridge/gwt", Message(1, "%bridge/a", content, AT), tries)
 
 
 @contextlib.asynccontextmanager
@@ -195,7 +197,7 @@ async def outlet(
     row: Platform | None, *, patience: Patience = SHORT, names: Names | None = None, nets: Any = (), least: float = 0.0
 ) -> AsyncIterator[tuple[WebhookOutlet, Shelf]]:
     shelf = Shelf(row)
-    made = WebhookOutlet(7, shelf, Client(nets, patience, resolver=names), Suspicion(least))
+    made = WebhookOutlet(7, shelf, PlatformHttpClient(nets, patience, resolver=names), PoisonDetector(least))
     try:
         yield made, shelf
     finally:

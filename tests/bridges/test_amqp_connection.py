@@ -15,24 +15,23 @@ import pytest
 from aio_pika.abc import UnderlayConnection
 from aiormq.channel import Channel
 from aiormq.connection import FrameReceiver
-from lane_support import QUICK, working
 from pamqp import frame as pamqp_frame
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
-from rabbit_readers import Office, inboxes_of, offers, office, one_queue, reading
-from rabbit_server import TIME, Rabbit, fresh
 
-from bridges import amqp_connection, rabbitmq_in
-from bridges.amqp_connection import TROUBLE, Line, _Lenient
-from bridges.amqp_frames import FRAME_MOST, HEADER, METHOD, frame_head, harmless
+from bridges.rabbitmq import connection as amqp_connection
+from bridges.rabbitmq import inlet as rabbitmq_in
+from bridges.rabbitmq.connection import TROUBLE, AmqpConnection, _Lenient
+from bridges.rabbitmq.frames import HEADER, MAX_FRAME_BYTES, METHOD, frame_head, harmless
 from messaging.actions import Actions
+from messaging.bridge.inlet import Inlet
 from messaging.errors import Unavailable
-from messaging.inlet import Inlet
-from messaging.settings import Settings
-from rules_support import until
-
-pytest_plugins = ["rabbit_server"]
+from messaging.settings.settings import Settings
+from support.lanes import QUICK, working
+from support.members import until
+from support.rabbit_readers import Office, inboxes_of, offers, office, one_queue, reading
+from support.rabbit_server import TIME, Rabbit, fresh
 
 
 def flags(*names: str) -> bytes:
@@ -120,15 +119,13 @@ def test_a_delivery_has_no_route() -> None:
 def test_a_frame_of_no_sensible_size_is_not_waited_for() -> None:
     with pytest.raises(ConnectionError):
         frame_head(b"AMQP\0\0\x09")
-    assert frame_head(struct.pack(">BHI", 8, 0, FRAME_MOST)) == (8, FRAME_MOST)
+    assert frame_head(struct.pack(">BHI", 8, 0, MAX_FRAME_BYTES)) == (8, MAX_FRAME_BYTES)
 
 
 # --- with a server -----------------------------------------------------------------------------------
 
 
-async def test_what_a_producer_chose_stops_neither_what_is_behind_nor_beside_it(
-    rabbit: Rabbit, database: str
-) -> None:
+async def test_what_a_producer_chose_stops_neither_what_is_behind_nor_beside_it(rabbit: Rabbit, database: str) -> None:
     ana, bob = fresh("ana"), fresh("bob")
     async with office(rabbit, database) as desk:
         await desk.know(ana, bob)
@@ -154,9 +151,7 @@ async def test_a_routing_key_of_any_bytes_is_no_matter(rabbit: Rabbit, database:
         frames = [publish, ContentHeader(body_size=1), aio_pika.message.Message(b"1")]
         payload = b"".join(pamqp_frame.marshal(frame, underlay.number) for frame in frames[:2])  # type: ignore[arg-type]
         body = struct.pack(">BHI", 3, underlay.number, 1) + b"1\xce"
-        await underlay.write_queue.put(
-            aiormq.abc.ChannelFrame(payload.replace(b"??", b"\xff\xfe") + body, False, None)
-        )
+        await underlay.write_queue.put(aiormq.abc.ChannelFrame(payload.replace(b"??", b"\xff\xfe") + body, False, None))
         await rabbit.put(queue, b"2")
         assert await desk.has("t", 2) == [1, 2]
 
@@ -164,7 +159,7 @@ async def test_a_routing_key_of_any_bytes_is_no_matter(rabbit: Rabbit, database:
 @pytest.mark.parametrize("turns", range(6))
 async def test_a_cancellation_in_the_turn_of_the_answer_is_heard(rabbit: Rabbit, turns: int) -> None:
     """Python 3.11's `wait_for` keeps it to itself; whoever cancelled would wait for ever."""
-    line = Line(rabbit.url, "test")
+    line = AmqpConnection(rabbit.url, "test")
     underlay: Any = await (await line.channel()).get_underlay_channel()
     answers, put = underlay.rpc_frames, underlay.rpc_frames.put
 
@@ -190,7 +185,7 @@ def _after(turns: int, call: Callable[[], object]) -> None:
 
 
 async def test_who_was_cancelled_before_it_asks_is_cancelled_and_the_line_is_not_blamed(rabbit: Rabbit) -> None:
-    line = Line(rabbit.url, "test")
+    line = AmqpConnection(rabbit.url, "test")
     await line.declare("talk")
 
     async def ask() -> None:
@@ -203,7 +198,7 @@ async def test_who_was_cancelled_before_it_asks_is_cancelled_and_the_line_is_not
     await line.close()
 
 
-async def _talk(line: Line) -> None:
+async def _talk(line: AmqpConnection) -> None:
     while True:
         await line.declare("talk")
 
@@ -225,7 +220,7 @@ async def test_a_defect_of_ours_beside_the_line_is_not_taken_for_its_end(
 
 
 async def test_what_a_broken_line_raises_is_trouble_and_another_one_is_made(rabbit: Rabbit) -> None:
-    line = Line(rabbit.url, "test")
+    line = AmqpConnection(rabbit.url, "test")
     await line.declare("talk")
     connection: Any = line._connection
     connection._writer.transport.abort()
@@ -258,7 +253,7 @@ async def test_more_than_there_is_room_for_stays_with_the_server(
     rabbit: Rabbit, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many queues there are: each may deliver a window, and together they fill the room."""
-    monkeypatch.setattr(rabbitmq_in, "ROOM", 200_000)
+    monkeypatch.setattr(rabbitmq_in, "MAX_UNSETTLED_BYTES", 200_000)
     users, asked = [fresh("ana") for _ in range(8)], asyncio.Event()
 
     def away(*_: Any) -> Any:

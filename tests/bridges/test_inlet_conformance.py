@@ -12,23 +12,23 @@ from urllib.parse import urlsplit
 import pytest
 from inlet_conformance import TIME, Feed, InConformance
 from nats.errors import Error
-from nats_support import Nats
-from rabbit_readers import offers
-from rabbit_server import Rabbit, fresh
 
-from bridges import nats_consumer, nats_in
 from bridges.config import NatsIn, RabbitIn
 from bridges.deliveries import Deliveries
-from bridges.nats_in import NatsSource
-from bridges.rabbitmq_in import PREFETCH, Inboxes, OneQueue
-from log_support import until
-from messaging.arrivals import Arrival, Incoming
+from bridges.nats import consumer as nats_consumer
+from bridges.nats import inlet as nats_in
+from bridges.nats.inlet import NatsSource
+from bridges.rabbitmq.inlet import PREFETCH, Inboxes, OneQueue
+from messaging.bridge.arrivals import Arrival, Incoming
+from messaging.bridge.inlet import Source, SourceLost
 from messaging.errors import BadRequest
-from messaging.inlet import Source, SourceLost
 from messaging.node import Node
-from messaging.store import Store
+from messaging.store.store import Store
+from support.log import until
+from support.nats_server import Nats
+from support.rabbit_readers import offers
+from support.rabbit_server import Rabbit, fresh
 
-pytest_plugins = ["rabbit_server"]
 LIMIT = 2048
 
 
@@ -146,7 +146,7 @@ class NatsFeed:
     def __init__(self, server: Nats, *, keeps: bool) -> None:
         self._server = server
         self.keeps = keeps
-        self.window = nats_consumer.MOST_UNSETTLED if keeps else 50
+        self.window = nats_consumer.MAX_UNSETTLED if keeps else 50
         self.port = urlsplit(server.url).port or 0
         self._put = 0
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from lane_support import QUICK, System, publish, serving, working
 
 from bridges.lane import Lane
-from bridges.outlet import Gone, Parcel, Undeliverable, Unreachable, original
+from bridges.outlet import Gone, OutgoingMessage, Undeliverable, Unreachable, original
 from messaging.model import Changed, Membership, Message, Topic
 from messaging.node import Node
-from messaging.store_bridges import State
+from messaging.store.bridges import State
+from support.lanes import QUICK, System, publish, serving, working
 
 
 async def bridge(node: Node, like: str = "news.%") -> int:
@@ -67,7 +67,7 @@ async def test_a_system_with_a_problem_gets_the_same_message_until_it_takes_it(d
         user_id = await bridge(node)
         system, tried = System(), []
 
-        def down(parcel: Parcel) -> None:
+        def down(parcel: OutgoingMessage) -> None:
             tried.append((parcel.id, parcel.message.content))
             if len(tried) < 8:
                 raise Unreachable("it is down")
@@ -88,7 +88,7 @@ async def test_while_it_is_down_the_operator_sees_why_and_how_much_waits(databas
         user_id = await bridge(node)
         system, seen = System(), asyncio.Event()
 
-        def down(parcel: Parcel) -> None:
+        def down(parcel: OutgoingMessage) -> None:
             if parcel.tries == 3:
                 seen.set()
             raise Unreachable("connection refused")
@@ -108,7 +108,7 @@ async def test_a_bad_message_is_buried_and_stops_nobody(database: str) -> None:
         user_id = await bridge(node)
         system = System()
 
-        def picky(parcel: Parcel) -> None:
+        def picky(parcel: OutgoingMessage) -> None:
             if parcel.message.content == "2":
                 raise Undeliverable("422: no number")
 
@@ -148,7 +148,7 @@ async def test_who_wants_no_more_is_paused_and_what_comes_is_kept(database: str)
         user_id = await bridge(node)
         system, gone = System(), asyncio.Event()
 
-        def leaving(parcel: Parcel) -> None:
+        def leaving(parcel: OutgoingMessage) -> None:
             gone.set()
             raise Gone("410")
 
@@ -173,7 +173,7 @@ async def test_a_pause_between_tries_ends_when_somebody_asks(database: str) -> N
         user_id = await bridge(node)
         system, tried = System(), asyncio.Event()
 
-        def down(parcel: Parcel) -> None:
+        def down(parcel: OutgoingMessage) -> None:
             tried.set()
             if parcel.tries == 0:
                 raise Unreachable("down")
@@ -243,7 +243,7 @@ async def test_a_database_that_goes_away_costs_time_and_no_message(database: str
 
 
 async def test_what_fails_for_long_is_failing_until_it_is_up(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("messaging.health.FAILING_AFTER", 0.1)
+    monkeypatch.setattr("messaging.bridge.health.FAILING_AFTER", 0.1)
     async with working(database) as node:
         await topic(node, "news.today")
         user_id = await bridge(node)
@@ -256,7 +256,7 @@ async def test_what_fails_for_long_is_failing_until_it_is_up(database: str, monk
                 failed_on.set()
             await report(user_id, state, *rest)
 
-        def down(parcel: Parcel) -> None:
+        def down(parcel: OutgoingMessage) -> None:
             raise Unreachable("down")
 
         monkeypatch.setattr(node.book, "report", noted)

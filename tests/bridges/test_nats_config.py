@@ -10,9 +10,9 @@ import pytest
 from bridges.choose import make_bridging
 from bridges.config import NatsIn, NatsOut, read_config
 from conftest import ROOT
-from messaging.bus import LocalBus
+from messaging.bus.contract import LocalBus
 from messaging.node import Node
-from messaging.settings import Settings, SettingsError
+from messaging.settings.settings import Settings, SettingsError
 
 URLS = {"nats_url": "nats://127.0.0.1:1", "rabbitmq_url": "amqp://127.0.0.1:1"}
 

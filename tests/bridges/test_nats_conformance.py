@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from bridge_conformance import TIME, Broker, OutConformance
-from nats_support import Nats, outlet_to
 
 from bridges.outlet import Outlet
+from support.nats_server import Nats, outlet_to
 
 
 class JetStream(Nats):

@@ -10,23 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lane_support import QUICK, publish, working
 from nats.aio.client import Client
 from nats.js.api import RetentionPolicy, StreamConfig
-from nats_support import Nats, nats_server
 
-from bridges import nats_consumer, nats_in
 from bridges.config import Nats as NatsConfig
 from bridges.config import NatsIn, NatsOut
-from bridges.deliveries import ROOM_BYTES
-from bridges.nats import nats_bridges
-from bridges.nats_in import NatsSource
+from bridges.deliveries import MAX_HELD_BYTES
+from bridges.nats import consumer as nats_consumer
+from bridges.nats import inlet as nats_in
+from bridges.nats.bridges import nats_bridges
+from bridges.nats.inlet import NatsSource
 from bridges.running import Bridging
 from messaging.actions import Actions
+from messaging.bridge.inlet import Inlet, SourceLost
 from messaging.errors import Unavailable
-from messaging.inlet import Inlet, SourceLost
 from messaging.node import Node
-from messaging.settings import Settings, SettingsError
+from messaging.settings.settings import Settings, SettingsError
+from support.lanes import QUICK, publish, working
+from support.nats_server import Nats, nats_server
 
 TIME = 30
 IN = NatsIn("in", "orders.>")
@@ -416,7 +417,7 @@ async def test_what_core_gives_ahead_of_us_is_bounded_in_bytes() -> None:
             sizes: list[int] = []
             while sum(sizes) < 15_000_000:
                 sizes.append(sum(len(arrival.raw) for arrival in await source.receive()))
-            assert max(sizes) < ROOM_BYTES + 1_000_001
+            assert max(sizes) < MAX_HELD_BYTES + 1_000_001
         finally:
             await source.close()
 

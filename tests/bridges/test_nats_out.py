@@ -11,24 +11,24 @@ import msgspec
 import pytest
 from nats.aio.msg import Msg
 from nats.js.api import StreamConfig
-from nats_support import Nats, nats_server, outlet_to
 
-from bridges import nats_out
 from bridges.config import NatsOut
-from bridges.nats_line import servers_of
-from bridges.nats_out import NatsOutlet, headers_of, weight
-from bridges.nats_subjects import check_filter, covers, subject_of
-from bridges.outlet import Parcel, Undeliverable, Unreachable
-from messaging.buses import nats_connection
-from messaging.buses.nats_connection import shown
+from bridges.nats import outlet as nats_out
+from bridges.nats.connection import servers_of
+from bridges.nats.outlet import NatsOutlet, headers_of, weight
+from bridges.outlet import OutgoingMessage, Undeliverable, Unreachable
+from bridges.subjects import check_filter, covers, subject_of
+from messaging.bus import nats_connection
+from messaging.bus.nats_connection import shown
 from messaging.model import Message
+from support.nats_server import Nats, nats_server, outlet_to
 
 TIME = 20
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def parcel(number: int = 1, topic: str = "orders.rome", content: str = '"hi"') -> Parcel:
-    return Parcel(f"7.{number}", topic, Message(number, "ana", content, NOW))
+def parcel(number: int = 1, topic: str = "orders.rome", content: str = '"hi"') -> OutgoingMessage:
+    return OutgoingMessage(f"7.{number}", topic, Message(number, "ana", content, NOW))
 
 
 class Subscriber:
@@ -302,7 +302,7 @@ async def test_a_server_without_jetstream_is_not_asked_for_it() -> None:
         await client.flush()
         outlet = outlet_to(server.url)
         for number in range(3):
-            await asyncio.wait_for(outlet.send(parcel(number)), nats_connection.PATIENCE - 1)
+            await asyncio.wait_for(outlet.send(parcel(number)), nats_connection.ANSWER_SECONDS - 1)
         await outlet.close()
         async with asyncio.timeout(TIME):
             while len(heard) < 3:  # noqa: ASYNC110

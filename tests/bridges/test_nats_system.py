@@ -13,10 +13,11 @@ from typing import Any
 import aiohttp
 import pytest
 from nats.aio.msg import Msg
-from nats_support import Nats, nats_server
-from programs import Recado, recado
 from test_crash import kill_everything
 from websockets.asyncio.client import ClientConnection, connect
+
+from support.nats_server import Nats, nats_server
+from support.programs import Recado, recado
 
 TIME = 60
 SHOPS = [f"3c6e0b8a-9c15-424a-8d1e-{number:012x}" for number in range(50)]

@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from bridge_conformance import TIME, TOPIC, Broker, OutConformance
-from rabbit_server import Rabbit, fresh
 
 from bridges.config import RabbitOut
 from bridges.outlet import Outlet
-from bridges.rabbitmq_out import RabbitOutlet
+from bridges.rabbitmq.outlet import RabbitOutlet
+from support.rabbit_server import Rabbit, fresh
 
-pytest_plugins = ["rabbit_server"]
 pytestmark = pytest.mark.faults
 
 

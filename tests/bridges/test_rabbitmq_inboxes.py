@@ -9,19 +9,17 @@ from typing import Any
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
-from lane_support import working
-from rabbit_readers import LIMIT, inboxes_of, offers, office, reading
-from rabbit_server import Rabbit, fresh
 
-from bridges.amqp_connection import Reader, _Connection
 from bridges.config import Rabbit as RabbitConfig
 from bridges.config import RabbitIn, RabbitOut
-from bridges.rabbitmq_in import Inboxes
-from log_support import until
-from messaging.store_append import LogWriter
-from ws_support import receive, running
-
-pytest_plugins = ["rabbit_server"]
+from bridges.rabbitmq.connection import Reader, _Connection
+from bridges.rabbitmq.inlet import Inboxes
+from messaging.store.append import LogWriter
+from support.lanes import working
+from support.log import until
+from support.rabbit_readers import LIMIT, inboxes_of, offers, office, reading
+from support.rabbit_server import Rabbit, fresh
+from support.ws import receive, running
 
 
 async def test_what_a_legacy_producer_sends_is_in_the_inbox(rabbit: Rabbit, database: str) -> None:
@@ -75,9 +73,7 @@ async def test_a_thousand_in_order_though_it_is_killed_in_the_middle(rabbit: Rab
     assert await rabbit.waiting(ana) == 0, "all were acknowledged"
 
 
-async def test_one_queue_comes_in_by_windows(
-    rabbit: Rabbit, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_queue_comes_in_by_windows(rabbit: Rabbit, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a COMMIT and an acknowledgement for each message, a thousand took a minute."""
     ana, words, acknowledge, commits = fresh("ana"), [], Reader.acknowledge, []
     append = LogWriter.append

@@ -11,26 +11,24 @@ from typing import Any
 
 import aio_pika
 import pytest
-from lane_support import QUICK, publish, serving, working
-from rabbit_server import Rabbit, fresh
 
-from bridges.amqp_connection import ANSWER_TIME
 from bridges.config import RabbitOut
 from bridges.lane import Lane
-from bridges.outlet import Parcel, Undeliverable, Unreachable
-from bridges.rabbitmq_out import RabbitOutlet
-from log_support import until
+from bridges.outlet import OutgoingMessage, Undeliverable, Unreachable
+from bridges.rabbitmq.connection import ANSWER_TIME
+from bridges.rabbitmq.outlet import RabbitOutlet
 from messaging.model import Message
 from messaging.node import Node
 from messaging.patterns import like
-
-pytest_plugins = ["rabbit_server"]
+from support.lanes import QUICK, publish, serving, working
+from support.log import until
+from support.rabbit_server import Rabbit, fresh
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-def parcel(topic: str, content: Any = "hola", seq: int = 1) -> Parcel:
-    return Parcel(f"7.{seq}", topic, Message(seq, "bob", json.dumps(content), NOON))
+def parcel(topic: str, content: Any = "hola", seq: int = 1) -> OutgoingMessage:
+    return OutgoingMessage(f"7.{seq}", topic, Message(seq, "bob", json.dumps(content), NOON))
 
 
 @asynccontextmanager
@@ -205,14 +203,14 @@ async def test_a_frozen_server_is_noticed_and_used_again(rabbit: Rabbit, monkeyp
     queue = fresh("news")
     async with outlet(rabbit) as out:
         await out.send(parcel(queue))
-        monkeypatch.setattr("bridges.rabbitmq_out.ANSWER_TIME", 1)
+        monkeypatch.setattr("bridges.rabbitmq.outlet.ANSWER_TIME", 1)
         rabbit.freeze()
         try:
             with pytest.raises(Unreachable, match="did not answer"):
                 await out.send(parcel(queue, "again", 2))
         finally:
             rabbit.thaw()
-        monkeypatch.setattr("bridges.rabbitmq_out.ANSWER_TIME", ANSWER_TIME)
+        monkeypatch.setattr("bridges.rabbitmq.outlet.ANSWER_TIME", ANSWER_TIME)
         await out.send(parcel(queue, "again", 2))
     taken = await rabbit.take(queue, 2)
     assert [message.message_id for message in taken] == ["7.1", "7.2"]

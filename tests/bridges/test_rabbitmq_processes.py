@@ -12,16 +12,14 @@ from pathlib import Path
 
 import pytest
 from aio_pika.exceptions import ChannelNotFoundEntity
-from lane_support import publish, working
-from programs import Program, recado
-from rabbit_readers import Office, offers
-from rabbit_server import Rabbit, fresh
 from websockets.asyncio.client import connect
 
-from log_support import until
-from ws_support import receive
-
-pytest_plugins = ["rabbit_server"]
+from support.lanes import publish, working
+from support.log import until
+from support.programs import Program, recado
+from support.rabbit_readers import Office, offers
+from support.rabbit_server import Rabbit, fresh
+from support.ws import receive
 
 SECRET = "a-secret-that-is-only-for-these-tests-32+"
 

@@ -7,18 +7,16 @@ from typing import Any
 
 import aio_pika
 import pytest
-from lane_support import working
-from rabbit_readers import LIMIT, Office, one_queue, reading
-from rabbit_server import Rabbit, fresh
 
 from bridges.config import RabbitIn
-from bridges.rabbitmq_in import OneQueue
-from log_support import until
+from bridges.rabbitmq.inlet import OneQueue
 from messaging.actions import Actions
 from messaging.errors import Unavailable, UnknownTopic
-from messaging.store_bridges import BridgeBook, DeadLetter
-
-pytest_plugins = ["rabbit_server"]
+from messaging.store.bridges import BridgeStore, DeadLetter
+from support.lanes import working
+from support.log import until
+from support.rabbit_readers import LIMIT, Office, one_queue, reading
+from support.rabbit_server import Rabbit, fresh
 
 
 async def test_any_json_as_it_is(rabbit: Rabbit, database: str) -> None:
@@ -179,9 +177,9 @@ async def _says(caplog: pytest.LogCaptureFixture, text: str) -> bool:
 async def test_what_can_be_neither_stored_nor_buried_is_kept_by_the_server(
     rabbit: Rabbit, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue, bury, publish, tried = fresh("orders"), BridgeBook.bury, Actions.publish, []
+    queue, bury, publish, tried = fresh("orders"), BridgeStore.bury, Actions.publish, []
 
-    async def away(self: BridgeBook, letter: DeadLetter) -> None:
+    async def away(self: BridgeStore, letter: DeadLetter) -> None:
         tried.append(letter.reason)
         if len(tried) < 4:
             raise Unavailable
@@ -190,11 +188,11 @@ async def test_what_can_be_neither_stored_nor_buried_is_kept_by_the_server(
     def unanswered(self: Actions, *args: Any) -> None:
         tried.append("publish")
         if tried.count("publish") < 3:
-            args[-2].settled(args[-1], Unavailable())
+            args[-2].on_result(args[-1], Unavailable())
         else:
             publish(self, *args)
 
-    monkeypatch.setattr(BridgeBook, "bury", away)
+    monkeypatch.setattr(BridgeStore, "bury", away)
     monkeypatch.setattr(Actions, "publish", unanswered)
     async with one_queue(rabbit, database, queue, "@ana") as desk:
         await rabbit.put(queue, b"no json", b"1")

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from bridges.amqp_frames import Delivery
 from bridges.choose import make_bridging
 from bridges.config import Rabbit, RabbitIn, RabbitOut
-from bridges.outlet import Parcel
-from bridges.rabbitmq import check, is_inbox_queue
-from bridges.rabbitmq_form import (
+from bridges.outlet import OutgoingMessage
+from bridges.rabbitmq.bridges import check, is_inbox_queue
+from bridges.rabbitmq.frames import Delivery
+from bridges.rabbitmq.messages import (
     is_queue_name,
     offer,
     queue_of,
@@ -23,10 +23,10 @@ from bridges.rabbitmq_form import (
     read_offer,
     server_of,
 )
-from messaging.bus import LocalBus
+from messaging.bus.contract import LocalBus
 from messaging.model import Message
 from messaging.node import Node
-from messaging.settings import Settings, SettingsError
+from messaging.settings.settings import Settings, SettingsError
 
 URL = "amqp://guest:guest@localhost"
 
@@ -146,8 +146,8 @@ def test_templates() -> None:
     assert queue_of("for.{user}", "@Mario%20Rossi") == "for.Mario Rossi"
 
 
-def parcel(content: str) -> Parcel:
-    return Parcel("1.1", "@ana", Message(1, "bob", content, datetime(2026, 5, 1, 12, tzinfo=UTC)))
+def parcel(content: str) -> OutgoingMessage:
+    return OutgoingMessage("1.1", "@ana", Message(1, "bob", content, datetime(2026, 5, 1, 12, tzinfo=UTC)))
 
 
 @pytest.mark.parametrize(("content", "body"), [('"Rome, 39 €"', '"Rome, 39 \\u20ac"'), ('{"a":1}', '"{\\"a\\":1}"')])
@@ -158,7 +158,7 @@ def test_what_a_legacy_consumer_is_given(content: str, body: str) -> None:
 
 def test_people_are_called_there_as_other_systems_call_them() -> None:
     message = Message(1, "ACME%20Sky", '"x"', datetime(2026, 5, 1, 12, tzinfo=UTC))
-    sent = json.loads(offer(Parcel("1.1", "@Mario%20Rossi", message)))
+    sent = json.loads(offer(OutgoingMessage("1.1", "@Mario%20Rossi", message)))
     assert (sent["sender"], sent["receiver"]) == ("ACME Sky", "Mario Rossi")
     assert read_offer(delivery(json.dumps(sent)), 100).sender == "ACME%20Sky"
 

@@ -7,18 +7,18 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from lane_support import QUICK, working
 from nats.aio.client import Client
-from nats_support import Nats, nats_server
 
 from bridges.config import NatsIn
-from bridges.nats_in import NatsSource
+from bridges.nats.inlet import NatsSource
 from bridges.running import Bridging
-from messaging.inlet import Inlet
+from messaging.bridge.inlet import Inlet
+from messaging.bridge.schedule import Schedule
 from messaging.node import Node
-from messaging.schedule import Schedule
-from messaging.settings import Settings
-from messaging.store_bridges import Report
+from messaging.settings.settings import Settings
+from messaging.store.bridges import Report
+from support.lanes import QUICK, working
+from support.nats_server import Nats, nats_server
 
 TIME = 30
 NEVER = Schedule(steps=(86400,), most=86400, jitter=0)

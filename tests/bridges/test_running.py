@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
-from lane_support import System, publish, working
 
 from bridges.lane import Lane
-from bridges.outlet import Parcel, Undeliverable
+from bridges.outlet import OutgoingMessage, Undeliverable
 from bridges.running import Bridging, Out
-from messaging.leader import LeadershipLost, Lease
 from messaging.node import Node
-from messaging.store_bridges import DeadLetter
-from messaging.store_leases import LeaseBook, LeaseTimes
-from postgres_proxy import proxied
+from messaging.runtime.leader import LeadershipLost, Lease
+from messaging.store.bridges import DeadLetter
+from messaging.store.leases import LeaseStore, LeaseTimes
+from support.lanes import System, publish, working
+from support.postgres_proxy import proxied
 
 QUICK = LeaseTimes(length=2.0, margin=1.0, renew_every=0.2, request=0.4, ask_every=0.05)
 
@@ -40,9 +40,7 @@ async def test_a_bridge_that_is_forgotten_while_it_is_configured_begins_anew(dat
         await node.actions.know("ana")
         await node.store.create_topic("news", "public", await node.store.user("ana"))
         system = System()
-        bridging = asyncio.ensure_future(
-            Bridging(node, [Out("paper", "test", "news", lambda: system)], []).run()
-        )
+        bridging = asyncio.ensure_future(Bridging(node, [Out("paper", "test", "news", lambda: system)], []).run())
         try:
             async with asyncio.timeout(20):
                 while not await node.book.reports():  # noqa: ASYNC110
@@ -102,7 +100,7 @@ class LeadingLane:
     """A lane at work under a lease of an hour, which has sent one message of the topic "news"."""
 
     node: Node
-    book: LeaseBook
+    book: LeaseStore
     system: System
     user_id: int
     work: asyncio.Future[None]
@@ -114,7 +112,7 @@ class LeadingLane:
 @contextlib.asynccontextmanager
 async def leading_lane(database: str) -> AsyncIterator[LeadingLane]:
     async with working(database) as node:
-        book = LeaseBook(database, LeaseTimes(length=3600))
+        book = LeaseStore(database, LeaseTimes(length=3600))
         await book.open()
         lease = Lease(book, "bridges")
         await lease.take()
@@ -144,7 +142,7 @@ async def test_a_lane_leaves_nothing_behind_that_it_could_not_bury(database: str
     async with leading_lane(database) as lane:
         node = lane.node
 
-        def late(_: Parcel) -> None:
+        def late(_: OutgoingMessage) -> None:
             lane.lose_the_lease()
             raise Undeliverable("422")
 

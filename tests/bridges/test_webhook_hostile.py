@@ -20,9 +20,9 @@ from push_support import (
     saying,
 )
 
-from authority import Authority
-from bridges.guarded import Client, Patience
 from bridges.outlet import Gone, Undeliverable, Unreachable
+from bridges.webhooks.client import Patience, PlatformHttpClient
+from support.authority import Authority
 
 METADATA = "http://169.254.169.254/latest/meta-data/"
 
@@ -322,7 +322,7 @@ async def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_closing_is_harmless_to_repeat() -> None:
-    client = Client((), SHORT)
+    client = PlatformHttpClient((), SHORT)
     await client.close()
     async with receiving() as receiver:
         await client.ask(platform(receiver.url), "GET", receiver.url, 10)

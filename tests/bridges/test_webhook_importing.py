@@ -8,17 +8,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from lane_support import QUICK, working
 from push_support import LOOPBACK, Receiver, receiving, reply
 
-from bridges.guarded import Client, NotReached, Patience
-from bridges.importing import LIST_BYTES, Importer
-from bridges.platforms import PlatformLanes
+from bridges.webhooks.client import NotReached, Patience, PlatformHttpClient
+from bridges.webhooks.importing import LIST_BYTES, Importer
+from bridges.webhooks.platforms import PlatformLanes
 from messaging.errors import Unavailable
+from messaging.integrator.events import Platform
 from messaging.integrator.importing import Implausible
-from messaging.integrator.news import Platform
 from messaging.node import Node
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
+from support.lanes import QUICK, working
 
 NAMES = ("Ana", "Bo", "Cy", "Di")
 
@@ -59,7 +59,7 @@ async def lister(dsn: str) -> AsyncIterator[Lister]:
     async with working(dsn) as node, receiving() as receiver:
         platform = (await node.registry.register("lister", "paths", receiver.url)).platform
         listener = (await node.registry.register("listener", "pull", None)).platform
-        client = Client(LOOPBACK, Patience(1.0, 1.0))
+        client = PlatformHttpClient(LOOPBACK, Patience(1.0, 1.0))
         try:
             yield Lister(
                 node, receiver, platform, listener, Importer(platform.id, node.platforms, node.integrator, client)
@@ -130,7 +130,11 @@ async def test_a_list_as_long_as_it_may_be_is_taken(database: str) -> None:
 @contextlib.asynccontextmanager
 async def lanes(node: Node) -> AsyncIterator[None]:
     made = PlatformLanes(
-        node, Settings(), schedule=QUICK, client=lambda: Client(LOOPBACK, Patience(1.0, 1.0)), look_every=0.02
+        node,
+        Settings(),
+        schedule=QUICK,
+        client=lambda: PlatformHttpClient(LOOPBACK, Patience(1.0, 1.0)),
+        look_every=0.02,
     )
     running = asyncio.ensure_future(made.run())
     try:
@@ -202,7 +206,7 @@ async def test_an_import_outlives_the_database(database: str, monkeypatch: pytes
 async def test_the_guard_holds_for_imports_too(database: str) -> None:
     async with lister(database) as it:
         row = await it.node.platforms.by_id(it.platform.id)
-        guarded = Client(())
+        guarded = PlatformHttpClient(())
         importer = Importer(it.platform.id, it.node.platforms, it.node.integrator, guarded)
         with pytest.raises(NotReached, match="is refused"):
             await importer.once(row)

@@ -7,18 +7,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from lane_support import publish, working
 from push_support import Request, parcel, receiving, reply
 from town_support import heard, process, texts, town
 
-from bridges.answers import Suspicion
-from bridges.outlet import Parcel, Undeliverable
-from bridges.platforms import PER_SECOND, PlatformLanes, RoomsOutlet
-from bridges.webhook import WebhookOutlet
+from bridges.outlet import OutgoingMessage, Undeliverable
+from bridges.webhooks.answers import PoisonDetector
+from bridges.webhooks.outlet import WebhookOutlet
+from bridges.webhooks.platforms import PER_SECOND, PlatformLanes, RoomsOutlet
+from messaging.bridge.schedule import Pace, Schedule
 from messaging.errors import Forbidden, RecadoError, Unavailable
-from messaging.integrator.news import Platform
-from messaging.schedule import Pace, Schedule
-from messaging.settings import Settings
+from messaging.integrator.events import Platform
+from messaging.settings.settings import Settings
+from support.lanes import publish, working
 
 NEVER = Schedule(steps=(600.0,), most=600.0)  # a try comes from a poke, or not at all
 
@@ -86,6 +86,7 @@ async def test_without_the_database_nothing_ends(database: str, monkeypatch: pyt
 
 async def test_a_failure_that_nobody_foresaw_ends_all(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It never limps on: the process ends, and starts again."""
+
     async def fail(*_: object) -> None:
         raise KeyError("a defect")
 
@@ -152,7 +153,7 @@ async def test_a_call_of_the_platform_brings_a_try_at_once(database: str) -> Non
 async def test_500_for_one_message_buries_it_and_the_others_pass(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Suspicion, "note", impatient())
+    monkeypatch.setattr(PoisonDetector, "note", impatient())
 
     def picky(request: Request, _: object) -> bytes:
         return reply(500, b"no \0 bo") if b'"bad"' in request.body else reply(200, b'{"users":[]}')
@@ -177,8 +178,8 @@ async def test_500_for_one_message_buries_it_and_the_others_pass(
 
 def impatient() -> Callable[..., bool]:
     """Suspicion that needs its five tries, and no time."""
-    counted = Suspicion(0.0)
-    note = Suspicion.note
+    counted = PoisonDetector(0.0)
+    note = PoisonDetector.note
     return lambda _, *args: note(counted, *args)
 
 
@@ -258,14 +259,12 @@ async def test_what_no_platform_may_hear_is_buried_and_a_missing_database_is_wai
     async def standing(name: str, _: None) -> Any:
         return SimpleNamespace(topic=SimpleNamespace(id=5)) if name == "room" else None
 
-    node: Any = SimpleNamespace(
-        store=SimpleNamespace(standing=standing), integrator=SimpleNamespace(take_own=take_own)
-    )
+    node: Any = SimpleNamespace(store=SimpleNamespace(standing=standing), integrator=SimpleNamespace(take_own=take_own))
     rooms, message = RoomsOutlet(node), parcel().message
     with pytest.raises(Undeliverable, match="Not in this room"):
-        await rooms.send(Parcel("5.1", "room", message))
+        await rooms.send(OutgoingMessage("5.1", "room", message))
     refused = Unavailable()
     with pytest.raises(Unavailable):
-        await rooms.send(Parcel("5.1", "room", message))
-    await rooms.send(Parcel("6.1", "deleted", message))
+        await rooms.send(OutgoingMessage("5.1", "room", message))
+    await rooms.send(OutgoingMessage("6.1", "deleted", message))
     assert [5, 5] == taken

@@ -10,10 +10,10 @@ import pytest
 from push_support import AT, DATA, SECRET, Patience, Request, outlet, parcel, platform, receiving, reply
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from bridges.answers import SUSPECT_AFTER
-from bridges.outlet import Parcel, Undeliverable, Unreachable
-from bridges.webhook import push_for, read_news
-from messaging.integrator.news import News
+from bridges.outlet import OutgoingMessage, Undeliverable, Unreachable
+from bridges.webhooks.answers import SUSPECT_AFTER
+from bridges.webhooks.outlet import push_for, read_news
+from messaging.integrator.events import PlatformEvent
 
 OLDER = "whsec_plJ3nmyCDGBKInavdOK15jsl"
 ODD_IDS = ["a b", "é", "a\r\nX-Evil: 1", "\t", "日本"]
@@ -101,7 +101,7 @@ async def test_an_id_from_outside_is_no_way_into_the_headers(identity: str) -> N
 
 def test_ids_that_are_fine_stay_as_they_are() -> None:
     for identity in ("msg_2Lh9KRb0pzN4LePd3XiA4v12Axj", "a.b", "%41"):
-        push = push_for(platform("http://p/"), News(identity, "message.created", AT, msgspec.Raw(DATA)))
+        push = push_for(platform("http://p/"), PlatformEvent(identity, "message.created", AT, msgspec.Raw(DATA)))
         assert push is not None and identity == push.identity
 
 
@@ -126,7 +126,7 @@ async def test_what_is_no_news_is_buried() -> None:
     async with receiving() as receiver, outlet(platform(receiver.url)) as (to, _):
         message = replace(parcel().message, content='{"hello":"there"}')
         with pytest.raises(Undeliverable, match="no news"):
-            await to.send(Parcel("8.1", "@p", message))
+            await to.send(OutgoingMessage("8.1", "@p", message))
         assert [] == receiver.got
 
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lane_support import QUICK, working
 from push_support import LOOPBACK, SHORT, Receiver
 
-from bridges.guarded import Client, Patience
-from bridges.platforms import PlatformLanes
-from messaging.integrator.news import Platform
-from messaging.integrator.talk import Said
+from bridges.webhooks.client import Patience, PlatformHttpClient
+from bridges.webhooks.platforms import PlatformLanes
+from messaging.bridge.schedule import Schedule
+from messaging.integrator.events import Platform
+from messaging.integrator.incoming import IncomingMessage
 from messaging.node import Node
-from messaging.schedule import Schedule
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
+from support.lanes import QUICK, working
 
 STOPPING = str(Path(__file__).with_name("stopping_platform.py"))
 
@@ -42,7 +42,7 @@ class Town:
 
     async def say(self, *texts: str) -> None:
         for text in texts:
-            await self.node.integrator.take_message(self.speaker, Said(None, 1, 1, text))
+            await self.node.integrator.take_message(self.speaker, IncomingMessage(None, 1, 1, text))
 
     async def state(self, name: str, good: Callable[[Any], bool]) -> Any:
         """The report of a platform's bridge, once it is as it should be."""
@@ -59,7 +59,7 @@ async def town(
     async with working(dsn) as node:
         speaker = (await node.registry.register("speaker", "pull", None)).platform
         lanes = PlatformLanes(
-            node, Settings(), schedule=schedule, client=lambda: Client(nets, patience), look_every=0.02
+            node, Settings(), schedule=schedule, client=lambda: PlatformHttpClient(nets, patience), look_every=0.02
         )
         running = asyncio.ensure_future(lanes.run())
         try:

@@ -9,14 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from programs import Program, free_port
-
-from messaging.bus import LocalBus
+from messaging.auth.tokens import Tokens
+from messaging.bus.contract import LocalBus
 from messaging.node import Node
 from messaging.permissions import BACKEND
-from messaging.settings import Settings
-from messaging.tokens import Tokens
+from messaging.settings.settings import Settings
 from recado.client import Client, Message
+from support.programs import Program, free_port
 
 SECRET = "a-secret-that-is-only-for-these-tests-32+"
 START_TIME = 60

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from lines import Line
 from nodes import Cluster, Talker, backend, cluster, crowd, make_topic
 from test_buses import nats_server, socket_of, tcp_dsn
 
 from messaging.permissions import BACKEND, Caller
 from recado.client import Invited, Removed, SentAway, TokenRefused
+from support.lines import Line
 
 WITHIN = 20  # seconds: 10 promised, and a busy machine's slack
 RATE = 500  # messages per second

@@ -11,13 +11,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
-from lines import Line
 from nodes import Cluster, Talker, backend, cluster, crowd, make_topic
 from test_buses import Outside, nats_server, outside_nats, outside_postgres
 
-from log_support import value
-from messaging.buses.choose import NATS_SUBJECT
+from messaging.bus.choose import NATS_SUBJECT
 from recado.client import Message
+from support.lines import Line
+from support.log import value
 
 SUSPENDED = 9  # seconds: longer than a line may be silent
 TIME = 20

@@ -16,19 +16,19 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
-from lines import Line
 from nats.aio.msg import Msg
 
 from conftest import needs
-from messaging.bus import Bus, LocalBus
-from messaging.buses import exchange
-from messaging.buses.exchange import Exchange
-from messaging.buses.nats import NatsBus
-from messaging.buses.nats_connection import confirm, connect, let_go
-from messaging.buses.postgres import PostgresBus, binary
-from messaging.buses.seal import Seal
-from messaging.buses.wire import packed
+from messaging.bus import exchange
+from messaging.bus.contract import Bus, LocalBus
+from messaging.bus.exchange import Exchange
+from messaging.bus.nats import NatsBus
+from messaging.bus.nats_connection import confirm, connect, let_go
+from messaging.bus.postgres import PostgresBus, binary
+from messaging.bus.seal import Seal
+from messaging.bus.wire import packed
 from messaging.model import Appended, Changed, Message, Notice, Voided
+from support.lines import Line
 
 TIME = 15
 SECRET = bytes(range(32))
@@ -225,52 +225,52 @@ async def buses(request: pytest.FixtureRequest, database: str) -> AsyncIterator[
 async def ends(buses: Buses, count: int = 2) -> AsyncIterator[tuple[list[Bus], list[Ear]]]:
     """Some nodes' ends, all of whose lines are up."""
     made = [buses.make() for _ in range(count)]
-    ears = [Ear() for _ in made]
+    listeners = [Ear() for _ in made]
     names = [secrets.token_hex(16) for _ in made]
-    for bus, ear, name in zip(made, ears, names, strict=True):
-        bus.open(Seal(name, SECRET), ear.look, ear.refuse)
+    for bus, listener, name in zip(made, listeners, names, strict=True):
+        bus.open(Seal(name, SECRET), listener.look, listener.refuse)
         bus.know(frozenset(names))
     async with asyncio.TaskGroup() as tasks:
         works = []
-        for bus, ear in zip(made, ears, strict=True):
-            bus.attach(ear.receive, ear.resync)
+        for bus, listener in zip(made, listeners, strict=True):
+            bus.attach(listener.receive, listener.resync)
             works.append(tasks.create_task(bus.run()))
         if buses.line is not None:
-            for ear in ears:
-                await ear.until(lambda ear: ear.resyncs > 0)
-        yield made, ears
+            for listener in listeners:
+                await listener.until(lambda listener: listener.resyncs > 0)
+        yield made, listeners
         for work in works:
             work.cancel()
 
 
 async def test_what_is_told_is_heard_here_at_once_and_there_soon(buses: Buses) -> None:
     notices: list[Notice] = [appended(7, message(1), message(2)), Changed(3), Changed(3, (7, 2**53)), Voided("jti-1")]
-    async with ends(buses) as (made, ears):
+    async with ends(buses) as (made, listeners):
         for notice in notices:
             made[0].tell(notice)
 
-        assert notices == ears[0].heard[: len(notices)]
-        await ears[1].until(lambda ear: len(ear.heard) >= 4)
-        assert notices == ears[1].heard
+        assert notices == listeners[0].heard[: len(notices)]
+        await listeners[1].until(lambda listener: len(listener.heard) >= 4)
+        assert notices == listeners[1].heard
 
 
 async def test_one_tells_many_in_order(buses: Buses) -> None:
-    async with ends(buses, 3) as (made, ears):
+    async with ends(buses, 3) as (made, listeners):
         for seq in range(1, 501):
             made[0].tell(appended(1, message(seq)))
-        for ear in ears[1:]:
-            await ear.until(lambda ear: len(ear.heard) >= 500)
-            assert list(range(1, 501)) == [notice.first for notice in ear.heard if isinstance(notice, Appended)]
+        for listener in listeners[1:]:
+            await listener.until(lambda listener: len(listener.heard) >= 500)
+            assert list(range(1, 501)) == [notice.first for notice in listener.heard if isinstance(notice, Appended)]
 
 
 async def test_what_does_not_fit_comes_without_its_messages(buses: Buses) -> None:
     big = appended(1, *(message(seq, f'"{"x" * 60_000}"') for seq in range(1, 31)))
-    async with ends(buses) as (made, ears):
+    async with ends(buses) as (made, listeners):
         made[0].tell(big)
         made[0].tell(appended(1, message(31)))
-        await ears[1].until(lambda ear: len(ear.heard) >= 2)
+        await listeners[1].until(lambda listener: len(listener.heard) >= 2)
 
-        first, second = ears[1].heard[:2]
+        first, second = listeners[1].heard[:2]
         assert isinstance(first, Appended)
         assert (1, 30) == (first.first, first.last)
         assert first.messages is None or buses.line is None
@@ -280,15 +280,15 @@ async def test_what_does_not_fit_comes_without_its_messages(buses: Buses) -> Non
 async def test_after_a_cut_the_line_comes_back_and_asks_for_a_resync(buses: Buses) -> None:
     if buses.line is None:
         return  # the local bus has no line
-    async with ends(buses) as (made, ears):
-        before = ears[1].resyncs
+    async with ends(buses) as (made, listeners):
+        before = listeners[1].resyncs
         buses.line.cut()
-        await ears[1].until(lambda ear: ear.resyncs > before)
-        await ears[0].until(lambda ear: ear.resyncs > 1)
+        await listeners[1].until(lambda listener: listener.resyncs > before)
+        await listeners[0].until(lambda listener: listener.resyncs > 1)
 
-        before = ears[1].resyncs
+        before = listeners[1].resyncs
         made[0].tell(Changed(9))  # it may be lost with the old line: then a resync says so
-        await ears[1].until(lambda ear: Changed(9) in ear.heard or ear.resyncs > before)
+        await listeners[1].until(lambda listener: Changed(9) in listener.heard or listener.resyncs > before)
 
 
 async def test_a_silent_line_is_noticed_and_made_anew(buses: Buses, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,50 +296,50 @@ async def test_a_silent_line_is_noticed_and_made_anew(buses: Buses, monkeypatch:
         return
     monkeypatch.setattr(exchange, "HEARTBEAT_SECONDS", 0.2)
     monkeypatch.setattr(exchange, "SILENCE_SECONDS", 1.0)
-    monkeypatch.setattr("messaging.buses.postgres.HEARTBEAT_SECONDS", 0.2)
-    monkeypatch.setattr("messaging.buses.postgres.SILENCE_SECONDS", 1.0)
-    async with ends(buses) as (made, ears):
-        before = [ear.resyncs for ear in ears]
+    monkeypatch.setattr("messaging.bus.postgres.HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr("messaging.bus.postgres.SILENCE_SECONDS", 1.0)
+    async with ends(buses) as (made, listeners):
+        before = [listener.resyncs for listener in listeners]
         buses.line.silence()
         made[0].tell(Changed(1))  # is lost
-        for ear, resyncs in zip(ears, before, strict=True):
-            await ear.until(lambda ear, resyncs=resyncs: ear.resyncs > resyncs)  # type: ignore[misc]
+        for listener, resyncs in zip(listeners, before, strict=True):
+            await listener.until(lambda listener, resyncs=resyncs: listener.resyncs > resyncs)  # type: ignore[misc]
         made[0].tell(Changed(2))
-        await ears[1].until(lambda ear: Changed(2) in ear.heard)
+        await listeners[1].until(lambda listener: Changed(2) in listener.heard)
 
 
 async def test_telling_never_waits_nor_fails_while_the_line_is_down(buses: Buses) -> None:
-    async with ends(buses) as (made, ears):
+    async with ends(buses) as (made, listeners):
         if buses.line is not None:
             await buses.line.close()
         for number in range(20_000):
             made[0].tell(Changed(number))
-        assert 20_000 == len(ears[0].heard)
+        assert 20_000 == len(listeners[0].heard)
         if buses.line is not None:
-            before = ears[1].resyncs
+            before = listeners[1].resyncs
             await buses.line.open()
-            await ears[1].until(lambda ear: ear.resyncs > before)
+            await listeners[1].until(lambda listener: listener.resyncs > before)
 
 
 async def test_a_missed_parcel_is_noticed(buses: Buses) -> None:
     if buses.line is None:
         return
-    async with ends(buses) as (made, ears):
+    async with ends(buses) as (made, listeners):
         sender: Any = made[0]
         sender.tell(Changed(1))
-        await ears[1].until(lambda ear: Changed(1) in ear.heard)
-        before = ears[1].resyncs
+        await listeners[1].until(lambda listener: Changed(1) in listener.heard)
+        before = listeners[1].resyncs
         sender._outbox.heartbeat()  # a parcel that never leaves
         sender.tell(Changed(2))
-        await ears[1].until(lambda ear: ear.resyncs > before)
+        await listeners[1].until(lambda listener: listener.resyncs > before)
 
 
 async def test_who_listens_outside_reads_nothing(buses: Buses) -> None:
     if buses.outside is None:
         return
-    async with buses.outside() as outside, ends(buses) as (made, ears):
+    async with buses.outside() as outside, ends(buses) as (made, listeners):
         made[0].tell(appended(77, message(1, '"the secret of omar"')))
-        await ears[1].until(lambda ear: bool(ear.heard))
+        await listeners[1].until(lambda listener: bool(listener.heard))
         await outside.until(len(made) + 1)
         for text in [*outside.heard, *(binary(data.decode(errors="replace")) for data in outside.heard)]:
             assert b"secret" not in text
@@ -350,11 +350,11 @@ async def test_who_speaks_outside_is_not_heard(buses: Buses) -> None:
     """Nor what it plays again; and it makes nobody believe that something was missed."""
     if buses.outside is None:
         return
-    async with buses.outside() as outside, ends(buses) as (made, ears):
+    async with buses.outside() as outside, ends(buses) as (made, listeners):
         made[0].tell(Changed(1))
-        await ears[1].until(lambda ear: Changed(1) in ear.heard)
+        await listeners[1].until(lambda listener: Changed(1) in listener.heard)
         await outside.until(1)
-        real, resyncs = list(outside.heard), ears[1].resyncs
+        real, resyncs = list(outside.heard), listeners[1].resyncs
         stranger, other = Seal(secrets.token_hex(16), SECRET), Seal(secrets.token_hex(16), bytes(32))
         forged = [
             b"", b"\xff\xfe", b"x" * 5000, b'["0123456789abcdef",9,[["c",6]]]', real[0][:-4] + b"AAAA",
@@ -364,30 +364,30 @@ async def test_who_speaks_outside_is_not_heard(buses: Buses) -> None:
         for data in [*forged, *real, *real]:
             await outside.say(data)
         made[0].tell(Changed(2))
-        for ear in ears:
-            await ear.until(lambda ear: Changed(2) in ear.heard and ear.refused >= len(forged) + len(real))
-            assert {Changed(1), Changed(2)} == set(ear.heard)
-        assert ears[1].heard == [Changed(1), Changed(2)]
-        assert resyncs == ears[1].resyncs
+        for listener in listeners:
+            await listener.until(lambda each: Changed(2) in each.heard and each.refused >= len(forged) + len(real))
+            assert {Changed(1), Changed(2)} == set(listener.heard)
+        assert listeners[1].heard == [Changed(1), Changed(2)]
+        assert resyncs == listeners[1].resyncs
 
 
 async def test_who_is_new_is_heard_once_it_is_known_to_be_alive(buses: Buses) -> None:
     if buses.line is None:
         return
-    async with ends(buses) as (made, ears):
+    async with ends(buses) as (made, listeners):
         name = secrets.token_hex(16)
         alive = frozenset({name, *(cast_exchange(bus)._seal.sender for bus in made)})
         fresh = buses.make()
         fresh.open(Seal(name, SECRET), lambda: None, lambda: None)
         work = asyncio.create_task(fresh.run())
         fresh.tell(Changed(1))
-        await ears[1].until(lambda ear: ear.looks > 0)
-        assert not ears[1].heard
-        before = ears[1].resyncs
+        await listeners[1].until(lambda listener: listener.looks > 0)
+        assert not listeners[1].heard
+        before = listeners[1].resyncs
         made[1].know(alive)
-        assert ears[1].resyncs == before + 1  # what it was told before may be anything
+        assert listeners[1].resyncs == before + 1  # what it was told before may be anything
         fresh.tell(Changed(2))
-        await ears[1].until(lambda ear: Changed(2) in ear.heard)
+        await listeners[1].until(lambda listener: Changed(2) in listener.heard)
         work.cancel()
         await asyncio.wait([work])
 
@@ -430,13 +430,13 @@ async def test_a_cluster_of_three_nats_servers_goes_on_without_one() -> None:
         # One bus knows all servers, and begins with the first; the other is at the last.
         pair = iter([NatsBus(urls, "recado.test"), NatsBus(urls[2:], "recado.test")])
         buses = Buses(lambda: next(pair), Line(first))  # the line is not used: it says that there is one
-        async with ends(buses) as (made, ears):
+        async with ends(buses) as (made, listeners):
             made[0].tell(Changed(1))
-            await ears[1].until(lambda ear: Changed(1) in ear.heard or ear.resyncs > 1)
+            await listeners[1].until(lambda listener: Changed(1) in listener.heard or listener.resyncs > 1)
             await stop_first(first)
-            again = ears[1].resyncs
+            again = listeners[1].resyncs
             made[0].tell(Changed(2))
-            await ears[1].until(lambda ear: Changed(2) in ear.heard or ear.resyncs > again)
+            await listeners[1].until(lambda listener: Changed(2) in listener.heard or listener.resyncs > again)
 
 
 async def stop_first(port: int) -> None:

@@ -16,8 +16,8 @@ from nats.errors import ConnectionClosedError
 from nats.protocol.parser import Parser
 from test_buses import free_port, nats_server
 
-from messaging.buses import nats_connection
-from messaging.buses.nats_connection import TROUBLE, confirm, connect, fault_of, has_jetstream, let_go, ping
+from messaging.bus import nats_connection
+from messaging.bus.nats_connection import TROUBLE, confirm, connect, fault_of, has_jetstream, let_go, ping
 from messaging.errors import Unavailable
 
 TIME = 15

@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from bridges.config import read_config
-from bridges.rabbitmq import check
-from bridges.rabbitmq_form import server_of
+from bridges.rabbitmq.bridges import check
+from bridges.rabbitmq.messages import server_of
 from conftest import ROOT, needs
-from messaging.process import deployed_settings
-from messaging.settings import Settings
+from messaging.runtime.process import deployed_settings
+from messaging.settings.settings import Settings
 
 COMPOSE = ROOT / "docker-compose.yml"
 TLS = ROOT / "deploy" / "tls.yml"

@@ -22,7 +22,7 @@ from image_support import Builder, Image, context, is_ignored, steps_of
 from websockets.asyncio.client import connect
 
 from conftest import ROOT
-from messaging.tokens import Tokens
+from messaging.auth.tokens import Tokens
 
 SECRET = "a-secret-that-is-only-for-these-tests-32+"
 KEY = "a-key-that-is-only-for-these-tests"

@@ -12,9 +12,9 @@ from prometheus_client.metrics_core import Metric
 
 from api.observing import observing
 from conftest import ROOT
-from log_support import run
-from messaging.metrics import Metrics
-from ws_support import receive, running, send
+from messaging.observability.metrics import Metrics
+from support.log import run
+from support.ws import receive, running, send
 
 TEXT = (ROOT / "docs" / "operations.md").read_text()
 

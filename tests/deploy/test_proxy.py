@@ -18,8 +18,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from conftest import ROOT, needs
-from log_support import until, value
-from ws_support import Running, receive, running, send
+from support.log import until, value
+from support.ws import Running, receive, running, send
 
 TIME = 20  # seconds
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)

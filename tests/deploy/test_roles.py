@@ -13,13 +13,13 @@ import pytest
 from page_blocks import block
 
 from conftest import ROOT
-from log_support import connected, rows, run, until, value
-from messaging import migrations
-from messaging.buses.choose import make_bus
-from messaging.migrations import MigrationError, migrate
-from messaging.queries import load_queries, sql_version
-from spare_postgres import spare_postgres
-from ws_support import receive, running, send
+from messaging.bus.choose import make_bus
+from messaging.store import migrations
+from messaging.store.migrations import MigrationError, migrate
+from messaging.store.queries import load_queries, sql_version
+from support.log import connected, rows, run, until, value
+from support.spare_postgres import spare_postgres
+from support.ws import receive, running, send
 
 OF_THE_OWNER = {
     "migration_lock", "migration_schema", "migration_table", "migration_done", "functions_of_others_drop",

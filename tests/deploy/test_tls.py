@@ -14,21 +14,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from nats_support import free_port, nats_server
 from page_blocks import block
-from rabbit_server import Rabbit
 
-from authority import Authority
-from bridges.amqp_connection import ANSWER_TIME, TROUBLE, Line
-from bridges.nats_line import servers_of
+from bridges.nats.connection import servers_of
+from bridges.rabbitmq.connection import ANSWER_TIME, TROUBLE, AmqpConnection
 from conftest import needs
-from log_support import run, value
-from messaging.buses.choose import make_bus
-from messaging.buses.nats_connection import confirm, connect, let_go
+from messaging.bus.choose import make_bus
+from messaging.bus.nats_connection import confirm, connect, let_go
 from messaging.errors import Unavailable
-from messaging.migrations import migrate
-from messaging.settings import Settings, SettingsError
-from recado.postgres import account
+from messaging.settings.settings import Settings, SettingsError
+from messaging.store.migrations import migrate
+from standalone.postgres import account
+from support.authority import Authority
+from support.log import run, value
+from support.nats_server import free_port, nats_server
+from support.rabbit_server import Rabbit
 
 REFUSED = "(?i)certificate.verify.failed"
 HOST = "localhost"
@@ -216,7 +216,7 @@ async def test_rabbitmq_is_reached_by_tls_alone_and_only_where_its_certificate_i
 
 
 async def reach_rabbit(url: str) -> None:
-    line = Line(url, "test")
+    line = AmqpConnection(url, "test")
     try:
         async with asyncio.timeout(2 * ANSWER_TIME):
             await line.channel()

@@ -6,8 +6,9 @@ import asyncio
 import os
 import signal
 
-from programs import Recado, Wscat, recado, wscat
 from test_seed_scenario import post
+
+from support.programs import Recado, Wscat, recado, wscat
 
 ROUNDS = 3
 

@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import aiohttp
-from programs import Program, recado
 from websockets.asyncio.client import connect
 
-from issuer_support import KEYCLOAK, issuing
-from ws_support import receive
+from support.issuers import KEYCLOAK, issuing
+from support.programs import Program, recado
+from support.ws import receive
 
 
 async def test_a_setting_is_all_it_takes(tmp_path: Path) -> None:

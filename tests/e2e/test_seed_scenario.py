@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 
-from programs import recado, wscat
+from support.programs import recado, wscat
 
 
 def post(url: str, body: dict[str, object]) -> int:

@@ -17,11 +17,11 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 import websockets
-from programs import data_dir, free_port
 
 from conftest import ROOT
-from log_support import connected, run, until, waits_for_lock
-from messaging.tokens import Tokens
+from messaging.auth.tokens import Tokens
+from support.log import connected, run, until, waits_for_lock
+from support.programs import data_dir, free_port
 
 SECRET = "s" * 32
 SERVICES = [("api", "1"), ("bridges", "1"), ("ws_server", "1"), ("ws_server", "2")]
@@ -275,7 +275,7 @@ async def test_a_worker_that_stands_is_killed_and_the_door_is_not_ready_until_an
                     return response.status
 
             children = Path(f"/proc/{node.process.pid}/task/{node.process.pid}/children").read_text().split()
-            workers = [pid for pid in children if b"ws_server.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            workers = [pid for pid in children if b"workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
             assert len(workers) == 2 and await readiness() == 200
             os.kill(int(workers[0]), signal.SIGSTOP)
 

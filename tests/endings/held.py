@@ -17,14 +17,14 @@ from aiohttp.web import RequestHandler
 from prometheus_client import CollectorRegistry
 
 from api.routes.stream import Reading
-from messaging.watch import Ear
-from ws_server.link import Link
+from messaging.readers.notifier import Listener
+from ws_server.connection import Connection
 from ws_server.requests import Requests
 from ws_server.session import Session
 
 WITHIN = 60.0  # seconds, on a busy machine; a look costs a walk over all that is new
 # What is made for one peer, one reader, one request, and has to go with it.
-LIVING = (Session, Link, Requests, Ear, Reading, RequestHandler)
+LIVING = (Session, Connection, Requests, Listener, Reading, RequestHandler)
 # Timers that belong to a task, which is counted, and asyncpg's, one for each statement that a line has prepared.
 OTHERS = ("_set_result_unless_cancelled", "Timeout._on_timeout", "_StatementCache.")
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 from held import held, nothing_left
-from lane_support import publish
-from nats_support import Nats, nats_server
 
 from bridges.choose import make_bridging
-from messaging.buses.choose import make_bus
+from messaging.bus.choose import make_bus
 from messaging.node import Node
 from messaging.permissions import BACKEND
-from messaging.settings import Settings
+from messaging.settings.settings import Settings
+from support.lanes import publish
+from support.nats_server import Nats, nats_server
 
 TURNS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144)  # of the loop, before it is cancelled
 AT_RANDOM = 12  # more, some way into the work

@@ -13,11 +13,11 @@ from held import nothing_left
 from peer import LINGER_NONE, UPGRADE, WS_GONE, WS_STAYS, Ending, Peer, stays
 from town import Town, town
 
+import ws_server.feeds.ticker
 import ws_server.server
-import ws_server.ticker
-from log_support import HOLD_COMMIT, waits_for_lock
-from raw_ws import TEXT, frame, text
-from rules_support import until
+from support.log import HOLD_COMMIT, waits_for_lock
+from support.members import until
+from support.raw_ws import TEXT, frame, text
 
 FLIGHT = 300  # publishes: more than may be under way
 TURNS = 64  # requests: as many as may wait
@@ -41,8 +41,8 @@ async def hasty(patient: Town) -> AsyncIterator[Town]:
 async def strict(patient: Town) -> AsyncIterator[Town]:
     """It soon gives up who takes nothing and answers no ping."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ws_server.ticker, "STUCK", 0.5)
-        patch.setattr(ws_server.ticker, "SLOTS", 5)
+        patch.setattr(ws_server.feeds.ticker, "STUCK", 0.5)
+        patch.setattr(ws_server.feeds.ticker, "SLOTS", 5)
         async with served(patient.dsn, 0.3) as here:
             yield here
 
@@ -152,9 +152,7 @@ async def _(here: Town) -> AsyncIterator[tuple[Peer, bytes]]:
 
 
 @pytest.mark.parametrize("name", STATES)
-async def test_nothing_is_left_of_one_that_has_gone(
-    patient: Town, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_nothing_is_left_of_one_that_has_gone(patient: Town, name: str, caplog: pytest.LogCaptureFixture) -> None:
     """Also where nothing was read from it any more; and no time has to run out for it."""
     for how, end in WS_GONE.items():
         await ends(patient, name, how, end, caplog)

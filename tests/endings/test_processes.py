@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from peer import CLOSE, UPGRADE, Peers, stays
 
-from log_support import waits_for_lock
-from messaging.settings import Settings
-from messaging.tokens import Tokens
-from raw_ws import text
-from rules_support import sql
-from ws_server.workers import Workers
-from ws_support import SECRET
+from messaging.auth.tokens import Tokens
+from messaging.settings.settings import Settings
+from support.log import waits_for_lock
+from support.members import sql
+from support.raw_ws import text
+from support.ws import SECRET
+from ws_server.workers.supervisor import Workers
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 3
@@ -236,8 +236,8 @@ async def test_a_worker_that_was_still_loaded_leaves_nobody_without_an_answer(
 
 STUBBORN = """
 import asyncio, os
-from messaging.process import run_process
-from messaging.settings import Settings
+from messaging.runtime.process import run_process
+from messaging.settings.settings import Settings
 
 async def work(settings, stop):
     stop.ready()

@@ -9,16 +9,16 @@ from typing import Any
 
 import asyncpg
 import pytest
-from doors import Door
-from doors import running as running_door
 from held import Held, held, nothing_left
 from peer import GONE, Ending, Peer, Peers, half_closes, peers, stays
 
 from api import connection, endpoint, serving
 from api.routes import stream
-from log_support import waits_for_lock
 from messaging.permissions import BACKEND
-from rules_support import sql
+from support.doors import Door
+from support.doors import running as running_door
+from support.log import waits_for_lock
+from support.members import sql
 
 JSON = "Content-Type: application/json\r\n"
 
@@ -40,8 +40,8 @@ class Town:
 @pytest.fixture(scope="module")
 async def town(module_database: str) -> AsyncIterator[Town]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(endpoint, "PATIENCE", 1.0)
-        patch.setattr(connection, "PATIENCE", 1.0)
+        patch.setattr(endpoint, "BODY_SECONDS", 1.0)
+        patch.setattr(connection, "STALLED_SECONDS", 1.0)
         patch.setattr(connection, "HEAD_TIME", 1.0)
         patch.setattr(serving, "_IDLE", 1.0)
         patch.setattr(stream, "HEARTBEAT", 0.3)  # when a stream sees that nobody reads it any more

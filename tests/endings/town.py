@@ -9,9 +9,9 @@ import asyncpg
 from held import Held, descriptors, held
 from peer import CLOSE, Peer, Peers, peers
 
-from raw_ws import text
-from rules_support import Publisher, sql
-from ws_support import Running, running
+from support.members import Publisher, sql
+from support.raw_ws import text
+from support.ws import Running, running
 
 
 class Town:

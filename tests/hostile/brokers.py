@@ -14,17 +14,17 @@ from pathlib import Path
 import aiohttp
 from aiormq.abc import ChannelFrame
 from nats.aio.msg import Msg
-from nats_support import Nats, nats_server
 from pamqp import frame as amqp
 from pamqp.body import ContentBody
 from pamqp.commands import Basic
-from rabbit_readers import offers
-from rabbit_server import Rabbit
 
 from hostile.measuring import Arrivals, Row, every
 from hostile.peers import EVENT, one_command
 from hostile.rig import SECRET, Rig, Server, until
-from raw_ws import raw_client, text
+from support.nats_server import Nats, nats_server
+from support.rabbit_readers import offers
+from support.rabbit_server import Rabbit
+from support.raw_ws import raw_client, text
 
 SOON_RABBIT = 5.0  # seconds within which what is behind a bad message, or beside it, must be there
 SOON_NATS = 2.0

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-from raw_ws import RawClient, raw_client, text
+from support.raw_ws import RawClient, raw_client, text
 
 EVERY = 0.02  # seconds between publishes
 COME_BACK = 0.1  # seconds after which a lost connection is made again, and what may be tried again is

@@ -13,7 +13,7 @@ import aiohttp
 from hostile.measuring import Row, every
 from hostile.peers import one_command
 from hostile.rig import SECRET, Server
-from raw_ws import raw_client
+from support.raw_ws import raw_client
 
 KEY = {"Authorization": f"Bearer {SECRET}"}
 NOT_READ = 150  # sockets
@@ -48,9 +48,7 @@ async def silent_sockets(row: Row) -> None:
     await row.rig.database()
     server = await row.rig.start("recado", descriptors=DESCRIPTORS)
     half = b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
-    words = itertools.cycle(
-        [b"", b"GET /healthz HTTP/1.1\r\nHost:", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", half]
-    )
+    words = itertools.cycle([b"", b"GET /healthz HTTP/1.1\r\nHost:", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", half])
     async with row.bystander(server) as bystander:
         await row.rig.node.actions.know("ana")
         path, failed, tried = f"/{row.rig.token('ana')}", 0, 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from nats.aio.msg import Msg
-from nats_support import nats_server
 
 from hostile.bystander import Bystander
 from hostile.measuring import Row
 from hostile.namespaces import PORT, Network, Place
 from hostile.rig import until
+from support.nats_server import nats_server
 
 TAKEN_OVER = 15.0  # seconds that nobody may serve the bridges
 MORE = 10.0  # seconds that are waited on, to tell how long it took

@@ -197,5 +197,3 @@ async def every(seconds: float, work: Callable[[int], Coroutine[None, None, None
             tasks.create_task(work(number))
             due += seconds
             await asyncio.sleep(max(0.0, due - loop.time()))
-
-

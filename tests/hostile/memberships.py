@@ -7,12 +7,12 @@ import math
 from contextlib import suppress
 
 import aiohttp
-from nats_support import nats_server
 
 from hostile.measuring import Row, every
 from hostile.rig import SECRET
-from many_topics import join_many
-from raw_ws import RawClient, raw_client
+from support.many_topics import join_many
+from support.nats_server import nats_server
+from support.raw_ws import RawClient, raw_client
 
 MANY = 100_000
 SOON = 1.0  # seconds within which a removal and a revocation are there

@@ -16,8 +16,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from recado.postgres import EmbeddedPostgres
-from recado.postgres.child import Child
+from standalone.postgres import EmbeddedPostgres
+from standalone.postgres.child import Child
 
 CLONE_NEWNET = 0x40000000
 LINE = "line"  # what a place calls its end of its line to the router

@@ -15,7 +15,7 @@ import aiohttp
 from hostile.bystander import Bystander
 from hostile.measuring import Row, every
 from hostile.rig import Server
-from raw_ws import PING, PONG, TEXT, RawClient, close, frame, raw_client, text
+from support.raw_ws import PING, PONG, TEXT, RawClient, close, frame, raw_client, text
 
 DIGITS = 12_000
 COLLIDING = 8_000
@@ -157,7 +157,7 @@ async def stopped_worker(row: Row) -> None:
 
     async with row.bystander(server) as bystander:
         await row.rig.node.actions.know("ana")
-        workers = [pid for pid in server.pids()[1:] if b"ws_server.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        workers = [pid for pid in server.pids()[1:] if b"workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         [busy] = _holders(workers, int(server.url.rpartition(":")[2]), bystander.local_port)
         [stopped] = [pid for pid in workers if pid != busy]
 

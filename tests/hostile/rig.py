@@ -19,13 +19,13 @@ import asyncpg
 
 from conftest import ROOT
 from hostile.namespaces import Network, Place, PlacedPostgres, missing, network
-from messaging.bus import LocalBus
+from messaging.auth.tokens import Tokens
+from messaging.bus.contract import LocalBus
 from messaging.errors import Conflict
 from messaging.node import Node
 from messaging.permissions import BACKEND
-from messaging.settings import Settings
-from messaging.tokens import Tokens
-from recado.postgres import EmbeddedPostgres
+from messaging.settings.settings import Settings
+from standalone.postgres import EmbeddedPostgres
 
 SECRET = "a-secret-that-is-only-for-these-attacks-32+"
 START_SECONDS = 60.0

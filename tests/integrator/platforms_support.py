@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from programs import Program, Recado, free_port
+
+from support.programs import Program, Recado, free_port
 
 HERE = Path(__file__).parent
 TIME = 30.0  # seconds that what must come has

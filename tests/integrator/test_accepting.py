@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from test_platforms_file import node  # noqa: F401 (a fixture)
 
-from messaging.integrator.talk import Said
+from messaging.integrator.incoming import IncomingMessage
 from messaging.model import Membership, Message
 from messaging.node import Node
 from messaging.permissions import BACKEND
@@ -22,7 +22,7 @@ async def test_many_that_speak_at_once_leave_connections_for_others(node: Node) 
     await node.integrator.take_room(one, "r", "R", "public", [{"two": [1]}])
     async with node.platforms.acceptance():  # somebody else holds the lock
         speaking = [
-            asyncio.create_task(node.integrator.take_message(one, Said(None, "r", 1, str(number))))
+            asyncio.create_task(node.integrator.take_message(one, IncomingMessage(None, "r", 1, str(number))))
             for number in range(50)
         ]
         await asyncio.sleep(0)

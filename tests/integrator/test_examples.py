@@ -17,10 +17,10 @@ from typing import Any
 
 import aiohttp
 import pytest
-from programs import Program, Recado, Wscat, free_port, recado, wscat
 from standardwebhooks import Webhook
 
 from conftest import ROOT
+from support.programs import Program, Recado, Wscat, free_port, recado, wscat
 
 EXAMPLES = ("fourth_app", "fourth_app_webhook")
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import data_dir, free_port
 
 from conftest import ROOT
-from messaging.bus import LocalBus
+from messaging.bus.contract import LocalBus
 from messaging.errors import Unauthorized
 from messaging.node import Node
-from messaging.settings import Settings, SettingsError
+from messaging.settings.settings import Settings, SettingsError
+from support.programs import data_dir, free_port
 
 SEEDS = [
     {

@@ -13,8 +13,9 @@ from statistics import median
 import aiohttp
 import pytest
 from platforms_support import Fake, eventually, fakes, get
-from programs import Recado, recado
 from test_crash import kill_everything
+
+from support.programs import Recado, recado
 
 pytestmark = pytest.mark.faults
 

@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from platforms_support import Fake, eventually, fakes, get
-from programs import Program, Recado, free_port
+
+from support.programs import Program, Recado, free_port
 
 
 @asynccontextmanager

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from platforms_support import Fake, eventually, fakes, get
-from programs import Recado, Wscat, recado, wscat
+
+from support.programs import Recado, Wscat, recado, wscat
 
 SPEAKERS: dict[str, str | int] = {"GWT_CHAT": "bob", "net core": "7", "BuasApp": 1}
 ROOM = [{"GWT_CHAT": ["bob"]}, {"net core": ["7"]}, {"BuasApp": [1]}, {"recado": ["omar"]}]

@@ -13,13 +13,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from nats_support import nats_server
-from programs import Program, Recado, free_port, recado
-from rabbit_server import Rabbit, fresh
 from test_nats_system import GOLDEN, event
 from websockets.asyncio.client import ClientConnection, connect
 
-pytest_plugins = ["rabbit_server"]
+from support.nats_server import nats_server
+from support.programs import Program, Recado, free_port, recado
+from support.rabbit_server import Rabbit, fresh
 
 HERE = Path(__file__).parent
 SECRET = "the secret of both services, of 32 bytes or more"
@@ -115,9 +114,7 @@ async def old_frame(socket: ClientConnection, name: str) -> Any:
 async def test_prontograms_page_shows_what_its_callers_post(rabbit: Rabbit, tmp_path: Path) -> None:
     ana = fresh("ana")
     config = tmp_path / "bridges.toml"
-    config.write_text(
-        f'[[rabbitmq.out]]\nname = "page"\ntopics = "@{ana}"\nqueue = "{ana}"\npayload = "prontogram"\n'
-    )
+    config.write_text(f'[[rabbitmq.out]]\nname = "page"\ntopics = "@{ana}"\nqueue = "{ana}"\npayload = "prontogram"\n')
     async with recado(**LOCKED, RABBITMQ_URL=rabbit.url, BRIDGES_FILE=str(config)) as server:
         offer = {"sender": "ACMESky", "receiver": ana, "body": "Roma, 39 €", "send_time": "2021-02-01T10:00:00Z"}
         assert await asyncio.to_thread(ask, server.api, "POST", "/messages", offer) == (200, b"")

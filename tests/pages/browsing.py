@@ -14,9 +14,9 @@ import aiohttp
 import asyncpg
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
-from programs import Recado, recado
 
 from conftest import needs
+from support.programs import Recado, recado
 
 ARGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

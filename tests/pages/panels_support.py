@@ -17,9 +17,9 @@ import aiohttp
 import pytest
 from browsing import person
 from playwright.async_api import Browser, Page, expect
-from programs import Recado, recado
 
 from conftest import ROOT, needs
+from support.programs import Recado, recado
 
 KEY = "the key of the tests' backend"
 PATIENCE = 30_000  # milliseconds; on a busy machine a browser is slow to draw

@@ -13,27 +13,27 @@ import pytest
 from browsing import PHONE
 from panels_support import KEY, Backend, Opener, backend_of, flaws, look_again, look_away
 from playwright.async_api import Page, expect
-from programs import recado
 
 from conftest import ROOT, needs
-from messaging.store_bridges import BridgeBook, DeadLetter
-from messaging.store_pool import Pool
+from messaging.store.bridges import BridgeStore, DeadLetter
+from messaging.store.pool import Pool
+from support.programs import recado
 
 pytest_plugins = ["browsing", "panels_support"]
 
 
 @asynccontextmanager
-async def book_of(backend: Backend) -> AsyncIterator[BridgeBook]:
+async def book_of(backend: Backend) -> AsyncIterator[BridgeStore]:
     """What a bridge's lane writes into the server's database."""
     pool = Pool(f"postgresql://postgres@/recado?host={backend.server.data}/run&port=5432", 1)
     await pool.open()
     try:
-        yield BridgeBook(pool)
+        yield BridgeStore(pool)
     finally:
         await pool.close()
 
 
-async def bury(pool_of: BridgeBook, bridge: str, seq: int, content: str | None) -> None:
+async def bury(pool_of: BridgeStore, bridge: str, seq: int, content: str | None) -> None:
     sent_at = None if content is None else await pool_of._pool.value("clock")
     await pool_of.bury(DeadLetter(bridge, "updates.a", 7, seq, "ana", content, sent_at, "answered 422"))
 

@@ -16,8 +16,9 @@ from browsing import (
     until_stored,
 )
 from playwright.async_api import Browser, Page, expect
-from programs import Recado
 from test_crash import kill_everything
+
+from support.programs import Recado
 
 pytest_plugins = ["browsing"]
 

@@ -11,7 +11,8 @@ from urllib.parse import quote
 import pytest
 from browsing import PHONE, leave_texts, log_in, person, post, shows
 from playwright.async_api import Browser, Page, expect
-from programs import Recado
+
+from support.programs import Recado
 
 pytest_plugins = ["browsing"]
 

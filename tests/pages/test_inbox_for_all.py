@@ -9,7 +9,8 @@ import pytest
 from browsing import DESKTOP, PHONE, connected, leave_texts, log_in, open_conversation, person, post, shows
 from panels_support import flaws
 from playwright.async_api import Browser, Page, expect
-from programs import Recado, recado
+
+from support.programs import Recado, recado
 
 pytest_plugins = ["browsing"]
 

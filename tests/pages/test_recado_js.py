@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 
 from browsing import post, until_stored
 from playwright.async_api import Browser, expect
-from programs import free_port, recado
+
+from support.programs import free_port, recado
 
 pytest_plugins = ["browsing"]
 

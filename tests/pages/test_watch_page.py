@@ -13,9 +13,9 @@ import pytest
 from browsing import PHONE
 from panels_support import Backend, Opener, backend_of, flaws, look_again, look_away
 from playwright.async_api import Locator, Page, expect
-from programs import recado
 
 from conftest import ROOT, needs
+from support.programs import recado
 
 pytest_plugins = ["browsing", "panels_support"]
 

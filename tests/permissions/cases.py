@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 from uuid import UUID
 
-from doors import Door
-
 from api.route import Route
 from api.routes import all_routes
-from messaging.integrator.news import bridge_name
+from messaging.integrator.events import bridge_name
 from messaging.model import inbox_of
 from messaging.permissions import BACKEND
-from rules_support import Publisher
+from support.doors import Door
+from support.members import Publisher
 
 SHOP = "3c6e0b8a-9c15-424a-8d1e-1f2a3b4c5d6e"
 ROUTES = {f"{route.method} {route.path}": route for route in all_routes()}

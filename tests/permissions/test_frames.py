@@ -13,9 +13,9 @@ from page import check
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from messaging.tokens import Tokens
-from ws_server.vocabulary import AnyCommand
-from ws_support import SECRET, Running, receive, running, send
+from messaging.auth.tokens import Tokens
+from messaging.frames import AnyCommand
+from support.ws import SECRET, Running, receive, running, send
 
 KEY, METER = "the key of the tests' backend", "a token for the counters alone"
 LOCKED = {"auth_mode": "key", "api_key": KEY, "metrics_token": METER}
@@ -108,6 +108,7 @@ async def test_each_path_beside_the_websocket(database: str) -> None:
         running(database, metrics_token=METER) as opened,
         aiohttp.ClientSession() as http, aiohttp.ClientSession(version=aiohttp.HttpVersion10) as old,
     ):  # fmt: skip
+
         async def ask(recado: Running, path: str, token: str = "", http: Any = http, **headers: str) -> str:
             given = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
             async with http.get(recado.url.replace("ws:", "http:") + path, headers=given) as response:

@@ -13,11 +13,11 @@ from typing import Any
 import aiohttp
 import pytest
 from cases import ANOTHERS, FILES, ROWS, STANDINGS, Ask, make_case, state, uses_topic, uses_user
-from doors import KEY, Door, running
 from page import check
 
 from api.route import Route
-from messaging.access import WrongCredentials
+from messaging.auth.access import WrongCredentials
+from support.doors import KEY, Door, running
 
 METER = "a token for the counters alone"
 REFUSED = ("401", "403", "421")

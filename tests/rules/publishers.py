@@ -11,7 +11,7 @@ import json
 import random
 import sys
 
-from log_support import Desk, desk, draft, told
+from support.log import Desk, desk, draft, told
 
 
 async def publish(node: Desk, number: int, count: int, topic_ids: list[int]) -> list[tuple[int, str, int | str]]:

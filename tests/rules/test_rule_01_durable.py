@@ -7,15 +7,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from log_support import HOLD_COMMIT, connected, desk, rows, run, value, waits_for_lock
-from messaging.bus import LocalBus
+from messaging.bus.contract import LocalBus
 from messaging.node import Node
-from messaging.settings import Settings
-from messaging.store import Move
-from messaging.store_start import NotDurable
-from raw_ws import raw_client, text
-from spare_postgres import Spare, spare_postgres
-from ws_support import running
+from messaging.settings.settings import Settings
+from messaging.store.start import NotDurable
+from messaging.store.store import Move
+from support.log import HOLD_COMMIT, connected, desk, rows, run, value, waits_for_lock
+from support.raw_ws import raw_client, text
+from support.spare_postgres import Spare, spare_postgres
+from support.ws import running
 
 # What counts is the setting of the moment in which the transaction commits.
 NOTE_SYNCHRONOUS_COMMIT = """

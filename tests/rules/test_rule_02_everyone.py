@@ -7,9 +7,9 @@ import json
 
 from websockets.frames import Opcode
 
-from rules_raw import RawClient
-from rules_support import Log, Publisher, cursor, read_to_mark, read_until, sql, until, until_confirmed
-from ws_support import receive, running, send
+from support.members import Log, Publisher, cursor, read_to_mark, read_until, sql, until, until_confirmed
+from support.raw_members import RawClient
+from support.ws import receive, running, send
 
 TOPICS = ("noticias", "deporte", "clima")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from log_support import Answer, Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
 from messaging.model import Message, Topic
+from support.log import Answer, Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
 
 # Every COMMIT takes a moment of its own, while its heads are held.
 DAWDLE = """

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from log_support import draft, rows, until
-from raw_ws import PONG, RawClient, frame, raw_client, text
-from ws_support import Running, running
+from support.log import draft, rows, until
+from support.raw_ws import PONG, RawClient, frame, raw_client, text
+from support.ws import Running, running
 
 TOPIC = "noticias"
 
@@ -50,12 +50,12 @@ class _Told:
         self.left = count
         self.all: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def settled(self, context: Any, outcome: Any) -> None:
+    def on_result(self, context: Any, outcome: Any) -> None:
         self.left -= 1
         if not self.left:
             self.all.set_result(None)
 
-    def settle_end(self) -> None:
+    def on_batch_end(self) -> None:
         pass
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-import ws_server.roster
+import ws_server.feeds.membership_sync
 from messaging.model import Changed, Notice, User
 from messaging.permissions import BACKEND, Caller
-from messaging.store import Store
-from rules_support import Log, Medium, Publisher, read_until, sql, until, until_confirmed
-from ws_support import Running, receive, running, send
+from messaging.store.store import Store
+from support.members import Log, Medium, Publisher, read_until, sql, until, until_confirmed
+from support.ws import Running, receive, running, send
 
 NEVER = 3600.0
 IN_TIME = 10.0  # seconds: the promise with the bus entirely dead
@@ -30,7 +30,7 @@ async def two_nodes(dsn: str, medium: Medium, **changes: Any) -> AsyncIterator[t
 @pytest.mark.parametrize("ways", ["", "doubles", "reorders", "bare", "doubles reorders", "bare doubles reorders"])
 async def test_a_bus_that_breaks_what_it_carries(database: str, monkeypatch: pytest.MonkeyPatch, ways: str) -> None:
     """Two nodes publish into two topics at once; members on both get all of it, though no sweep helps."""
-    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", NEVER)
+    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
     medium = Medium(*ways.split())
     async with two_nodes(database, medium) as (one, two):
         await publish_on_both_and_check(one, two)
@@ -38,7 +38,7 @@ async def test_a_bus_that_breaks_what_it_carries(database: str, monkeypatch: pyt
 
 
 async def test_a_bus_that_loses_half(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", 0.1)
+    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", 0.1)
     medium = Medium("half", "reorders", "doubles")
     async with two_nodes(database, medium) as (one, two):
         await publish_on_both_and_check(one, two)
@@ -141,7 +141,7 @@ def caller_of(user: User) -> Any:
 
 async def test_a_bus_that_comes_back_has_everything_looked_at(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`resync` alone finds what was missed: messages, an invitation, a removal. The sweep is off."""
-    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", NEVER)
+    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
     medium = Medium("loses")
     async with two_nodes(database, medium) as (one, two):
         await one.topic("noticias", "omar", "diego")
@@ -166,7 +166,7 @@ async def test_what_is_stored_while_a_session_opens_is_not_missed(
     database: str, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """Attach first, read the head second: a message just before or just after the head is read gets through."""
-    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", NEVER)
+    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
     medium = Medium()
     async with two_nodes(database, medium) as (one, two):
         await one.topic("noticias", "omar", "diego")
@@ -190,7 +190,7 @@ async def test_what_is_stored_while_a_session_opens_is_not_missed(
 async def test_a_membership_that_changes_while_a_session_opens_is_not_missed(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", NEVER)
+    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
     async with two_nodes(database, Medium()) as (one, two):
         await one.topic("noticias", "omar")
         real = two.node.store.memberships
@@ -214,7 +214,7 @@ async def test_a_membership_that_changes_while_a_session_opens_is_not_missed(
 async def test_nor_one_that_is_read_anew_until_the_session_is_open(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", NEVER)
+    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
     async with two_nodes(database, Medium()) as (one, two):
         await one.topic("noticias", "omar")
         real, reads = two.node.store.memberships, 0
@@ -247,7 +247,7 @@ async def test_a_database_restored_from_a_backup_makes_everybody_come_back(
     database: str, monkeypatch: pytest.MonkeyPatch, found_by: str
 ) -> None:
     """The log ends before what was delivered: 4012, and on return everything of the restored log, from its cursor."""
-    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", 0.1 if found_by == "sweep" else NEVER)
+    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", 0.1 if found_by == "sweep" else NEVER)
     async with two_nodes(database, Medium("bare")) as (one, two), sql(database) as db:
         await one.topic("noticias", "omar", "diego")
         async with two.client("diego") as diego:

@@ -12,13 +12,13 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 import messaging.delivery
-import ws_server.hub
+import ws_server.feeds.hub
+import ws_server.feeds.ticker
 import ws_server.session
-import ws_server.ticker
-from rules_raw import RawClient
-from rules_support import Log, Publisher, cursor, read_until, sql, until, until_confirmed
+from support.members import Log, Publisher, cursor, read_until, sql, until, until_confirmed
+from support.raw_members import RawClient
+from support.ws import Running, receive, running, send
 from ws_server.session import BUFFER_BYTES
-from ws_support import Running, receive, running, send
 
 SMALL = 8192  # bytes of a socket's receive buffer
 CONTROL = 1024  # bytes: a ping may go out over a full buffer
@@ -29,7 +29,7 @@ class Watch:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.most = 0
-        deliver, write = ws_server.hub.Hub.deliver, ws_server.session.Session.write
+        deliver, write = ws_server.feeds.hub.Hub.deliver, ws_server.session.Session.write
 
         def delivering(hub: Any, feed: Any, *args: Any) -> None:
             readers = list(feed.live)
@@ -42,7 +42,7 @@ class Watch:
             self.look(session)
             return written
 
-        monkeypatch.setattr(ws_server.hub.Hub, "deliver", delivering)
+        monkeypatch.setattr(ws_server.feeds.hub.Hub, "deliver", delivering)
         monkeypatch.setattr(ws_server.session.Session, "write", writing)
 
     def look(self, session: Any) -> None:
@@ -79,7 +79,7 @@ async def test_a_member_that_reads_nothing_while_100000_messages_arrive(
     It stands still for as long as it takes until everybody else has everything: from then on nothing changes any more
     for a session that is behind, until its pong comes. That its patience ends is shown below; here it does not.
     """
-    monkeypatch.setattr(ws_server.ticker, "STUCK", 600.0)
+    monkeypatch.setattr(ws_server.feeds.ticker, "STUCK", 600.0)
     many, batch = 100_000, 5000
     async with running(database, rate_limit=0.0) as recado:
         await recado.topic("noticias", "omar", "diego", "ana", "lucia")
@@ -141,7 +141,7 @@ async def read_all(link: RawClient, last: int) -> None:
 @pytest.fixture
 def ten_times_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     """30 s of patience become 3, 5 and 10 s of a chunk's pong 0.5 and 1: a reader at 40 KB/s is one at 4."""
-    monkeypatch.setattr(ws_server.ticker, "STUCK", 3.0)
+    monkeypatch.setattr(ws_server.feeds.ticker, "STUCK", 3.0)
     monkeypatch.setattr(messaging.delivery, "SLOW_PONG", 0.5)
     monkeypatch.setattr(messaging.delivery, "STUCK_PONG", 1.0)
 
@@ -228,7 +228,7 @@ async def test_a_live_reader_a_little_slower_than_its_topic_is_not_taken_for_stu
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it takes is written again at once, so its buffer never shrinks; still it takes something all the time."""
-    monkeypatch.setattr(ws_server.ticker, "STUCK", 1.0)
+    monkeypatch.setattr(ws_server.feeds.ticker, "STUCK", 1.0)
     async with running(database) as recado:
         await recado.topic("noticias", "omar", "diego")
         press = Publisher(recado)
@@ -249,7 +249,7 @@ async def test_a_live_reader_a_little_slower_than_its_topic_is_not_taken_for_stu
 
 
 async def test_only_a_session_that_takes_nothing_is_stuck(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_server.ticker, "STUCK", 0.5)
+    monkeypatch.setattr(ws_server.feeds.ticker, "STUCK", 0.5)
     async with running(database) as recado:
         await recado.topic("noticias", "omar", "diego", "ana")
         async with await RawClient.connect(f"{recado.url}/{recado.token('diego')}", SMALL) as diego:
@@ -381,9 +381,9 @@ async def stored(db: Any) -> int:
 
 
 async def test_a_node_with_too_much_in_flight_says_so(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import messaging.appender
+    import messaging.log.appender
 
-    monkeypatch.setattr(messaging.appender, "WAITING_BYTES", 2000)
+    monkeypatch.setattr(messaging.log.appender, "WAITING_BYTES", 2000)
     async with running(database) as recado:
         await recado.topic("noticias", "omar")
         async with recado.client("omar") as omar:

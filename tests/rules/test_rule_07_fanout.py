@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-import ws_server.hub
-from rules_raw import RawClient
-from rules_support import Publisher, until
-from ws_support import Running, running
+import ws_server.feeds.hub
+from support.members import Publisher, until
+from support.raw_members import RawClient
+from support.ws import Running, running
 
 MANY = 300
 
@@ -92,8 +92,8 @@ async def test_no_task_per_session_but_the_library_s(crowd: Any) -> None:
 async def test_a_batch_is_one_write_per_recipient(crowd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     recado, others, stalled, _ = crowd
     encoded = []
-    entry_frames = ws_server.hub.entry_frames
-    monkeypatch.setattr(ws_server.hub, "entry_frames", lambda *args: encoded.append(args) or entry_frames(*args))
+    entry_frames = ws_server.feeds.hub.entry_frames
+    monkeypatch.setattr(ws_server.feeds.hub, "entry_frames", lambda *args: encoded.append(args) or entry_frames(*args))
     before = writes(recado)
     tasks = asyncio.all_tasks()
     await Publisher(recado).publish("noticias", range(100))  # one batch: all are handed over in one step
@@ -110,7 +110,7 @@ async def test_delivering_is_one_synchronous_step(crowd: Any, monkeypatch: pytes
     recado, others, stalled, _ = crowd
     turns: list[int] = []
     loop = asyncio.get_running_loop()
-    deliver = ws_server.hub.Hub.deliver
+    deliver = ws_server.feeds.hub.Hub.deliver
     count = 0
 
     def other_work() -> None:
@@ -127,7 +127,7 @@ async def test_delivering_is_one_synchronous_step(crowd: Any, monkeypatch: pytes
         return result
 
     done: list[bool] = []
-    monkeypatch.setattr(ws_server.hub.Hub, "deliver", delivering)
+    monkeypatch.setattr(ws_server.feeds.hub.Hub, "deliver", delivering)
     loop.call_soon(other_work)
     await Publisher(recado).publish("noticias", range(20))
     done.append(True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from bridges.amqp_frames import Delivery
-from bridges.rabbitmq_form import read_offer
-from log_support import connected, desk, draft, rows, run, stored, told, until, value
-from messaging.arrivals import Arrival, Incoming, Storing
-from messaging.housekeeping import KEYS_KEPT, Housekeeping
-from messaging.settings import Settings
-from raw_ws import raw_client, text
-from ws_support import running
+from bridges.rabbitmq.frames import Delivery
+from bridges.rabbitmq.messages import read_offer
+from messaging.bridge.arrivals import Arrival, Incoming, Storing
+from messaging.log.housekeeping import KEYS_KEPT, Housekeeping
+from messaging.settings.settings import Settings
+from support.log import connected, desk, draft, rows, run, stored, told, until, value
+from support.raw_ws import raw_client, text
+from support.ws import running
 
 
 async def test_the_same_again_is_answered_with_the_original_seq(database: str) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-import ws_server.roster
+import ws_server.feeds.membership_sync
 from messaging.permissions import BACKEND
-from rules_support import Log, Publisher, read_to_mark, read_until, sql
-from ws_support import Running, receive, running, send
+from support.members import Log, Publisher, read_to_mark, read_until, sql
+from support.ws import Running, receive, running, send
 
 REQUESTS: list[dict[str, Any]] = [
     {"action": "subscribe"},
@@ -77,7 +77,7 @@ async def test_joining_again_as_a_member_changes_nothing(database: str) -> None:
 
 async def test_after_a_removal_none_of_the_later_frames(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Removed while connected, on the same node: `removed` comes at once by its notice, then nothing."""
-    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", 3600.0)
+    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", 3600.0)
     async with running(database) as recado:
         await recado.topic("secreto", "omar", "diego", "ana", kind="private")
         await recado.topic("aparte", "omar", "diego")
@@ -111,8 +111,8 @@ async def test_a_removed_member_that_is_behind_gets_no_more_pages(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its notice is lost and the sweep is off: the page read itself, joined with the membership, gives nothing."""
-    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", 3600.0)
-    from rules_raw import RawClient
+    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", 3600.0)
+    from support.raw_members import RawClient
 
     async with running(database) as recado, sql(database) as db:
         await recado.topic("secreto", "omar", "diego", kind="private")

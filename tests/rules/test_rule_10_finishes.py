@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from log_support import HOLD_COMMIT, Desk, connected, desk, draft, rows, stored, until, value, waits_for_lock
 from messaging.errors import RecadoError
-from raw_ws import close, raw_client, text
-from spare_postgres import Spare, spare_postgres
-from ws_support import Running, running
+from support.log import HOLD_COMMIT, Desk, connected, desk, draft, rows, stored, until, value, waits_for_lock
+from support.raw_ws import close, raw_client, text
+from support.spare_postgres import Spare, spare_postgres
+from support.ws import Running, running
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from log_support import HOLD_COMMIT, Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
-from messaging.housekeeping import Housekeeping
-from messaging.settings import Settings
-from messaging.store_append import WriterForgotten
-from postgres_proxy import Cut, proxied
-from spare_postgres import Spare, spare_postgres
+from messaging.log.housekeeping import Housekeeping
+from messaging.settings.settings import Settings
+from messaging.store.append import WriterForgotten
+from support.log import HOLD_COMMIT, Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
+from support.postgres_proxy import Cut, proxied
+from support.spare_postgres import Spare, spare_postgres
 
 SOON = 0.3  # seconds after which a line without an answer is given up, where a test waits for that
 
@@ -365,9 +365,7 @@ async def test_the_writers_of_a_process_that_has_been_gone_for_a_week_go(databas
         assert await value(database, "SELECT count(*) FROM recado.writers") == 3
 
 
-async def test_while_no_host_is_the_primary_it_is_waited_for(
-    database: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_while_no_host_is_the_primary_it_is_waited_for(database: str, caplog: pytest.LogCaptureFixture) -> None:
     """As in a failover: each host answers, and none is what target_session_attrs asks for."""
     async with desk(database) as ana:
         topic_id = await ana.topic("a")

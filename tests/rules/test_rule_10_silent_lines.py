@@ -15,8 +15,8 @@ from test_rule_10_finishes import HOLD_COMMIT
 
 from conftest import lacks
 from hostile.namespaces import Network, Place, PlacedPostgres, missing, network
-from log_support import connected, desk, draft, run, until, value, waits_for_lock
-from messaging.migrations import migrate
+from messaging.store.migrations import migrate
+from support.log import connected, desk, draft, run, until, value, waits_for_lock
 
 SOON = 10  # seconds from the silence on
 

@@ -18,9 +18,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from messaging.permissions import BACKEND
-from rules_raw import RawClient
-from rules_support import sql
-from ws_support import SECRET, Running, receive, running, send
+from support.members import sql
+from support.raw_members import RawClient
+from support.ws import SECRET, Running, receive, running, send
 
 BIG = "9" * 5000
 DEEP = "[" * 10_000 + "]" * 10_000

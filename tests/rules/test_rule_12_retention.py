@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from messaging.housekeeping import Housekeeping
+from messaging.log.housekeeping import Housekeeping
 from messaging.permissions import BACKEND
-from rules_support import Log, Publisher, cursor, read_to_mark, read_until, sql, until_confirmed, until_sql
-from ws_support import receive, running, send
+from support.members import Log, Publisher, cursor, read_to_mark, read_until, sql, until_confirmed, until_sql
+from support.ws import receive, running, send
 
 COUNT = "SELECT count(*) = $1 FROM recado.messages"
 

@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 
-from log_support import connected, value, waits_for_lock
+from support.log import connected, value, waits_for_lock
 
 
 async def test_new_bridges_that_register_at_once_do_not_lock_each_other_out(database: str) -> None:

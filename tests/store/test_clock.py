@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from log_support import desk, rows, run, value
+from support.log import desk, rows, run, value
 
 HOUR = timedelta(hours=1)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from log_support import connected, desk, draft, rows, run
-from messaging.queries import load_queries
-from messaging.store_pool import connect
+from messaging.store.pool import connect
+from messaging.store.queries import load_queries
+from support.log import connected, desk, draft, rows, run
 
 CUSTOM_PLANS = 5  # after so many, PostgreSQL may settle for a plan for all arguments
 GROWING = {
@@ -129,8 +129,7 @@ async def test_every_function_looks_in_pg_catalog_alone(database: str) -> None:
     """Else what somebody makes in `public`, where roles of an application may, would run as Recado's role."""
     found = await rows(
         database,
-        "SELECT p.oid::regprocedure::text, p.proconfig FROM pg_proc AS p"
-        " WHERE p.pronamespace = 'recado'::regnamespace",
+        "SELECT p.oid::regprocedure::text, p.proconfig FROM pg_proc AS p WHERE p.pronamespace = 'recado'::regnamespace",
     )
     assert found
     loose = [name for name, settings in found if not any(each in SAFE for each in settings or ())]

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 
 from conftest import ROOT
-from intake_support import PUBLISH, contents, dead, taking_in, until_empty
-from log_support import connected, desk, rows, run, value, waits_for_lock
-from messaging import intake
 from messaging.errors import Unavailable
-from messaging.intake import draft_of
-from messaging.settings import Settings
-from messaging.store_intake import IntakeStore, Posted
-from messaging.store_leases import LeaseTimes
-from postgres_proxy import proxied
-from ws_support import SECRET, receive, running
+from messaging.log import intake
+from messaging.log.intake import draft_of
+from messaging.settings.settings import Settings
+from messaging.store.intake import IntakeStore, Posted
+from messaging.store.leases import LeaseTimes
+from support.intake import PUBLISH, contents, dead, taking_in, until_empty
+from support.log import connected, desk, rows, run, value, waits_for_lock
+from support.postgres_proxy import proxied
+from support.ws import SECRET, receive, running
 
 QUICK = LeaseTimes(length=2.0, margin=1.0, renew_every=0.2, request=0.4, ask_every=0.05)
 
@@ -387,10 +387,8 @@ async def test_each_source_has_its_share_of_a_batch_and_a_transaction_keeps_its_
     assert all(batch == sorted(batch, key=lambda each: each.id) for batch in found.values())
 
 
-async def test_more_sources_than_a_batch_has_rows_take_turns(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(intake, "BATCH", 3)
+async def test_more_sources_than_a_batch_has_rows_take_turns(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "MAX_TAKEN_ROWS", 3)
     async with desk(database) as node:
         topic_id = await node.topic("orders")
         for flood in ("a", "b", "c"):

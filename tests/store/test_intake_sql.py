@@ -13,11 +13,11 @@ import asyncpg
 import pytest
 
 from conftest import ROOT
-from intake_support import PUBLISH, contents, taking_in, until_empty
-from log_support import connected, desk, rows, run, value
-from messaging.content import check_content
 from messaging.errors import BadRequest
+from messaging.log.content import check_content
 from messaging.model import is_encoded_name, is_name
+from support.intake import PUBLISH, contents, taking_in, until_empty
+from support.log import connected, desk, rows, run, value
 
 # --- who may, and what -----------------------------------------------------------------------------
 

@@ -18,21 +18,21 @@ import asyncpg
 import pytest
 
 from conftest import ROOT
-from intake_support import PUBLISH, contents, taking_in, until_empty
-from log_support import connected, desk, run, until, value
-from messaging import leader
 from messaging.errors import StatementFailed
-from messaging.leader import LeadershipLost, Lease, run_as_leader
-from messaging.store_leases import LeaseBook, LeaseTimes
-from messaging.store_platforms import PlatformBook
-from postgres_proxy import proxied
+from messaging.integrator.store import PlatformStore
+from messaging.runtime import leader
+from messaging.runtime.leader import LeadershipLost, Lease, run_as_leader
+from messaging.store.leases import LeaseStore, LeaseTimes
+from support.intake import PUBLISH, contents, taking_in, until_empty
+from support.log import connected, desk, run, until, value
+from support.postgres_proxy import proxied
 
 QUICK = LeaseTimes(length=2.0, margin=1.0, renew_every=0.2, request=0.4, ask_every=0.05)
 TERM = "SELECT term FROM recado.leases WHERE name = 'test'"
 UNTIL = "SELECT until FROM recado.leases WHERE name = 'test'"
 
 
-class Book(LeaseBook):
+class Book(LeaseStore):
     """Tells when somebody has asked."""
 
     def __init__(self, dsn: str, times: LeaseTimes) -> None:
@@ -100,7 +100,7 @@ async def renewed(dsn: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def wanting(book: LeaseBook, worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
+async def wanting(book: LeaseStore, worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
     task = asyncio.ensure_future(run_as_leader(book, "test", worker.work))
     try:
         yield task
@@ -115,9 +115,12 @@ async def test_one_at_a_time_and_the_next_at_once_when_the_first_stops(database:
     told: list[str] = []
     first, second = Worker("first", told), Worker("second", told)
     times = replace(QUICK, length=3600)
-    async with asyncio.timeout(20), leases(database, times) as one, leases(database, times) as two, wanting(
-        one, first
-    ) as stopping:
+    async with (
+        asyncio.timeout(20),
+        leases(database, times) as one,
+        leases(database, times) as two,
+        wanting(one, first) as stopping,
+    ):
         await first.works.wait()
         async with wanting(two, second):
             for _ in range(3):
@@ -178,7 +181,7 @@ async def test_a_lease_counts_from_before_it_was_asked_for(monkeypatch: pytest.M
     """While the answer is on its way, the database's clock goes on."""
     now = 100.0
 
-    class Slow(LeaseBook):
+    class Slow(LeaseStore):
         async def take(self, name: str, holder: str) -> int | None:
             nonlocal now
             now += 0.25
@@ -320,9 +323,9 @@ async def test_a_defect_of_one_renewal_ends_the_work_and_passes_through(database
 
 STUBBORN = """
 import asyncio, contextlib
-from messaging.process import run_process
-from messaging.leader import run_as_leader
-from messaging.store_leases import LeaseBook, LeaseTimes
+from messaging.runtime.process import run_process
+from messaging.runtime.leader import run_as_leader
+from messaging.store.leases import LeaseBook, LeaseTimes
 
 async def stubborn(lease):
     print("leads", flush=True)
@@ -386,7 +389,7 @@ async def test_a_stranger_who_holds_every_advisory_lock_stops_nothing(database: 
             await until_empty(database)
         assert await contents(database, topic_id) == [1]
         assert await node.store.pool.value("bridge_register", "%bridge/b", "b", "nats", "%")
-        async with PlatformBook(node.store.pool).acceptance() as acceptance:
+        async with PlatformStore(node.store.pool).acceptance() as acceptance:
             assert await acceptance.has_topic(topic_id)
         for turn in ("housekeeping", "bridges"):
             assert await node.store.leases.take(turn, "this node") == 1

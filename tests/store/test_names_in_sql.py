@@ -8,9 +8,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from log_support import Desk, connected, desk, rows, run, value, waits_for_lock
 from messaging.model import Changed
-from messaging.store_bridges import BridgeBook
+from messaging.store.bridges import BridgeStore
+from support.log import Desk, connected, desk, rows, run, value, waits_for_lock
 
 MAKE = "SELECT recado.create_topic($1, 'public', 'mal', NULL, NULL, NULL, false)"
 KNOW = "SELECT recado.know(ARRAY[$1::text])"
@@ -111,7 +111,7 @@ async def leave(node: Desk, topic_id: int, *names: str) -> None:
 
 async def test_behind_an_owner_that_leaves_who_was_there_longest_owns_the_topic(database: str) -> None:
     async with desk(database) as node:
-        await BridgeBook(node.store.pool).register("out", "test", "club")  # a member too, but nobody who could own it
+        await BridgeStore(node.store.pool).register("out", "test", "club")  # a member too, but nobody who could own it
         topic_id = await made_by(node, "club", "zoe", "omar", "ana")
         await leave(node, topic_id, "zoe")
         assert await roles(database, topic_id) == {"%bridge/out": "member", "omar": "owner", "ana": "member"}
@@ -131,7 +131,7 @@ async def test_a_topic_that_no_backend_made_goes_with_its_last_member(database: 
 async def test_a_topic_that_no_backend_made_goes_with_its_last_person_though_bridges_stay(database: str) -> None:
     """Who joined it behind the last one owned nothing of it, and read all."""
     async with desk(database) as node, connected(database) as other:
-        bridge = await BridgeBook(node.store.pool).register("out", "test", "club")
+        bridge = await BridgeStore(node.store.pool).register("out", "test", "club")
         topic_id = await made_by(node, "club", "ana", "omar")
         ana, omar = await node.store.user("ana"), await node.store.user("omar")
         changes = [Changed(ana.id, (topic_id, (await node.membership("ana", topic_id)).id)), Changed(omar.id)]
@@ -167,7 +167,7 @@ async def test_a_topic_that_a_backend_made_stays_the_backends(database: str) -> 
 
 async def test_a_column_tells_people_from_bridges_and_platforms(database: str) -> None:
     async with desk(database) as node:
-        book = BridgeBook(node.store.pool)
+        book = BridgeStore(node.store.pool)
         await node.store.know(["ana", "Mario%20Rossi"])
         await book.register("all", "nats", "%")
         await book.register("Fourth", "platform", None)
@@ -191,7 +191,7 @@ async def test_a_column_tells_people_from_bridges_and_platforms(database: str) -
 )
 async def test_which_names_bridges_feed_or_take_out(database: str, name: str, bridged: bool) -> None:
     async with desk(database) as node:
-        book = BridgeBook(node.store.pool)
+        book = BridgeStore(node.store.pool)
         await book.register("shops", "nats", "shop._")
         await book.register_inlet("orders", "nats", "orders.%")
         await book.register_inlet("in", "rabbitmq", "in")
@@ -226,7 +226,7 @@ async def test_publishing_by_sql_decides_by_the_same_rule(database: str) -> None
 
 async def test_the_inbox_of_a_bridge_is_for_it_alone(database: str) -> None:
     async with desk(database) as node:
-        await BridgeBook(node.store.pool).register("out", "test", None)
+        await BridgeStore(node.store.pool).register("out", "test", None)
     for target in ("@%bridge/out", "#@%bridge/out", "#@ana", "##general"):
         with pytest.raises(asyncpg.NoDataFoundError, match="there is no topic"):
             await value(database, PUBLISH, target, "shop")

@@ -7,12 +7,12 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from log_support import rows, run, value
-from messaging.bus import LocalBus
+from messaging.bus.contract import LocalBus
 from messaging.node import Node
-from messaging.nodes import Nodes
-from messaging.settings import Settings
-from messaging.store_pool import Pool
+from messaging.runtime.nodes import Nodes
+from messaging.settings.settings import Settings
+from messaging.store.pool import Pool
+from support.log import rows, run, value
 
 TIME = 15
 

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 
-from log_support import connected, run, value, waits_for_lock
-from messaging import store_quotas
 from messaging.errors import LimitReached, RateLimited, RecadoError
+from messaging.limits import quotas as store_quotas
 from messaging.model import User
 from messaging.permissions import BACKEND, Caller
-from messaging.queries import load_queries
-from ws_support import Running, receive, running, send
+from messaging.store.queries import load_queries
+from support.log import connected, run, value, waits_for_lock
+from support.ws import Running, receive, running, send
 
 
 @pytest.fixture
@@ -250,4 +250,3 @@ async def test_of_two_invitations_at_once_one_is_too_many(
         second = asyncio.create_task(invite(recado, omar, "b", "u2"))
         await waits_for_lock(database, "join_within_limits")
     await refused(LimitReached, second)
-

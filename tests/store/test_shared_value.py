@@ -2,8 +2,8 @@
 
 import asyncio
 
-from log_support import connected, waits_for_lock
-from messaging.queries import load_queries
+from messaging.store.queries import load_queries
+from support.log import connected, waits_for_lock
 
 
 async def test_a_value_that_two_offer_at_once_is_the_same_for_both(database: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 
-from log_support import Desk, connected, desk, rows, value, waits_for_lock
-from messaging.cursors import BATCH, Cursors
-from messaging.store import Move
+from messaging.readers.cursors import MAX_MOVES, Cursors
+from messaging.store.store import Move
+from support.log import Desk, connected, desk, rows, value, waits_for_lock
 
 
 async def reading(node: Desk, topic: str, user: str, *devices: str) -> tuple[int, int]:
@@ -89,7 +89,7 @@ async def test_a_flush_moves_all_that_is_noted_the_highest_of_each(database: str
         membership = await ana.membership("omar", inbox.id)
         seen: list[set[int]] = []
         cursors = Cursors(ana.store, seen.append)
-        for n in range(BATCH + 10):  # more than one statement takes
+        for n in range(MAX_MOVES + 10):  # more than one statement takes
             cursors.move(n + 10**6, 1, "", 1)
         for seq in (4, 2, 3):
             cursors.move(topic_id, id_, "", seq)

@@ -7,13 +7,13 @@ import itertools
 import asyncpg
 import pytest
 
-from log_support import connected, desk, run
-from messaging.epochs import LogIdentity, epoch_of, is_same_topic
 from messaging.errors import Unavailable
 from messaging.model import Topic
 from messaging.retrying import retrying
-from messaging.store import Move, Store
-from spare_postgres import spare_postgres
+from messaging.store.epochs import LogIdentity, epoch_of, is_same_topic
+from messaging.store.store import Move, Store
+from support.log import connected, desk, run
+from support.spare_postgres import spare_postgres
 
 NEWS = Topic(7, "news", "public", "ana")
 HERE = LogIdentity("i", "1/5/00000001", "0")

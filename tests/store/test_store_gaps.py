@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from log_support import Desk, desk, draft, run
-from messaging.housekeeping import Housekeeping
+from messaging.log.housekeeping import Housekeeping
 from messaging.model import Gap, Message, Page, Topic
-from messaging.settings import Settings
-from messaging.store import PAGE_ROWS, Move
-from raw_ws import raw_client
-from ws_support import running
+from messaging.settings.settings import Settings
+from messaging.store.store import PAGE_ROWS, Move
+from support.log import Desk, desk, draft, run
+from support.raw_ws import raw_client
+from support.ws import running
 
 
 def shape(page: Page) -> list[Any]:

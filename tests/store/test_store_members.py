@@ -8,9 +8,9 @@ from collections.abc import Awaitable
 import asyncpg
 import pytest
 
-from log_support import Desk, connected, desk, draft, rows, run, told, value, waits_for_lock
 from messaging.errors import LimitReached, UnknownTopic, UnknownUser
-from messaging.store import MAX_DEVICES, Move
+from messaging.store.store import MAX_DEVICES, Move
+from support.log import Desk, connected, desk, draft, rows, run, told, value, waits_for_lock
 
 
 async def user_id(node: Desk, name: str) -> int:

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from log_support import connected, rows, run, value, waits_for_lock
-from messaging import migrations, store_start
-from messaging.migrations import VERSION, MigrationError, migrate
-from messaging.queries import function_paths, migration_paths, read_sql, sql_version
-from messaging.settings import SettingsError
+from messaging.settings.settings import SettingsError
+from messaging.store import migrations
+from messaging.store import start as store_start
+from messaging.store.migrations import VERSION, MigrationError, migrate
+from messaging.store.queries import function_paths, migration_paths, read_sql, sql_version
+from support.log import connected, rows, run, value, waits_for_lock
 
 _numbers = itertools.count(1)
 
@@ -175,8 +176,11 @@ async def test_a_new_version_leaves_no_function_that_it_has_not_made(empty: str)
 async def test_functions_are_applied_again_when_they_have_changed(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And only then."""
     await migrate(empty)
-    await run(empty, "CREATE OR REPLACE FUNCTION recado.know(names text[], as_kind text DEFAULT 'person')"
-        " RETURNS void LANGUAGE sql AS ''")
+    await run(
+        empty,
+        "CREATE OR REPLACE FUNCTION recado.know(names text[], as_kind text DEFAULT 'person')"
+        " RETURNS void LANGUAGE sql AS ''",
+    )
     await migrate(empty)
     assert await value(empty, "SELECT prosrc FROM pg_proc WHERE proname = 'know'") == ""
     checksums = {name: checksum for name, checksum, _ in await applied(empty)}

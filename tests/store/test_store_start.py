@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from log_support import run, value
-from messaging.migrations import MigrationError, migrate
-from messaging.settings import SettingsError
-from messaging.store_pool import connect
+from messaging.settings.settings import SettingsError
+from messaging.store.migrations import MigrationError, migrate
+from messaging.store.pool import connect
+from support.log import run, value
 
 _numbers = itertools.count(1)
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from log_support import Desk, connected, desk, draft, rows, run, told, until, value
-from messaging import housekeeping
-from messaging.cursors import Cursors
-from messaging.housekeeping import TURN, Housekeeping
+from messaging.log import housekeeping
+from messaging.log.housekeeping import TURN, Housekeeping
 from messaging.model import Topic
-from messaging.settings import Settings
-from messaging.store import Move, Store
+from messaging.readers.cursors import Cursors
+from messaging.settings.settings import Settings
+from messaging.store.store import Move, Store
+from support.log import Desk, connected, desk, draft, rows, run, told, until, value
 
 DAY = 86400
 
@@ -164,7 +164,7 @@ async def no_topics(self: Store, after: int, limit: int) -> list[Any]:
 
 async def test_the_walk_comes_round(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slice at a time, all topics in their turn, and again from the start."""
-    monkeypatch.setattr(housekeeping, "SLICE", 2)
+    monkeypatch.setattr(housekeeping, "WALK_TOPICS", 2)
     async with desk(database) as ana:
         topic_ids = [await ana.topic(f"t{n}") for n in range(7)]
         keep = keeper(ana, retention=60)
@@ -183,8 +183,8 @@ async def test_the_walk_comes_round(database: str, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("what", ["expired", "aged", "seen", "deleted", "keys"])
 async def test_a_purge_deletes_in_batches(database: str, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """Never more in one transaction than a batch; all of it in one round; and without the head of any topic."""
-    assert housekeeping.BATCH <= 1000
-    monkeypatch.setattr(housekeeping, "BATCH", 10)
+    assert housekeeping.MAX_PURGED_ROWS <= 1000
+    monkeypatch.setattr(housekeeping, "MAX_PURGED_ROWS", 10)
     async with desk(database) as ana, connected(database) as holder:
         topic_id = (await ana.inbox("ana")).id if what == "seen" else await ana.topic("noticias")
         await ana.publish_all([draft(topic_id, n, f"k{n}" if what == "keys" else None, ttl=60) for n in range(35)])

@@ -8,22 +8,22 @@ import pytest
 from terminal_support import soon
 
 from recado.client import Closed, Refused
-from recado.client.calls import Calls
+from recado.client.pending_requests import PendingRequests
 
 
-async def made(calls: Calls, key: str, text: str) -> asyncio.Task[Mapping[str, Any]]:
+async def made(calls: PendingRequests, key: str, text: str) -> asyncio.Task[Mapping[str, Any]]:
     task = asyncio.create_task(calls.make(key, text))
     await soon(calls.due.wait())
     return task
 
 
-async def unsent(calls: Calls) -> list[str]:
+async def unsent(calls: PendingRequests) -> list[str]:
     await soon(calls.due.wait())
     return calls.take_unsent()
 
 
 async def test_each_is_sent_once_a_connection_in_order_until_it_is_answered() -> None:
-    calls = Calls()
+    calls = PendingRequests()
     first, second = await made(calls, "1", "first"), await made(calls, "2", "second")
     await asyncio.sleep(0)
     assert calls.take_unsent() == ["first", "second"]
@@ -40,7 +40,7 @@ async def test_each_is_sent_once_a_connection_in_order_until_it_is_answered() ->
 
 @pytest.mark.parametrize("code", ["unavailable", "rate_limited"])
 async def test_what_may_pass_is_tried_again(code: str) -> None:
-    calls = Calls()
+    calls = PendingRequests()
     task = await made(calls, "1", "again")
     assert await unsent(calls) == ["again"]
     calls.settle({"action": "error", "code": code, "message": "not now", "id": "1"})
@@ -52,7 +52,7 @@ async def test_what_may_pass_is_tried_again(code: str) -> None:
 
 
 async def test_an_error_that_names_no_request_concerns_none_unless_it_is_about_speed() -> None:
-    calls = Calls()
+    calls = PendingRequests()
     task = await made(calls, "1", "text")
     assert await unsent(calls) == ["text"]
     calls.settle({"action": "error", "code": "bad_json", "message": "?"})
@@ -68,7 +68,7 @@ async def test_an_error_that_names_no_request_concerns_none_unless_it_is_about_s
 
 
 async def test_answers_that_come_twice_or_too_late_are_dropped() -> None:
-    calls = Calls()
+    calls = PendingRequests()
     task = await made(calls, "1", "text")
     calls.settle({"action": "topics", "ref": "1"})
     calls.settle({"action": "topics", "ref": "1", "again": True})
@@ -80,7 +80,7 @@ async def test_answers_that_come_twice_or_too_late_are_dropped() -> None:
 
 
 async def test_the_largest_is_given_up_when_a_frame_was_too_large() -> None:
-    calls = Calls()
+    calls = PendingRequests()
     assert not calls.fail_largest(Refused("too_large", "too large"))
     small, large = await made(calls, "1", "x"), await made(calls, "2", "x" * 100)
     await asyncio.sleep(0)

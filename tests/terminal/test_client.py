@@ -8,8 +8,8 @@ from terminal_support import States, cuttable, eventually, free_port, soon, take
 
 from messaging.permissions import BACKEND
 from recado.client import Client, Closed, Gap, Invited, Message, Refused, Removed, SentAway, State, TokenRefused
-from recado.client.line import until_silent
-from ws_support import Running, running
+from recado.client.connection import until_silent
+from support.ws import Running, running
 
 
 def contents(messages: list[Message]) -> list[object]:

@@ -8,7 +8,7 @@ import sys
 import pytest
 from terminal_support import ROOT, Server, command, environment, eventually, free_port, soon
 
-from messaging.tokens import Tokens
+from messaging.auth.tokens import Tokens
 from recado.client import Client
 from recado.terminal.commands import make_parser
 from recado.terminal.rest import Rest
@@ -184,9 +184,7 @@ async def test_a_reader_that_has_enough_ends_the_tail_in_silence(server: Server)
         (["chat"], "--as USER"),
     ],
 )
-async def test_what_cannot_be_done_is_told_in_one_line(
-    server: Server, arguments: list[str], word: str
-) -> None:
+async def test_what_cannot_be_done_is_told_in_one_line(server: Server, arguments: list[str], word: str) -> None:
     code, out, error = await server.run(*arguments)
 
     assert (code, out) == (1, "")

@@ -7,12 +7,12 @@ import asyncpg
 import pytest
 from terminal_support import Server, command, environment, eventually, free_port, soon
 
-import ws_support
-from recado.terminal.doctor import report
-from recado.terminal.facts import embedded_dsn, shipped
-from recado.terminal.findings import Bus, Database, Door, Facts, Finding, Machine, findings
-from recado.terminal.paint import Paint
-from ws_support import SECRET, running
+from recado.terminal.doctor.diagnosis import Bus, Database, Door, Facts, Finding, Machine, findings
+from recado.terminal.doctor.doctor import report
+from recado.terminal.doctor.probes import embedded_dsn, shipped
+from recado.terminal.formatting import Paint
+from support import ws as ws_support
+from support.ws import SECRET, running
 
 pytest_plugins = ["terminal_support"]
 

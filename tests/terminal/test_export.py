@@ -15,7 +15,7 @@ import pytest
 from terminal_support import Server, soon
 
 from recado.terminal.access import Mistake
-from recado.terminal.export import Line, encoded, last_seq_of, point
+from recado.terminal.export import ExportRecord, encoded, last_seq_of, point
 from recado.terminal.progress import Progress, bar
 from recado.terminal.rest import Rest
 
@@ -175,7 +175,9 @@ async def test_tail_of_all_topics_is_a_line_of_json_each(server: Server) -> None
 
 
 def line(seq: int, content: str = "1", topic: str = "news") -> bytes:
-    return encoded(Line(topic, seq, datetime(2026, 1, 1, tzinfo=UTC), "ana", msgspec.Raw(content.encode()), "e"))
+    return encoded(
+        ExportRecord(topic, seq, datetime(2026, 1, 1, tzinfo=UTC), "ana", msgspec.Raw(content.encode()), "e")
+    )
 
 
 class File(io.BytesIO):

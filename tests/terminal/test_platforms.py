@@ -19,12 +19,12 @@ import aiohttp
 import pytest
 from terminal_support import Server, eventually
 
-from messaging.store_bridges import BridgeBook, DeadLetter
-from messaging.store_pool import Pool
+from messaging.store.bridges import BridgeStore, DeadLetter
+from messaging.store.pool import Pool
 from recado.client import Refused
 from recado.terminal.commands import make_parser
-from recado.terminal.facts import embedded_dsn
-from recado.terminal.paint import Paint
+from recado.terminal.doctor.probes import embedded_dsn
+from recado.terminal.formatting import Paint
 from recado.terminal.platforms import advised, age, table
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -159,12 +159,12 @@ async def test_a_bridge_in_is_paused_resumed_and_its_dead_letters_are_tried_agai
 
 
 @asynccontextmanager
-async def book_of(server: Server) -> AsyncIterator[BridgeBook]:
+async def book_of(server: Server) -> AsyncIterator[BridgeStore]:
     """What an inlet writes into the server's database."""
     pool = Pool(embedded_dsn(server.data_dir), 1)
     await pool.open()
     try:
-        yield BridgeBook(pool)
+        yield BridgeStore(pool)
     finally:
         await pool.close()
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.datastructures import Headers
 
-from recado.client.line import retry_after
+from recado.client.connection import retry_after
 from recado.client.received import Gap, Invited, Message, Removed, history_of, thing_of, topics_of
 from recado.client.resuming import (
     Next,

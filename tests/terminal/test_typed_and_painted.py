@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from recado.client import Gap, Invited, Message, Removed, Thing
 from recado.client.received import thing_of
-from recado.terminal.paint import Paint, frame_of, safe, text_of
-from recado.terminal.typed import HELP, Command, Say, Unclear, advice, parse
+from recado.terminal.chat.commands import HELP, Command, Say, Unclear, advice, parse
+from recado.terminal.formatting import Paint, frame_of, safe, text_of
 
 PLAIN = Paint(zone=UTC)
 NOON = datetime.now(UTC).replace(hour=12, minute=5, second=0, microsecond=0)
@@ -130,9 +130,7 @@ class Terminal(io.StringIO):
         (io.StringIO(), {"TERM": "xterm"}, False),
     ],
 )
-def test_colours_are_for_terminals_that_want_them(
-    stream: io.StringIO, environ: dict[str, str], colours: bool
-) -> None:
+def test_colours_are_for_terminals_that_want_them(stream: io.StringIO, environ: dict[str, str], colours: bool) -> None:
     assert Paint.for_stream(stream, environ).colours is colours
 
 

@@ -18,34 +18,34 @@ from unittest.mock import patch
 import msgspec
 
 import messaging.delivery
-import ws_server.catchup
-import ws_server.hub
-import ws_server.memberships
+import ws_server.feeds.catchup
+import ws_server.feeds.hub
+import ws_server.feeds.memberships
 import ws_server.protocol
 import ws_server.session
-from messaging.cursors import Cursors
+from messaging.auth.tokens import Claims
 from messaging.delivery import Feed, Place
 from messaging.errors import Unavailable
 from messaging.model import MAX_SEQ, Appended, Changed, Membership, Message, Notice, Page, Topic, User
-from messaging.store import Move
-from messaging.tokens import Claims
-from ws_server.catchup import CatchUp, SharedPage
-from ws_server.handshake import Wishes
-from ws_server.hub import Hub
-from ws_server.memberships import Walk
+from messaging.readers.cursors import Cursors
+from messaging.store.store import Move
+from ws_server.feeds.catchup import CatchUp, SharedPage
+from ws_server.feeds.hub import Hub
+from ws_server.feeds.membership_sync import SLICES, MembershipSync
+from ws_server.feeds.memberships import Walk
+from ws_server.feeds.ticker import Ticker
+from ws_server.handshake import ConnectOptions
 from ws_server.protocol import entry_frames
-from ws_server.roster import SLICES, Roster
 from ws_server.session import Session
-from ws_server.ticker import Ticker
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SIZES = [  # everything so small that a few messages overflow it
     (messaging.delivery, {"TAIL_BYTES": 400, "CHUNK_MIN": 150, "CHUNK_MAX": 600}),
     (ws_server.protocol, {"PIECE_BYTES": 300}),
     (ws_server.session, {"BUFFER_BYTES": 600, "CHUNK_MIN": 150}),
-    (ws_server.hub, {"BUFFER_BYTES": 600, "PLACES": 1}),
-    (ws_server.memberships, {"SLICE": 1}),
-    (ws_server.catchup, {"LEAST_SHARE": 100, "NODE_PAGE": 500}),
+    (ws_server.feeds.hub, {"BUFFER_BYTES": 600, "PLACES": 1}),
+    (ws_server.feeds.memberships, {"MAX_IN_TURN": 1}),
+    (ws_server.feeds.catchup, {"LEAST_SHARE": 100, "NODE_PAGE": 500}),
 ]
 
 
@@ -385,7 +385,7 @@ class Loop:
 
 
 class Node:
-    """One process: the parts of `ws_server.server.Door`, put together as it does."""
+    """One process: the parts of `ws_server.server.WebSocketServer`, put together as it does."""
 
     def __init__(self, store: ModelStore, loop: Loop, happened: Counter[str]) -> None:
         metrics: Any = NoMetrics(happened)
@@ -406,7 +406,7 @@ class Node:
             announce=self._announce,
         )
         self.catch_up._pages = ModelPages(store)  # type: ignore[assignment]
-        self.roster = Roster(truth, hub, self.catch_up, metrics, revoked=self._stuck, restored=self._restored)
+        self.roster = MembershipSync(truth, hub, self.catch_up, metrics, revoked=self._stuck, restored=self._restored)
         self.bus: list[Notice] = []
         self.jobs: list[Job] = []
         self.peers: list[Peer] = []
@@ -445,7 +445,7 @@ class Node:
         user = User(user_id, f"u{user_id}", self.store.users[user_id])
         claims = Claims(user.name, "", 1.0, 2.0)
         peer.session = Session(
-            link, user, claims, Wishes(device, explicit, False), cursors=self.cursors, ready=self.catch_up.want
+            link, user, claims, ConnectOptions(device, explicit, False), cursors=self.cursors, ready=self.catch_up.want
         )
         self.peers.append(peer)
         self.jobs.append(Job(self._open, peer))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from messaging.access import (
+from messaging.auth.access import (
     Arrival,
     Rules,
     WrongCredentials,
@@ -16,9 +16,9 @@ from messaging.access import (
     is_legacy,
     why_outside,
 )
-from messaging.addresses import client_address, in_networks
 from messaging.errors import Misdirected, NoCredential, RateLimited, Unauthorized
-from messaging.settings import Settings
+from messaging.settings.addresses import client_address, in_networks
+from messaging.settings.settings import Settings
 
 HERE = "127.0.0.1"
 KEY, METER = "a key of the tests", "a token for counters"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridges.addresses import refusal, url_refusal
+from bridges.webhooks.addresses import refusal, url_refusal
 
 METADATA = "169.254.169.254"
 NEVER = {

@@ -6,16 +6,25 @@ from typing import Any
 
 import pytest
 
-from bridges.answers import SHOWN, SUSPECT_FOR, Answer, Suspicion, check_success, excerpt, judge, retry_after
 from bridges.outlet import Gone, Undeliverable, Unreachable
-from messaging.schedule import Schedule
+from bridges.webhooks.answers import (
+    SHOWN,
+    SUSPECT_FOR,
+    Answer,
+    PoisonDetector,
+    check_success,
+    classify,
+    excerpt,
+    retry_after,
+)
+from messaging.bridge.schedule import Schedule
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_a_success_is_a_delivery(status: int) -> None:
-    judge(Answer(status), NOW)
+    classify(Answer(status), NOW)
 
 
 @pytest.mark.parametrize(
@@ -32,14 +41,14 @@ def test_a_success_is_a_delivery(status: int) -> None:
 def test_the_table(meaning: type[Exception], statuses: list[int]) -> None:
     for status in statuses:
         with pytest.raises(meaning, match=f"it answered {status}"):
-            judge(Answer(status), NOW)
+            classify(Answer(status), NOW)
 
 
 def test_a_rejection_tells_the_operator_what_to_look_at() -> None:
     with pytest.raises(Unreachable, match="secret"):
-        judge(Answer(401, {}, b"bad signature"), NOW)
+        classify(Answer(401, {}, b"bad signature"), NOW)
     with pytest.raises(Unreachable, match="not followed"):
-        judge(Answer(302), NOW)
+        classify(Answer(302), NOW)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +86,7 @@ def test_whoever_asks_to_wait_for_ever_is_asked_again_in_ten_minutes(header: str
 @pytest.mark.parametrize("status", [401, 429, 503])
 def test_the_wish_goes_to_the_lane(status: int) -> None:
     with pytest.raises(Unreachable) as caught:
-        judge(Answer(status, {"Retry-After": "20"}), NOW)
+        classify(Answer(status, {"Retry-After": "20"}), NOW)
     assert 20 == caught.value.retry_after
 
 
@@ -89,8 +98,16 @@ def test_a_success_that_says_that_it_failed_did(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"success", b"", b'{"status":"ok"}', b'{"status":200,"message":"failed"}', b"[", b"<html>failed", b"[" * 9999,
-     b'{"status":"\xff"}'],
+    [
+        b"success",
+        b"",
+        b'{"status":"ok"}',
+        b'{"status":200,"message":"failed"}',
+        b"[",
+        b"<html>failed",
+        b"[" * 9999,
+        b'{"status":"\xff"}',
+    ],
 )
 def test_any_other_body_of_a_success_is_fine(body: bytes) -> None:
     check_success(Answer(200, {}, body))
@@ -112,7 +129,7 @@ def test_what_is_shown_of_an_answer_can_be_stored(body: bytes, shown: str) -> No
 # --- when it is the message -------------------------------------------------------------------------------------------
 
 
-def noted(suspicion: Suspicion, *tries: tuple[str, Any], step: float = SUSPECT_FOR) -> list[bool]:
+def noted(suspicion: PoisonDetector, *tries: tuple[str, Any], step: float = SUSPECT_FOR) -> list[bool]:
     return [suspicion.note(identity, answer, n * step) for n, (identity, answer) in enumerate(tries)]
 
 
@@ -120,13 +137,13 @@ DOWN, LIMIT, BUSY = Answer(500), Answer(429), Answer(503, {"Retry-After": "1"})
 
 
 def test_five_failures_in_a_row_make_a_message_suspect() -> None:
-    assert [False] * 4 + [True] * 2 == noted(Suspicion(), *[("m", DOWN)] * 6)
+    assert [False] * 4 + [True] * 2 == noted(PoisonDetector(), *[("m", DOWN)] * 6)
 
 
 @pytest.mark.parametrize("between", [("m", None), ("m", LIMIT), ("m", BUSY), ("n", DOWN)])
 def test_anything_else_in_between_begins_anew(between: tuple[str, Any]) -> None:
-    assert not any(noted(Suspicion(), *[("m", DOWN)] * 4, between, *[("m", DOWN)] * 4))
+    assert not any(noted(PoisonDetector(), *[("m", DOWN)] * 4, between, *[("m", DOWN)] * 4))
 
 
 def test_five_failures_at_once_may_be_a_platform_that_stumbles() -> None:
-    assert not any(noted(Suspicion(), *[("m", DOWN)] * 9, step=SUSPECT_FOR / 9))
+    assert not any(noted(PoisonDetector(), *[("m", DOWN)] * 9, step=SUSPECT_FOR / 9))

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging import appender
-from messaging.batch import (
+from messaging.errors import Conflict, NotAMember, RecadoError, Unavailable, UnknownTopic
+from messaging.log import appender
+from messaging.log.batch import (
     BATCH_BYTES,
     BATCH_DRAFTS,
     SHARE_BYTES,
@@ -23,18 +24,17 @@ from messaging.batch import (
     take_batch,
     without_doubles,
 )
-from messaging.errors import Conflict, NotAMember, RecadoError, Unavailable, UnknownTopic
-from messaging.metrics import Metrics
 from messaging.model import Appended, Message
-from messaging.store_append import Draft, HeadsLocked, Refused, Verdict
+from messaging.observability.metrics import Metrics
+from messaging.store.append import Draft, HeadsLocked, Refused, Verdict
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Nobody:
-    def settled(self, context: Any, outcome: Verdict | RecadoError) -> None: ...
+    def on_result(self, context: Any, outcome: Verdict | RecadoError) -> None: ...
 
-    def settle_end(self) -> None: ...
+    def on_batch_end(self) -> None: ...
 
 
 def draft(topic_id: int = 1, key: str | None = None, digest: bytes | None = None, sender: str = "omar") -> Draft:

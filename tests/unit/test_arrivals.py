@@ -2,7 +2,7 @@
 
 import pytest
 
-from messaging.arrivals import SHOWN, legible
+from messaging.bridge.arrivals import SHOWN, legible
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bridges.config import checked, decode
-from messaging.settings import Settings, SettingsError
+from messaging.settings.settings import Settings, SettingsError
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from messaging.buses.exchange import Exchange
-from messaging.buses.postgres import PAYLOAD_MOST
-from messaging.buses.seal import SEAL_BYTES, Seal
-from messaging.buses.wire import Inbox, Outbox, unpacked
+from messaging.bus.exchange import Exchange
+from messaging.bus.postgres import MAX_PAYLOAD_BYTES
+from messaging.bus.seal import SEAL_BYTES, Seal
+from messaging.bus.wire import Inbox, Outbox, unpacked
 from messaging.model import Appended, Changed, Message, Notice, Voided
 
 SECRET = bytes(range(32))
@@ -58,7 +58,7 @@ def test_an_outbox_gives_no_number_twice() -> None:
     assert numbers == sorted(numbers)
 
 
-@pytest.mark.parametrize("limit", [100, 1000, PAYLOAD_MOST // 4 * 3 - SEAL_BYTES])
+@pytest.mark.parametrize("limit", [100, 1000, MAX_PAYLOAD_BYTES // 4 * 3 - SEAL_BYTES])
 def test_a_body_is_within_its_limit_and_says_what_was_told(limit: int) -> None:
     told: list[Notice] = [Changed(2**53 - 1), Voided("j" * 60)]
     told += [Appended(2**53 - 1, seq, seq, (Message(seq, "omar", '"ñ\\n"' * seq, NOW),)) for seq in range(1, 40)]
@@ -74,7 +74,7 @@ def test_a_body_is_within_its_limit_and_says_what_was_told(limit: int) -> None:
 
 
 def test_a_notify_has_room_for_nearly_six_thousand_bytes_of_content() -> None:
-    room = PAYLOAD_MOST // 4 * 3 - SEAL_BYTES
+    room = MAX_PAYLOAD_BYTES // 4 * 3 - SEAL_BYTES
     content = '"' + "x" * (room - 80) + '"'
     outbox = Outbox()
     outbox.put(Appended(2**53 - 1, 2**53 - 1, 2**53 - 1, (Message(2**53 - 1, "omar", content, NOW),)))

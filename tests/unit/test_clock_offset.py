@@ -2,8 +2,8 @@
 
 import pytest
 
-from messaging.clock import ROUND_TRIP, ClockOffset
-from messaging.tokens import LEEWAY
+from messaging.model import LEEWAY
+from messaging.store.clock import ROUND_TRIP, ClockOffset
 
 
 def measured(*answers: tuple[float, float, float]) -> ClockOffset:

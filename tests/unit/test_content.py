@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.content import MAX_DEPTH, check_content
 from messaging.errors import BadRequest
+from messaging.log.content import MAX_DEPTH, check_content
 
 LIMIT = 1000
 values = st.recursive(

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
-from messaging.addresses import client_address, network_of
-from messaging.connections import Accepted, Connections, TooManyConnections
+from messaging.limits.connections import Accepted, Connections, TooManyConnections
+from messaging.settings.addresses import client_address, network_of
 
 PROXY, PEER, OTHER = "10.0.0.1", "203.0.113.9", "203.0.113.10"
 PROXIES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1")]

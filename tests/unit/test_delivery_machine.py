@@ -22,8 +22,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from simulated_door import Peer, World, small_sizes, told
 
 import messaging.delivery
-import ws_server.catchup
-import ws_server.roster
+import ws_server.feeds.catchup
+import ws_server.feeds.membership_sync
 from messaging.delivery import Feed, Ledger, Place, Step
 from messaging.errors import Unavailable
 from messaging.model import Changed, Message, Page
@@ -348,8 +348,8 @@ PLANTED: list[tuple[Any, str, Callable[..., Any]]] = [
     (Ledger, "pong", pong_of_this_moment),
     (messaging.delivery, "fill", fill_without_gaps),
     (messaging.delivery, "fill", fill_beyond_a_cut),
-    (ws_server.catchup, "between", between_everything),
-    (ws_server.roster.Roster, "_compare_head", sweep_nothing),
+    (ws_server.feeds.catchup, "between", between_everything),
+    (ws_server.feeds.membership_sync.MembershipSync, "_compare_head", sweep_nothing),
 ]
 
 

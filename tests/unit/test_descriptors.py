@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from messaging.descriptors import RESERVED
+from messaging.limits.descriptors import RESERVED
 
 PROGRAM = """
 import resource
-from messaging.descriptors import descriptors_for_peers, raise_descriptor_limit
+from messaging.limits.descriptors import descriptors_for_peers, raise_descriptor_limit
 raise_descriptor_limit()
 print(*resource.getrlimit(resource.RLIMIT_NOFILE), descriptors_for_peers())
 """

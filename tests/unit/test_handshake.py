@@ -12,7 +12,7 @@ from websockets.typing import Subprotocol
 
 from messaging.errors import BadRequest, Forbidden, Unauthorized, Unavailable
 from ws_server.handshake import (
-    Wishes,
+    ConnectOptions,
     answer,
     choose_subprotocol,
     quiet_logger,
@@ -74,14 +74,14 @@ def test_only_the_word_bearer_is_ever_echoed(offered: list[str], chosen: str | N
 @pytest.mark.parametrize(
     ("query", "wished"),
     [
-        ("", Wishes("", False, False)),
-        ("device=phone&ack=explicit&heartbeat=1&epoch=1", Wishes("phone", True, True, True)),
-        ("device=&ack=&heartbeat=", Wishes("", False, False)),
-        ("ack=Explicit&heartbeat=true&epoch=yes&other=1", Wishes("", False, False)),
-        ("device=a%2Bb&device=c", Wishes("a+b", False, False)),
+        ("", ConnectOptions("", False, False)),
+        ("device=phone&ack=explicit&heartbeat=1&epoch=1", ConnectOptions("phone", True, True, True)),
+        ("device=&ack=&heartbeat=", ConnectOptions("", False, False)),
+        ("ack=Explicit&heartbeat=true&epoch=yes&other=1", ConnectOptions("", False, False)),
+        ("device=a%2Bb&device=c", ConnectOptions("a+b", False, False)),
     ],
 )
-def test_wishes(query: str, wished: Wishes) -> None:
+def test_wishes(query: str, wished: ConnectOptions) -> None:
     assert wished == wishes(query)
 
 

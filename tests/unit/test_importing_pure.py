@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bridges.importing import due_in
+from bridges.webhooks.importing import due_in
+from messaging.integrator.events import Person, Platform
 from messaging.integrator.importing import Diff, Implausible, Listed, compare, portions, read_list
-from messaging.integrator.news import Person, Platform
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -6,10 +6,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from messaging import intake
-from messaging.intake import draft_of, sort_out
-from messaging.settings import Settings
-from messaging.store_intake import Posted
+from messaging.log import intake
+from messaging.log.intake import draft_of, sort_out
+from messaging.settings.settings import Settings
+from messaging.store.intake import Posted
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -39,4 +39,4 @@ def test_the_bad_are_sorted_out_and_the_good_keep_their_order() -> None:
     assert [each.posted.id for each in found.good] == [1, 4]
     assert [each.id for each, _ in found.dead] == [2, 3]
     assert json.loads(found.good[1].draft.content) == 4
-    assert intake.BATCH == 1000
+    assert intake.MAX_TAKEN_ROWS == 1000

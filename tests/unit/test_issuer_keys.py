@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from jwt.algorithms import get_default_algorithms
 
-from issuer_support import private_key, public_jwk
-from messaging.issuers.keys import READ_EVERY, STALE_AFTER, Keys, read_keys
-from messaging.issuers.setting import Algorithm
+from messaging.auth.issuers.keys import READ_EVERY, STALE_AFTER, Keys, read_keys
+from messaging.settings.issuers import Algorithm
+from support.issuers import private_key, public_jwk
 
 ALGORITHMS: list[Algorithm] = ["RS256", "ES256", "EdDSA"]
 

@@ -9,7 +9,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from issuer_support import (
+from messaging.auth.issuers.fetching import MAX_KEY_SET_BYTES
+from messaging.auth.issuers.keys import READ_EVERY, STALE_AFTER
+from messaging.errors import Unauthorized, Unavailable
+from support.issuers import (
     AUTH0,
     Clock,
     SomeIssuer,
@@ -17,9 +20,6 @@ from issuer_support import (
     refusal,
     trusting,
 )
-from messaging.errors import Unauthorized, Unavailable
-from messaging.issuers.fetching import MOST_BYTES
-from messaging.issuers.keys import READ_EVERY, STALE_AFTER
 
 
 async def test_a_new_key_is_found_and_an_old_one_kept_as_long_as_it_is_named() -> None:
@@ -122,7 +122,7 @@ async def test_what_is_being_read_at_the_end_is_given_up(loop_errors: list[Any])
 
 
 ANSWERS: list[Callable[[SomeIssuer], web.Response]] = [
-    lambda issuer: web.Response(body=issuer.key_set() + b" " * MOST_BYTES),
+    lambda issuer: web.Response(body=issuer.key_set() + b" " * MAX_KEY_SET_BYTES),
     lambda issuer: web.Response(status=404, body=issuer.key_set()),
     lambda issuer: web.Response(text="<html>"),
     lambda issuer: web.Response(text='{"keys": []}'),
@@ -141,7 +141,7 @@ async def test_an_odd_answer_is_none(answer: Callable[[SomeIssuer], web.Response
 
 async def test_the_largest_answer() -> None:
     async with issuing() as issuer, trusting(issuer.setting()) as tokens:
-        issuer.answer = lambda: web.Response(body=issuer.key_set().ljust(MOST_BYTES))
+        issuer.answer = lambda: web.Response(body=issuer.key_set().ljust(MAX_KEY_SET_BYTES))
         assert (await tokens.verify(issuer.token())).user == "ana"
 
 

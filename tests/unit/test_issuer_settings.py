@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from messaging.issuers.setting import Issuer, parse_issuers
-from messaging.settings import Settings, SettingsError
+from messaging.settings.issuers import Issuer, parse_issuers
+from messaging.settings.settings import Settings, SettingsError
 
 
 def entry(number: int = 1, **changes: Any) -> dict[str, Any]:

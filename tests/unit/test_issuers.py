@@ -10,7 +10,8 @@ from typing import Any
 import jwt
 import pytest
 
-from issuer_support import (
+from messaging.settings.issuers import Algorithm
+from support.issuers import (
     AUTH0,
     FIREBASE,
     KEYCLOAK,
@@ -21,7 +22,6 @@ from issuer_support import (
     refusal,
     trusting,
 )
-from messaging.issuers.setting import Algorithm
 
 # --- who is let in --------------------------------------------------------------------------------------
 
@@ -141,9 +141,7 @@ async def test_a_key_is_its_issuers_alone() -> None:
             await tokens.verify(two.token("two"))
             await refusal(tokens, two.token("two", iss=FIREBASE))
             await refusal(tokens, one.token("one", iss=AUTH0))
-            forged = jwt.encode(
-                one.claims(), private_key("EdDSA", "two"), "EdDSA", headers={"kid": "one"}
-            )
+            forged = jwt.encode(one.claims(), private_key("EdDSA", "two"), "EdDSA", headers={"kid": "one"})
             assert "InvalidSignature" in await refusal(tokens, forged)
 
 

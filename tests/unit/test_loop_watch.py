@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from messaging.loop_watch import watching_loop
-from messaging.metrics import Metrics
+from messaging.observability.loop_watch import watching_loop
+from messaging.observability.metrics import Metrics
 
 
 class Log(logging.Handler):
@@ -31,7 +31,7 @@ class Log(logging.Handler):
 @pytest.fixture
 def log(request: pytest.FixtureRequest) -> Log:
     handler = Log(getattr(request, "param", 1))
-    logger = logging.getLogger("messaging.loop_watch")
+    logger = logging.getLogger("messaging.observability.loop_watch")
     logger.addHandler(handler)
     request.addfinalizer(lambda: logger.removeHandler(handler))
     return handler

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.errors import BadRequest
+from messaging.frames import Name
 from messaging.model import (
     encoded,
     inbox_of,
@@ -16,7 +17,6 @@ from messaging.model import (
     original_name,
     person_name,
 )
-from ws_server.vocabulary import Name
 
 GOOD = ["a", "A.b_c-d", "a:b@c+d|e", "updates.store.0b1", "a/b", "...", "a/...", ".a", "a..b", "@a", "-", "x" * 128]
 BAD = [

@@ -10,7 +10,7 @@ import pytest
 
 from messaging.errors import Unavailable, UnknownTopic
 from messaging.model import Message, Page, Topic
-from messaging.pages import Pages, fit
+from messaging.readers.pages import Pages, fit
 
 NEWS = Topic(1, "news", "public", "ana")
 PAGE = Page((), 5, 5)

@@ -9,9 +9,10 @@ import jwt
 import msgspec
 import pytest
 
+from messaging.auth.tokens import Tokens
 from messaging.errors import BadRequest, Conflict, Forbidden, NotAMember, RecadoError, Unauthorized, UnknownTopic
 from messaging.grants import Grants, grants_of
-from messaging.model import Kind, Membership, Topic, User
+from messaging.model import Kind, Membership, Topic, TopicView, User
 from messaging.permissions import (
     BACKEND,
     Aim,
@@ -28,8 +29,6 @@ from messaging.permissions import (
     sees,
     visible,
 )
-from messaging.store import Standing
-from messaging.tokens import Tokens
 
 ANA = User(7, "ana", 0)
 Role = Literal["owner", "member"]
@@ -39,12 +38,12 @@ def ana(read: list[str] | None = None, write: list[str] | None = None) -> Caller
     return Caller(ANA, Grants(None if read is None else tuple(read), None if write is None else tuple(write)))
 
 
-def standing(name: str = "news", kind: Kind = "public", role: Role | None = None, joined: int = 5) -> Standing:
+def standing(name: str = "news", kind: Kind = "public", role: Role | None = None, joined: int = 5) -> TopicView:
     topic = Topic(1, name, kind, "eva")
-    return Standing(topic, 9, None if role is None else Membership(3, topic, role, joined, None))
+    return TopicView(topic, 9, None if role is None else Membership(3, topic, role, joined, None))
 
 
-def aim(caller: Caller, found: Standing | None) -> Aim:
+def aim(caller: Caller, found: TopicView | None) -> Aim:
     """Where a message to this topic's bare name goes."""
     return aim_at(caller, found, "news" if found is None else found.topic.name)
 
@@ -150,7 +149,7 @@ def test_names_for_news_and_of_bridges_are_made_by_a_backend_or_a_claim(name: st
 # --- a name that is a topic's and a user's ----------------------------------------------------------------
 
 
-def doubted(kind: Kind = "public", role: Role | None = "member") -> Standing:
+def doubted(kind: Kind = "public", role: Role | None = "member") -> TopicView:
     found = standing("eva", kind, role)
     return replace(found, topic=msgspec.structs.replace(found.topic, in_doubt=True))
 

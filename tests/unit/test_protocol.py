@@ -14,22 +14,9 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
+from messaging import frames as vocabulary
 from messaging.errors import BadJson, BadRequest, NotAMember, UnknownAction
-from messaging.model import MAX_LIFETIME, MAX_SEQ, Gap, Message
-from ws_server import protocol, vocabulary
-from ws_server.protocol import (
-    PIECE_BYTES,
-    Refusal,
-    decode,
-    encode,
-    entry_frames,
-    error_frame,
-    history_message,
-    pieces,
-    ping_frame,
-    text_frame,
-)
-from ws_server.vocabulary import (
+from messaging.frames import (
     Ack,
     Closing,
     Command,
@@ -51,6 +38,20 @@ from ws_server.vocabulary import (
     Topics,
     TopicState,
     Unsubscribe,
+)
+from messaging.model import MAX_LIFETIME, MAX_SEQ, Gap, Message
+from ws_server import protocol
+from ws_server.protocol import (
+    PIECE_BYTES,
+    Refusal,
+    decode,
+    encode,
+    entry_frames,
+    error_frame,
+    history_message,
+    pieces,
+    ping_frame,
+    text_frame,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
@@ -263,7 +264,12 @@ SAID: list[tuple[msgspec.Struct, dict[str, Any]]] = [
             "more": False,
             "topics": [
                 {
-                    "topic_name": "a", "kind": "public", "role": "owner", "last_seq": 9, "cursor": 4, "pending": 5,
+                    "topic_name": "a",
+                    "kind": "public",
+                    "role": "owner",
+                    "last_seq": 9,
+                    "cursor": 4,
+                    "pending": 5,
                     "epoch": "e",
                 }
             ],

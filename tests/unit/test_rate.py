@@ -2,8 +2,8 @@
 
 import pytest
 
-from messaging.rate import FORGET_EACH, Bucket, Buckets
-from ws_server.pace import CALM, PATIENCE, Pace
+from messaging.limits.rate import FORGET_EACH, Bucket, Buckets
+from ws_server.pace import CALM, TOO_FAST_SECONDS, Pace
 
 
 def test_a_burst_is_taken_at_once_and_then_the_rate() -> None:
@@ -104,7 +104,7 @@ def flood(fast: Pace, start: float, seconds: float) -> float:
 
 def test_who_goes_on_above_its_rate_for_30_s_is_too_fast() -> None:
     fast = pace(100)
-    now = flood(fast, 0.0, PATIENCE - 1)
+    now = flood(fast, 0.0, TOO_FAST_SECONDS - 1)
     assert not fast.is_too_fast
     flood(fast, now, 2)
     assert fast.is_too_fast
@@ -112,8 +112,8 @@ def test_who_goes_on_above_its_rate_for_30_s_is_too_fast() -> None:
 
 def test_who_calms_down_is_not() -> None:
     fast = pace(100)
-    now = flood(fast, 0.0, PATIENCE - 1)
-    flood(fast, now + 2 * CALM, PATIENCE - 1)
+    now = flood(fast, 0.0, TOO_FAST_SECONDS - 1)
+    flood(fast, now + 2 * CALM, TOO_FAST_SECONDS - 1)
     assert not fast.is_too_fast
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from messaging.settings import SettingsError
-from recado.secret import kept_secret
+from messaging.settings.settings import SettingsError
+from standalone.secret import kept_secret
 
 
 def test_several_that_start_at_once_have_one_secret_and_leave_nothing_else(tmp_path: Path) -> None:

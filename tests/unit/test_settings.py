@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.issuers.setting import Issuer
 from messaging.model import MAX_LIFETIME
-from messaging.settings import Settings, SettingsError, is_loopback, origin_of
+from messaging.settings.issuers import Issuer
+from messaging.settings.settings import Settings, SettingsError, is_loopback, origin_of
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 SECRET = "x" * 32
@@ -23,7 +23,14 @@ TABLE: dict[str, tuple[str, Any, str, Any, list[str]]] = {
         "",
         "postgresql://a:b@c:1,[::1]:2,d/e?f=g:h",
         "postgresql://a:b@c:1,[::1]:2,d/e?f=g:h",
-        ["host/db", "mysql://a/b", "postgres://a@b:x/c", "postgres://a:1,b:65536/c", "postgres://a,b:²/c", "postgres://["],
+        [
+            "host/db",
+            "mysql://a/b",
+            "postgres://a@b:x/c",
+            "postgres://a:1,b:65536/c",
+            "postgres://a,b:²/c",
+            "postgres://[",
+        ],
     ),
     "DATA_DIR": ("data_dir", Path("data"), "/var/lib/recado", Path("/var/lib/recado"), []),
     "WS_HOST": ("ws_host", "127.0.0.1", "localhost", "localhost", ["localhost:5000", "[::1]:5000", "a b", "http://a"]),

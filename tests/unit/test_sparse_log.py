@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from messaging.sparse_log import Sparse
+from messaging.observability.sparse_log import Sparse
 
 
 def told(sparse: Sparse, at: float, text: str = "bad request from %s", *values: object) -> str | None:

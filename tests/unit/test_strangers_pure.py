@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from messaging.strangers import BURST, REFUSED_WITHIN, SHARE, Strangers, TooManyStrangers
+from messaging.limits.strangers import BURST, REFUSED_WITHIN, SHARE, Strangers, TooManyStrangers
 
 
 def waits(strangers: Strangers, address: str, now: float) -> float | None:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from api.routes.messages import BACKEND_SENDER
 from bridges.config import NatsIn, RabbitIn
+from messaging.auth.tokens import MAX_ID, MAX_TOKEN, Claims, Tokens
 from messaging.errors import BadRequest, Unauthorized
-from messaging.model import MAX_LIFETIME, NEWS, person_name
+from messaging.model import LEEWAY, MAX_LIFETIME, NEWS, person_name
 from messaging.news import MAKER
-from messaging.tokens import LEEWAY, MAX_ID, MAX_TOKEN, Claims, Tokens
 
 SECRET = "a-secret-that-is-only-for-these-tests"
 TOKENS = Tokens(SECRET)

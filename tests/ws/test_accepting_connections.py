@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_network
 
-from rules_support import until
-from ws_support import Running, receive, running
+from support.members import until
+from support.ws import Running, receive, running
 
 HANDSHAKE = (
     "GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

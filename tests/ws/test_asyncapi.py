@@ -8,8 +8,8 @@ from typing import Any
 
 import jsonschema
 
+from support.ws import receive, running, send
 from ws_server.asyncapi import document
-from ws_support import receive, running, send
 
 
 def test_the_file_that_the_api_serves_is_made_from_the_types() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from messaging.permissions import Caller
-from ws_support import Running, asked, receive, running, send
+from support.ws import Running, asked, receive, running, send
 
 
 @asynccontextmanager

@@ -12,15 +12,15 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-import messaging.cursors
-import ws_server.roster
+import messaging.readers.cursors
+import ws_server.feeds.membership_sync
+import ws_server.feeds.ticker
 import ws_server.server
-import ws_server.ticker
 from messaging.permissions import BACKEND
-from rules_raw import RawClient
-from rules_support import Log, Publisher, read_until, sql, until, until_confirmed, until_sql
+from support.members import Log, Publisher, read_until, sql, until, until_confirmed, until_sql
+from support.raw_members import RawClient
+from support.ws import Running, receive, running, send
 from ws_server.requests import Requests
-from ws_support import Running, receive, running, send
 
 NEVER = 3600.0
 
@@ -81,7 +81,7 @@ async def test_4001_when_the_token_expires(recado: Running) -> None:
 
 async def test_4008_for_one_that_takes_nothing(recado: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads nothing and pongs nothing; then it reads what was written for it."""
-    monkeypatch.setattr(ws_server.ticker, "STUCK", 0.5)
+    monkeypatch.setattr(ws_server.feeds.ticker, "STUCK", 0.5)
     await recado.topic("noticias", "omar", "diego")
     async with await RawClient.connect(f"{recado.url}/{recado.token('diego')}") as diego:
         await diego.next("connected")
@@ -97,7 +97,7 @@ async def test_4008_for_one_that_takes_nothing(recado: Running, monkeypatch: pyt
 
 async def test_one_that_pongs_is_not_stuck(recado: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answered pings are forgotten, however long the silence after them."""
-    monkeypatch.setattr(ws_server.ticker, "STUCK", 0.3)
+    monkeypatch.setattr(ws_server.feeds.ticker, "STUCK", 0.3)
     await recado.topic("noticias", "omar", "diego")
     async with recado.client("diego") as diego:
         log = Log()
@@ -141,7 +141,7 @@ async def test_4012_for_a_session_that_is_being_opened_when_the_server_drains(re
 
 async def test_4501_when_a_user_is_revoked(recado: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """All sessions of it, at once: the sweep, which would find it in seconds, is off."""
-    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", NEVER)
+    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
     async with recado.client("diego") as one, recado.client("diego", "?device=b") as two, recado.client("ana") as ana:
         for link in (one, two, ana):
             await receive(link, "connected")
@@ -155,7 +155,7 @@ async def test_4501_when_a_user_is_revoked(recado: Running, monkeypatch: pytest.
 
 
 async def test_4501_when_a_token_is_revoked(recado: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", NEVER)
+    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
     token = recado.token("diego")
     async with connect(f"{recado.url}/{token}", proxy=None) as diego, recado.client("diego") as other:
         await receive(diego, "connected")
@@ -296,7 +296,7 @@ async def test_confirmations_are_stored_before_the_close_frame(
     database: str, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """No timer flushes them here: who has the close frame finds its cursor where it was."""
-    monkeypatch.setattr(messaging.cursors, "FLUSH_EVERY", NEVER)
+    monkeypatch.setattr(messaging.readers.cursors, "FLUSH_EVERY", NEVER)
     async with running(database) as recado, sql(database) as db:
         await recado.topic("noticias", "omar", "diego")
         token = recado.token("diego", lifetime=3 if how == "expired" else 60)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from test_accepting_connections import HANDSHAKE, ended, line
 
-from log_support import connected, waits_for_lock
-from messaging.connections import MAX_HEAD
-from raw_ws import PING, close, frame, raw_client, text
-from ws_support import Running, running
+from messaging.limits.connections import MAX_HEAD
+from support.log import connected, waits_for_lock
+from support.raw_ws import PING, close, frame, raw_client, text
+from support.ws import Running, running
 
 
 @pytest.fixture

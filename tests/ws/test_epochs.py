@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-import messaging.cursors
-import ws_server.roster
+import messaging.readers.cursors
+import ws_server.feeds.membership_sync
 from messaging.permissions import BACKEND
-from rules_raw import RawClient
-from rules_support import Log, Publisher, cursor, read_until, sql, until, until_confirmed
-from ws_support import Running, receive, running, send
+from support.members import Log, Publisher, cursor, read_until, sql, until, until_confirmed
+from support.raw_members import RawClient
+from support.ws import Running, receive, running, send
 
 NEVER = 3600.0
 
@@ -131,8 +131,8 @@ async def test_a_head_below_a_position_gives_every_topic_another_epoch(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On every node: all come back, and what they get has another epoch. What they had confirmed of it is not."""
-    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", NEVER)
-    monkeypatch.setattr(messaging.cursors, "FLUSH_EVERY", NEVER)
+    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
+    monkeypatch.setattr(messaging.readers.cursors, "FLUSH_EVERY", NEVER)
     async with running(database) as recado, running(database) as second:
         for topic in ("noticias", "other"):
             await recado.topic(topic, "omar", "diego")

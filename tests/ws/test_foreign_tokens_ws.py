@@ -8,8 +8,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
-from issuer_support import AUTH0, FIREBASE, SomeIssuer, issuing
-from ws_support import Running, receive, running, send
+from support.issuers import AUTH0, FIREBASE, SomeIssuer, issuing
+from support.ws import Running, receive, running, send
 
 
 def entering(recado: Running, token: str) -> connect:

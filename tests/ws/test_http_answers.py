@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-import ws_support
-from ws_support import Running
+from support import ws as ws_support
+from support.ws import Running
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ async def test_what_strangers_bring_about_does_not_flood_the_log(
     async def fail(*_: object, **more: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(recado.door._gate, "admit", fail)
+    monkeypatch.setattr(recado.door._admission, "admit", fail)
     for _ in range(20):
         assert (await exchange(recado, "GET", "/x", UPGRADE + SECURE))[0] == 500
     assert [record.getMessage() for record in caplog.records] == ["process_request failed"]

@@ -12,11 +12,11 @@ from websockets.frames import CloseCode
 from websockets.protocol import Event
 
 import ws_server.pace
-from raw_ws import PING, PONG, TEXT, RawClient, frame, raw_client, text
-from rules_support import until
-from ws_server.link import MAX_FRAGMENTS, Link
-from ws_server.turns import SHARE
-from ws_support import Running, receive, running, send
+from support.members import until
+from support.raw_ws import PING, PONG, TEXT, RawClient, frame, raw_client, text
+from support.ws import Running, receive, running, send
+from ws_server.connection import MAX_FRAGMENTS, Connection
+from ws_server.turns import MAX_FRAMES
 
 CONT = 0
 EMPTY = bytes([CONT, 0x80]) + bytes(4)  # a fragment of nothing that is not the last
@@ -91,7 +91,7 @@ async def test_every_frame_counts_and_acks_and_pongs_a_twentieth(
 
 
 async def test_4029_for_one_that_is_above_its_rate_for_long(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_server.pace, "PATIENCE", 0.5)
+    monkeypatch.setattr(ws_server.pace, "TOO_FAST_SECONDS", 0.5)
     async with (
         running(database, rate_limit=10.0) as recado,
         raw_client(recado.url, f"/{recado.token('diego')}") as diego,
@@ -164,9 +164,9 @@ async def test_a_user_has_a_bounded_part_of_a_turn_whatever_its_sessions_send(
     database: str, monkeypatch: pytest.MonkeyPatch, sessions: int
 ) -> None:
     flood, handled = 3000, 0
-    process_event = Link.process_event
+    process_event = Connection.process_event
 
-    def counted(link: Link, event: Event) -> None:
+    def counted(link: Connection, event: Event) -> None:
         nonlocal handled
         handled += 1
         process_event(link, event)
@@ -176,14 +176,14 @@ async def test_a_user_has_a_bounded_part_of_a_turn_whatever_its_sessions_send(
         clients = [await stack.enter_async_context(raw_client(recado.url, path)) for _ in range(sessions)]
         for client in clients:
             await opened(client)
-        monkeypatch.setattr(Link, "process_event", counted)
+        monkeypatch.setattr(Connection, "process_event", counted)
         for client in clients:
             client.write(frame(PONG) * flood)
         most, before = 0, 0
         while before < sessions * flood:
             await asyncio.sleep(0)  # one turn
             most, before = max(most, handled - before), handled
-        assert 0 < most <= 2 * SHARE  # what is read in it, and what waited
+        assert 0 < most <= 2 * MAX_FRAMES  # what is read in it, and what waited
 
 
 async def test_a_message_in_pieces_is_read_in_whatever_turns_its_bytes_come(database: str) -> None:
@@ -192,7 +192,7 @@ async def test_a_message_in_pieces_is_read_in_whatever_turns_its_bytes_come(data
         raw_client(recado.url, f"/{recado.token('diego')}") as diego,
     ):
         await opened(diego)
-        flood = frame(PING, b"x") * SHARE + text(action="dance", ref="last", topic_name="y" * 60)
+        flood = frame(PING, b"x") * MAX_FRAMES + text(action="dance", ref="last", topic_name="y" * 60)
         for start in range(0, len(flood), 1000):
             diego.write(flood[start : start + 1000])
             await diego.writer.drain()
@@ -205,12 +205,12 @@ async def test_what_came_before_a_close_frame_counts_though_it_takes_turns(datab
         await recado.topic("plaza", "diego")
         async with raw_client(recado.url, f"/{recado.token('diego')}") as diego:
             await opened(diego)
-            publishes = [text(action="message", topic_name="plaza", content=n) for n in range(2 * SHARE)]
+            publishes = [text(action="message", topic_name="plaza", content=n) for n in range(2 * MAX_FRAMES)]
             diego.write(*publishes, frame(8, (1000).to_bytes(2, "big")))
             await diego.until(lambda: diego.closed)
         await recado.node.settle()
         topic = await recado.node.store.standing("plaza")
-        assert topic is not None and 2 * SHARE == topic.head
+        assert topic is not None and 2 * MAX_FRAMES == topic.head
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is Linux's")

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
-import ws_server.hub
-import ws_server.memberships
-import ws_server.roster
-from many_topics import join_many
+import ws_server.feeds.hub
+import ws_server.feeds.membership_sync
+import ws_server.feeds.memberships
 from messaging.permissions import BACKEND
-from messaging.store import Store
-from messaging.store_tokens import TokenStore
-from raw_ws import RawClient, raw_client, text
-from rules_support import Medium, Publisher, sql, until
-from ws_support import Running, receive, running, send
+from messaging.store.store import Store
+from messaging.store.tokens import TokenStore
+from support.many_topics import join_many
+from support.members import Medium, Publisher, sql, until
+from support.raw_ws import RawClient, raw_client, text
+from support.ws import Running, receive, running, send
 
 NEVER = 3600.0
 SLICE = 50
@@ -27,13 +27,13 @@ SLICE = 50
 
 @pytest.fixture
 def slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_server.memberships, "SLICE", SLICE)
-    monkeypatch.setattr(ws_server.hub, "PLACES", SLICE)
+    monkeypatch.setattr(ws_server.feeds.memberships, "MAX_IN_TURN", SLICE)
+    monkeypatch.setattr(ws_server.feeds.hub, "PLACES", SLICE)
 
 
 @pytest.fixture
 def no_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_server.roster, "SWEEP_EVERY", NEVER)
+    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
 
 
 @asynccontextmanager

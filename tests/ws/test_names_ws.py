@@ -7,7 +7,7 @@ import asyncio
 from websockets.asyncio.client import ClientConnection
 
 from messaging.permissions import Caller
-from ws_support import Running, asked, receive, running, send
+from support.ws import Running, asked, receive, running, send
 
 
 async def said(link: ClientConnection, target: str, key: str) -> str | int:

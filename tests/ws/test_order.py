@@ -6,13 +6,13 @@ from typing import NoReturn
 
 import pytest
 
-from log_support import connected, stored, until, value
 from messaging.errors import Unavailable
 from messaging.permissions import Caller
-from raw_ws import RawClient, raw_client, text
+from support.log import connected, stored, until, value
+from support.raw_ws import RawClient, raw_client, text
+from support.ws import running
 from ws_server.publishes import Known, Order
 from ws_server.session import Session
-from ws_support import running
 
 
 def publish(content: int, topic: str = "noticias") -> bytes:

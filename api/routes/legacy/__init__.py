@@ -1,0 +1,1 @@
+"""The surfaces of older systems, as their backends know them."""

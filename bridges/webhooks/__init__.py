@@ -1,0 +1,1 @@
+"""Chat platforms, pushed to over HTTP."""

@@ -1,0 +1,1 @@
+"""What a bridge is to the domain: what it brings in, how it fares, when it tries again."""

@@ -1,1 +1,0 @@
-"""Buses between processes, one module each; the contract is `messaging.bus.Bus`."""

@@ -1,0 +1,1 @@
+"""What nobody may make grow: rates, requests under way, connections, descriptors, what users make."""

@@ -1,0 +1,69 @@
+"""How much those may ask who have shown nothing valid: of each address so much a second, of all a part of each turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from messaging.errors import RateLimited
+from messaging.limits.rate import Buckets
+from messaging.settings.addresses import network_of
+
+BURST = 20  # seconds' worth of RATE_STRANGERS: a page is some thirty files, and an office has one address
+ADDRESSES_MOST = 10_000  # that are counted one by one
+REFUSED_WITHIN = 5.0  # seconds
+SHARE = 4  # requests in a turn of the loop
+
+
+class TooManyStrangers(RateLimited):
+    """Too many requests without a valid credential come from your address (RATE_STRANGERS). Wait a moment."""
+
+    def __init__(self, wait: float) -> None:
+        """``wait``: seconds until it is to be told so: an address has as many refusals a second as answers."""
+        super().__init__()
+        self.wait = wait
+
+
+class Strangers:
+    """Those of this process, whatever door they came to."""
+
+    def __init__(self, rate: float, refused: Callable[[str], None]) -> None:
+        """``rate``: requests a second of an address. ``refused`` is told the name of the limit at each refusal."""
+        self._answers = Buckets(rate, BURST * rate, ADDRESSES_MOST)
+        self._refusals = Buckets(rate, 1, ADDRESSES_MOST)
+        self._refused = refused
+        self._asked = 0  # in this turn, those included who waited for it
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def meet(self, address: str) -> None:
+        """Count a request, and wait for its turn. Raises TooManyStrangers."""
+        loop = asyncio.get_running_loop()
+        self.check(address, loop.time())
+        if not self._asked:
+            loop.call_soon(self._next, loop)
+        self._asked += 1
+        if self._asked > SHARE:
+            self._waiting.append(loop.create_future())
+            await self._waiting[-1]
+
+    def check(self, address: str, now: float) -> None:
+        """Count a request. Raises TooManyStrangers."""
+        place = network_of(address)
+        if self._answers.of(place, now).takes(now):
+            return
+        self._refused("rate_strangers")
+        refusals = self._refusals.of(place, now)
+        wait = refusals.wait(now)
+        if wait < REFUSED_WITHIN:  # else with those before it, of whom not all stay to hear it
+            refusals.take(1, now)
+        raise TooManyStrangers(min(wait, REFUSED_WITHIN))
+
+    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Another turn begins."""
+        self._asked = min(SHARE, len(self._waiting))
+        for _ in range(self._asked):
+            if not (turn := self._waiting.popleft()).done():  # else its request was cancelled
+                turn.set_result(None)
+        if self._asked:
+            loop.call_soon(self._next, loop)

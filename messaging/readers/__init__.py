@@ -1,0 +1,1 @@
+"""What readers share: pages, confirmations, and what wakes those that are no sessions."""

@@ -1,0 +1,1 @@
+"""Every setting, once, typed; and how its text is read."""

@@ -1,0 +1,1 @@
+"""`recado doctor`: what is gathered, and what it means."""

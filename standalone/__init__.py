@@ -1,0 +1,1 @@
+"""The one command: an embedded PostgreSQL and every door in one process."""

@@ -1,0 +1,106 @@
+"""A running API over a database of the test's own, as fixtures: see `pytest_plugins` in conftest."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from api.app import make_app
+from api.serving import serve
+from messaging.auth.access import WrongCredentials
+from messaging.auth.tokens import Tokens
+from messaging.bus.contract import LocalBus
+from messaging.node import Node
+from messaging.settings.settings import Settings
+
+SECRET = "a secret of the tests, of 32 bytes or more"
+KEY = "the key of the tests' backend"
+
+
+@dataclass
+class Door:
+    """The API as a client sees it, and what is behind it."""
+
+    url: str
+    http: aiohttp.ClientSession
+    node: Node
+    tokens: Tokens
+    settings: Settings
+
+    async def ask(self, method: str, path: str, status: int = 200, *, token: str = "", **options: Any) -> Any:
+        """What the API answers, where it answers with ``status``: JSON, or text where it is none."""
+        async with self.send(method, path, token=token, **options) as response:
+            text = await response.text()
+            assert response.status == status, f"{method} {path}: {response.status} {text}"
+            return await response.json() if response.content_type == "application/json" else text
+
+    def send(self, method: str, path: str, *, token: str = "", **options: Any) -> Any:
+        headers = dict(options.pop("headers", {}))
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        url = URL(self.url + path, encoded=True)
+        return self.http.request(method, url, headers=headers, allow_redirects=False, **options)
+
+    async def token(self, user: str) -> str:
+        await self.node.actions.know(user)
+        return self.tokens.issue(user)[0]
+
+
+Opener = Callable[..., Awaitable[Door]]
+
+
+@pytest.fixture
+async def open_door(database: str) -> AsyncIterator[Opener]:
+    """Opens doors over one database, with settings of their own; closes them all."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def opened(**values: Any) -> Door:
+            return await stack.enter_async_context(running(database, **values))
+
+        yield opened
+
+
+@pytest.fixture
+async def door(open_door: Opener) -> Door:
+    """In open mode."""
+    return await open_door()
+
+
+@pytest.fixture
+async def locked(open_door: Opener) -> Door:
+    """In key mode."""
+    return await open_door(auth_mode="key", api_key=KEY)
+
+
+@contextlib.asynccontextmanager
+async def running(dsn: str, wrong: WrongCredentials | None = None, **values: Any) -> AsyncIterator[Door]:
+    settings = Settings(**{"auth_mode": "open", "jwt_secret": SECRET, "api_port": free_port(), **values})
+    node, tokens = Node(settings, dsn, LocalBus()), Tokens(SECRET, settings.jwt_issuers)
+    await node.open()
+    work = asyncio.create_task(node.run(keeps_house=False))
+    app = make_app(node, tokens, settings, wrong=wrong)
+    runner = await serve(app, node, "127.0.0.1", settings.api_port)
+    try:
+        async with aiohttp.ClientSession() as http:
+            yield Door(f"http://127.0.0.1:{settings.api_port}", http, node, tokens, settings)
+    finally:
+        await runner.cleanup()
+        work.cancel()
+        await asyncio.wait([work])
+        await tokens.close()
+        await node.close()
+        if not work.cancelled():
+            work.result()  # the node broke down: say how
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,110 @@
+"""Who may come in: the answer to a handshake, from its token, its origin and the state of the house."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import msgspec
+from websockets.http11 import Request, Response
+
+from messaging.auth.access import Arrival, Rules, WrongCredentials, check_metrics
+from messaging.auth.identity import identify
+from messaging.auth.tickets import PREFIX, Tickets
+from messaging.auth.tokens import Claims, Tokens
+from messaging.errors import BadRequest, Forbidden, RecadoError, Unauthorized, Unavailable
+from messaging.limits.strangers import Strangers, TooManyStrangers
+from messaging.model import User
+from messaging.observability.metrics import CONTENT_TYPE, Metrics
+from messaging.settings.addresses import client_address
+from messaging.settings.settings import Settings, origin_of
+from messaging.store.store import Store
+from ws_server.handshake import ConnectOptions, answer, arrival_of, refused, token_of, wishes
+
+READY_SECONDS = 2.0  # that the database has to answer
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Who is let in, with what."""
+
+    user: User
+    claims: Claims
+    wishes: ConnectOptions
+
+
+class Admission:
+    """Lets in, or says why not. Questions about health are answered at the gate, too."""
+
+    def __init__(
+        self, settings: Settings, store: Store, tokens: Tokens, metrics: Metrics, strangers: Strangers
+    ) -> None:
+        self._rules = Rules.of(settings)
+        self._wrong = WrongCredentials(metrics.reached)
+        self._store = store
+        self._tokens = tokens
+        self._tickets = Tickets(store)
+        self._metrics = metrics
+        self._strangers = strangers
+
+    async def admit(
+        self, peer: str, request: Request, hold_back: Callable[[float], Awaitable[None]], *, shut: bool
+    ) -> Admitted | Response:
+        """A guest, or the answer to a request that is not let in. ``shut``: nobody is let in now."""
+        arrival = arrival_of(peer, request.headers, is_old=request.protocol == "HTTP/1.0")
+        address = client_address(peer, arrival.forwarded, self._rules.proxies)
+        try:
+            return await self._known(arrival, address, request, shut=shut)
+        except TooManyStrangers as exc:
+            await hold_back(exc.wait)
+            return refused(exc)
+        except RecadoError as exc:
+            return refused(exc)
+
+    async def _known(self, arrival: Arrival, address: str, request: Request, *, shut: bool) -> Admitted | Response:
+        try:
+            return await self._admit(arrival, address, request, shut=shut)
+        except (Unauthorized, Forbidden, BadRequest) as exc:
+            await self._strangers.meet(address)
+            raise self._wrong.answer_to(exc, address, time.monotonic()) from None
+
+    async def _admit(self, arrival: Arrival, address: str, request: Request, *, shut: bool) -> Admitted | Response:
+        try:
+            url = urlsplit(request.path)
+        except ValueError:  # as for "//[": its text would show the path, and with it a token
+            raise BadRequest("This is not an address.") from None
+        self._check_origin(request)
+        if url.path == "/metrics":
+            check_metrics(self._rules, arrival)
+            return answer(200, self._metrics.text(), CONTENT_TYPE)
+        if url.path in ("/healthz", "/readyz"):
+            await self._strangers.meet(address)
+            return await self._health(ready=url.path == "/readyz", shut=shut)
+        if shut:
+            raise Unavailable("The server takes no new connections now. Come back in a moment.")
+        wished = wishes(url.query)
+        claims = await self._claims(token_of(url.path, request.headers))
+        return Admitted(await identify(self._store, claims), claims, wished)
+
+    def _check_origin(self, request: Request) -> None:
+        if any(origin_of(origin) not in self._rules.origins for origin in request.headers.get_all("Origin")):
+            raise Forbidden("Pages of this origin may not connect. Add it to ALLOWED_ORIGINS.")
+
+    async def _claims(self, token: str) -> Claims:
+        if token.startswith(PREFIX):
+            return await self._tickets.redeem(token)
+        return await self._tokens.verify(token)
+
+    async def _health(self, *, ready: bool, shut: bool) -> Response:
+        try:
+            if ready:
+                if shut:
+                    raise Unavailable("The server is stopping.")
+                async with asyncio.timeout(READY_SECONDS):
+                    await self._store.ping()
+        except (RecadoError, TimeoutError) as exc:
+            return answer(503, msgspec.json.encode({"status": "unavailable", "message": str(exc)}))
+        return answer(200, b'{"status":"ok"}')

@@ -1,0 +1,1 @@
+"""Who reads what in this process, live or behind, and how it is kept so."""

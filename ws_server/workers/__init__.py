@@ -1,0 +1,1 @@
+"""The WebSocket door in processes of its own: one, or several on one port."""
