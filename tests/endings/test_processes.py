@@ -255,8 +255,8 @@ run_process("stubborn", work, Settings.from_environ)
 """
 JSON_LOG = """
 import asyncio, logging
-from messaging.process import run_process
-from messaging.settings import Settings
+from messaging.runtime.process import run_process
+from messaging.settings.settings import Settings
 
 async def work(settings, stop):
     stop.ready()
