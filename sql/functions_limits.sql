@@ -65,7 +65,7 @@ BEGIN
         )
         SELECT is_open - count(*) INTO is_open FROM settled;
     END IF;
-    RETURN CASE WHEN is_open >= most_open THEN 'open_invitations' END;
+    RETURN CASE WHEN most_open > 0 AND is_open >= most_open THEN 'open_invitations' END;
 END $$;
 
 -- Belong to a topic because the member itself (inviter is NULL) or another user says so. What became of it: 'joined';

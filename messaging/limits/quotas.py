@@ -11,7 +11,6 @@ from messaging.model import Kind, User
 from messaging.settings.settings import Settings
 from messaging.store.pool import Pool
 
-MAX_OPEN_INVITATIONS = 500  # of a user, that nobody has taken up
 _REACHED = "P0L01"  # the SQLSTATE
 
 
@@ -53,7 +52,7 @@ class Quotas:
         by, settings = (None, None) if inviter is None else (inviter.id, inviter.name), self._settings
         became: str = await self._pool.value(
             "topic_join_limited", topic_id, user_id, *by,
-            settings.max_memberships_per_user, settings.invites, MAX_OPEN_INVITATIONS,
+            settings.max_memberships_per_user, settings.invites, settings.max_invitations_per_user,
         )  # fmt: skip
         if became == "gone":
             raise UnknownTopic
@@ -76,7 +75,8 @@ class Quotas:
                 " (MAX_TOPICS_PER_USER). Delete one first.",
                 "max_memberships_per_user": f"You have joined {settings.max_memberships_per_user} topics, the most"
                 " (MAX_MEMBERSHIPS_PER_USER). Leave one first.",
-                "open_invitations": f"{MAX_OPEN_INVITATIONS} of your invitations are not taken up yet, the most."
-                " Whom you invited has to subscribe, write or confirm something first.",
+                "open_invitations": f"{settings.max_invitations_per_user} of your invitations are not taken up yet,"
+                " the most (MAX_INVITATIONS_PER_USER). Whom you invited has to subscribe, write or confirm something"
+                " first.",
             }[limit]
         )

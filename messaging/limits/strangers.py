@@ -11,9 +11,9 @@ from messaging.limits.rate import Buckets
 from messaging.settings.addresses import network_of
 
 BURST = 20  # seconds' worth of RATE_STRANGERS: a page is some thirty files, and an office has one address
-ADDRESSES_MOST = 10_000  # that are counted one by one
+MAX_ADDRESSES = 10_000  # that are counted one by one
 REFUSED_WITHIN = 5.0  # seconds
-SHARE = 4  # requests in a turn of the loop
+MAX_IN_TURN = 4  # requests in a turn of the loop
 
 
 class TooManyStrangers(RateLimited):
@@ -30,8 +30,8 @@ class Strangers:
 
     def __init__(self, rate: float, refused: Callable[[str], None]) -> None:
         """``rate``: requests a second of an address. ``refused`` is told the name of the limit at each refusal."""
-        self._answers = Buckets(rate, BURST * rate, ADDRESSES_MOST)
-        self._refusals = Buckets(rate, 1, ADDRESSES_MOST)
+        self._answers = Buckets(rate, BURST * rate, MAX_ADDRESSES)
+        self._refusals = Buckets(rate, 1, MAX_ADDRESSES)
         self._refused = refused
         self._asked = 0  # in this turn, those included who waited for it
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -43,7 +43,7 @@ class Strangers:
         if not self._asked:
             loop.call_soon(self._next, loop)
         self._asked += 1
-        if self._asked > SHARE:
+        if self._asked > MAX_IN_TURN:
             self._waiting.append(loop.create_future())
             await self._waiting[-1]
 
@@ -61,7 +61,7 @@ class Strangers:
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         """Another turn begins."""
-        self._asked = min(SHARE, len(self._waiting))
+        self._asked = min(MAX_IN_TURN, len(self._waiting))
         for _ in range(self._asked):
             if not (turn := self._waiting.popleft()).done():  # else its request was cancelled
                 turn.set_result(None)

@@ -62,6 +62,7 @@ class Settings:
     rate_strangers: float = _setting("RATE_STRANGERS", 100.0, read.rate)
     max_topics_per_user: int = _setting("MAX_TOPICS_PER_USER", 1000, read.most)
     max_memberships_per_user: int = _setting("MAX_MEMBERSHIPS_PER_USER", 5000, read.most)
+    max_invitations_per_user: int = _setting("MAX_INVITATIONS_PER_USER", 500, read.most)
     invites: int = _setting("INVITES", 60, read.invites)
     max_connections_per_user: int = _setting("MAX_CONNECTIONS_PER_USER", 64, read.connections)
     max_connections_per_address: int = _setting("MAX_CONNECTIONS_PER_ADDRESS", 5000, read.connections)

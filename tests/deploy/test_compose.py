@@ -170,8 +170,9 @@ def test_the_doors_take_the_settings_that_they_are_given(service: str) -> None:
     assert settings.auth_mode == "key" and settings.database_url.endswith("@postgres:5432/recado")
     assert settings.trusted_proxies
     defaults = Settings()
-    limits = "rate_limit", "rate_bytes", "rate_strangers", "max_topics_per_user", "max_memberships_per_user", "invites"
-    for name in ("max_frame", *limits, "workers", "inbox_ttl", "retention", "max_connections_per_user"):
+    rates = "rate_limit", "rate_bytes", "rate_strangers", "invites"
+    owned = "max_topics_per_user", "max_memberships_per_user", "max_invitations_per_user", "max_connections_per_user"
+    for name in ("max_frame", *rates, *owned, "workers", "inbox_ttl", "retention"):
         assert getattr(settings, name) == getattr(defaults, name), "a default stands in two places: keep them the same"
     nats = environment(service, **given(BUS_URL="nats://nats:4222"))
     assert deployed_settings(nats).bus_url == "nats://nats:4222" and "nats" in services()

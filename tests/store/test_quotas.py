@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable
 import pytest
 
 from messaging.errors import LimitReached, RateLimited, RecadoError
-from messaging.limits import quotas as store_quotas
 from messaging.model import User
 from messaging.permissions import BACKEND, Caller
 from messaging.store.queries import load_queries
@@ -105,7 +104,9 @@ async def test_of_two_topics_at_once_one_is_too_many(database: str, recado: Runn
 
 
 async def test_a_limit_of_0_is_none(database: str) -> None:
-    async with running(database, max_topics_per_user=0, max_memberships_per_user=0, invites=0) as recado:
+    async with running(
+        database, max_topics_per_user=0, max_memberships_per_user=0, max_invitations_per_user=0, invites=0
+    ) as recado:
         await topics(recado, "plaza")
         [ana, _] = await users(recado, "ana", "eva")
         await create(recado, ana, "one")
@@ -170,14 +171,14 @@ async def test_a_user_invites_so_many_a_minute(database: str, recado: Running) -
 
 
 @pytest.fixture
-async def few_open(recado: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
+async def few_open(database: str) -> AsyncIterator[Running]:
     """Where omar, who has invited u1 and u2 to plaza, may invite nobody else until one has taken it up."""
-    monkeypatch.setattr(store_quotas, "MAX_OPEN_INVITATIONS", 2)
-    await topics(recado, "plaza")
-    [omar, *_] = await users(recado, "omar", "u1", "u2", "u3")
-    for name in ("u1", "u2"):
-        await invite(recado, omar, "plaza", name)
-    return recado
+    async with running(database, max_invitations_per_user=2) as recado:
+        await topics(recado, "plaza")
+        [omar, *_] = await users(recado, "omar", "u1", "u2", "u3")
+        for name in ("u1", "u2"):
+            await invite(recado, omar, "plaza", name)
+        yield recado
 
 
 async def can_invite(recado: Running, name: str = "u3") -> bool:
@@ -236,17 +237,15 @@ async def test_who_leaves_or_is_removed_needs_no_place_among_the_invited(few_ope
     assert await can_invite(few_open)
 
 
-async def test_of_two_invitations_at_once_one_is_too_many(
-    database: str, recado: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_of_two_invitations_at_once_one_is_too_many(database: str) -> None:
     """To different topics: what they share is who invites."""
-    monkeypatch.setattr(store_quotas, "MAX_OPEN_INVITATIONS", 1)
-    await topics(recado, "a", "b")
-    omar, u1, _ = await users(recado, "omar", "u1", "u2")
-    a = await value(database, "SELECT id FROM recado.topics WHERE name = 'a'")
-    async with connected(database) as other, other.transaction():
-        became = await other.fetchval(load_queries()["topic_join_limited"], a, u1.id, omar.id, "omar", 0, 0, 1)
-        assert "joined" == became
-        second = asyncio.create_task(invite(recado, omar, "b", "u2"))
-        await waits_for_lock(database, "join_within_limits")
-    await refused(LimitReached, second)
+    async with running(database, max_invitations_per_user=1) as recado:
+        await topics(recado, "a", "b")
+        omar, u1, _ = await users(recado, "omar", "u1", "u2")
+        a = await value(database, "SELECT id FROM recado.topics WHERE name = 'a'")
+        async with connected(database) as other, other.transaction():
+            became = await other.fetchval(load_queries()["topic_join_limited"], a, u1.id, omar.id, "omar", 0, 0, 1)
+            assert "joined" == became
+            second = asyncio.create_task(invite(recado, omar, "b", "u2"))
+            await waits_for_lock(database, "join_within_limits")
+        await refused(LimitReached, second)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from messaging.limits.strangers import BURST, REFUSED_WITHIN, SHARE, Strangers, TooManyStrangers
+from messaging.limits.strangers import BURST, MAX_IN_TURN, REFUSED_WITHIN, Strangers, TooManyStrangers
 
 
 def waits(strangers: Strangers, address: str, now: float) -> float | None:
@@ -51,5 +51,5 @@ async def test_a_turn_of_the_loop_has_a_few_of_them() -> None:
     while met < 99:
         before = met
         await asyncio.sleep(0)
-        assert met - before <= SHARE
+        assert met - before <= MAX_IN_TURN
     await ask()
