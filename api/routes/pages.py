@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import resources
-from pathlib import PurePath
+from importlib.resources.abc import Traversable
+from pathlib import PurePosixPath
 
 import msgspec
 
@@ -12,8 +14,8 @@ from api.route import Answer, Handler, Request, Route
 
 # A page stands at its name, what it is made of under /web; these stand elsewhere.
 _PATHS = {
-    "inbox.html": "/",
-    "watch.html": "/watch/{topic}",
+    "inbox/inbox.html": "/",
+    "watch/watch.html": "/watch/{topic}",
     "asyncapi.json": "/asyncapi.json",
 }
 _MEDIA = {
@@ -22,23 +24,34 @@ _MEDIA = {
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
     ".svg": "image/svg+xml",
+    ".ts": "text/plain; charset=utf-8",  # types, for editors
 }
 
 
 def routes(described: list[Route]) -> list[Route]:
     """The pages; ``described``: what they are about."""
     description = msgspec.json.encode(describe(described))
-    files = sorted(resources.files("api").joinpath("web").iterdir(), key=lambda file: file.name)
     return [
         _page("/openapi.json", description, _MEDIA[".json"]),
-        *(_page(path_of(file.name), file.read_bytes(), _MEDIA[PurePath(file.name).suffix]) for file in files),
+        *(
+            _page(path_of(name), file.read_bytes(), _MEDIA[PurePosixPath(name).suffix])
+            for name, file in _files(resources.files("api").joinpath("web"))
+        ),
     ]
 
 
 def path_of(name: str) -> str:
-    """Where a file of api/web is served."""
-    file = PurePath(name)
+    """Where a file of api/web is served; ``name`` begins there."""
+    file = PurePosixPath(name)
     return _PATHS.get(name) or (f"/{file.stem}" if file.suffix == ".html" else f"/web/{name}")
+
+
+def _files(folder: Traversable, above: str = "") -> Iterator[tuple[str, Traversable]]:
+    for file in sorted(folder.iterdir(), key=lambda each: each.name):
+        if file.is_dir():
+            yield from _files(file, f"{above}{file.name}/")
+        else:
+            yield f"{above}{file.name}", file
 
 
 def _page(path: str, body: bytes, media: str) -> Route:

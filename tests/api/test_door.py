@@ -241,7 +241,7 @@ async def test_pages(door: Door) -> None:
         async with door.send("GET", path) as response:
             assert response.content_type == "text/html"
             page = await response.text()
-        for file, kind in ((f"web/{name}.css", "text/css"), (f"web/{name}.js", "text/javascript")):
+        for file, kind in ((f"web/{name}/{name}.css", "text/css"), (f"web/{name}/{name}.js", "text/javascript")):
             assert file in page
             async with door.send("GET", f"/{file}") as response:
                 assert (response.status, response.content_type) == (200, kind)
@@ -250,9 +250,16 @@ async def test_pages(door: Door) -> None:
 
 
 async def test_every_file_of_a_page_is_served(door: Door) -> None:
-    kinds = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
-    for file in (ROOT / "api" / "web").iterdir():
-        path = path_of(file.name).replace("{topic}", "general")
+    kinds = {
+        ".js": "text/javascript",
+        ".css": "text/css",
+        ".html": "text/html",
+        ".svg": "image/svg+xml",
+        ".ts": "text/plain",
+    }
+    web = ROOT / "api" / "web"
+    for file in (each for each in web.rglob("*") if each.is_file()):
+        path = path_of(file.relative_to(web).as_posix()).replace("{topic}", "general")
         async with door.send("GET", path) as response:
             assert (response.status, response.content_type) == (200, kinds.get(file.suffix, "application/json")), path
             assert await response.read() == file.read_bytes()

@@ -189,7 +189,7 @@ async def test_the_api_runs(images: dict[str, Image], database: str) -> None:
     assert not await is_healthy(image, **environ)
     async with running(image, **environ), aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
         assert await is_healthy(image, **environ)
-        for path in ("/readyz", "/docs", "/web/docs.js", "/openapi.json"):
+        for path in ("/readyz", "/docs", "/web/docs/docs.js", "/openapi.json"):
             async with http.get(path) as response:
                 assert response.status == 200, path
         asked = {"json": {"user": "ana"}, "headers": {"Authorization": f"Bearer {KEY}"}}

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import * as texts from "../../api/web/admin-texts.js";
-import { STALE, age, rates, standing } from "../../api/web/admin-rates.js";
-import { bytes, duration, measure } from "../../api/web/panels.js";
+import * as texts from "../../api/web/admin/texts.js";
+import { STALE, age, rates, pageState } from "../../api/web/admin/rates.js";
+import { bytes, duration, measure } from "../../api/web/shared/format.js";
 
 const answer = (second, appended, deliveries = 0, name = "host:1") => ({
   at: `2026-11-22T10:00:0${second}.000Z`, appended, process: { name, deliveries, sessions: 0 },
@@ -29,7 +29,7 @@ test("ages are by the server's clock, and never negative", () => {
 });
 
 test("how it stands", () => {
-  const at = (error, answeredAt, now = 100) => standing({ error, answeredAt, now });
+  const at = (error, answeredAt, now = 100) => pageState({ error, answeredAt, now });
   assert.equal(at(null, null), "loading");
   assert.equal(at(null, 99), "live");
   assert.equal(at(null, 100 - STALE - 1), "stale");

@@ -23,7 +23,7 @@ pytest_plugins = ["browsing", "panels_support"]
 
 
 @asynccontextmanager
-async def book_of(backend: Backend) -> AsyncIterator[BridgeStore]:
+async def bridge_store(backend: Backend) -> AsyncIterator[BridgeStore]:
     """What a bridge's lane writes into the server's database."""
     pool = Pool(f"postgresql://postgres@/recado?host={backend.server.data}/run&port=5432", 1)
     await pool.open()
@@ -84,12 +84,12 @@ async def test_a_key_is_asked_for_and_a_wrong_one_is_called_so(guarded: Backend,
 
 async def test_bridges_with_their_lag_and_what_they_gave_up_on(backend: Backend, open_page: Opener) -> None:
     name = f"shops{uuid.uuid4().hex}"
-    async with book_of(backend) as book:
-        user_id = await book.register(name, "test", f"{name}.%")
-        await book.report(user_id, "failing", "connection refused", 3)
-        await bury(book, name, 1, '{"n":"<img src=x>"}')
-        await bury(book, name, 2, '"two"')
-        await bury(book, name, 3, None)
+    async with bridge_store(backend) as store:
+        user_id = await store.register(name, "test", f"{name}.%")
+        await store.report(user_id, "failing", "connection refused", 3)
+        await bury(store, name, 1, '{"n":"<img src=x>"}')
+        await bury(store, name, 2, '"two"')
+        await bury(store, name, 3, None)
     await backend.topic(name=f"{name}.a")
     await backend.publish(f"{name}.a", ["one"])
     page = await open_page(backend, "/admin")
@@ -119,10 +119,10 @@ async def test_bridges_with_their_lag_and_what_they_gave_up_on(backend: Backend,
 
 async def test_bridges_in_stand_beside_them_with_their_second_tries(backend: Backend, open_page: Opener) -> None:
     name, topic = f"orders{uuid.uuid4().hex}", f"shop{uuid.uuid4().hex}"
-    async with book_of(backend) as book:
-        await book.report(await book.register_inlet(name, "test"), "waiting", "no route", 2)
+    async with bridge_store(backend) as store:
+        await store.report(await store.register_inlet(name, "test"), "waiting", "no route", 2)
         for number, sender, content in [(1, "nats", '"a"'), (2, "nats", f'"{"x" * 70_000}"'), (3, "", '"shown"')]:
-            await book.bury(DeadLetter(name, topic, 0, number, sender, content, None, "no", f"orders.{number}"))
+            await store.bury(DeadLetter(name, topic, 0, number, sender, content, None, "no", f"orders.{number}"))
     page = await open_page(backend, "/admin")
     bridge = line(page, "bridges", name)
     await expect(bridge).to_contain_text("no route (2 attempts)")
@@ -173,9 +173,9 @@ async def test_it_asks_only_while_somebody_looks(backend: Backend, open_page: Op
 async def test_people_with_other_eyes_and_hands(backend: Backend, open_page: Opener, scheme: str) -> None:
     topic = await backend.topic()
     await backend.publish(topic, ["one"])
-    async with book_of(backend) as book:
-        await book.register("seen", "test", "nothing.%")
-        await bury(book, "seen", 1, '"one"')
+    async with bridge_store(backend) as store:
+        await store.register("seen", "test", "nothing.%")
+        await bury(store, "seen", 1, '"one"')
     page = await open_page(backend, "/admin", color_scheme=scheme)
     await page.get_by_role("button", name="dead letters of seen").click()
     await expect(page.locator("#letters tbody tr")).to_have_count(1)

@@ -12,7 +12,7 @@ from conftest import needs
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("name", ["book", "recado", "recado-client"])
+@pytest.mark.parametrize("name", ["inbox", "recado", "recado-client"])
 async def test_modules(name: str) -> None:
     process = await asyncio.create_subprocess_exec(
         needs("node"), "--test", str(HERE / f"{name}.test.mjs"), stdin=asyncio.subprocess.DEVNULL,

@@ -3,15 +3,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import * as texts from "../../api/web/watch-texts.js";
-import { Columns, cellsOf, isTime, textOf } from "../../api/web/columns.js";
-import { areaPath, ceilingOf, linePath, means } from "../../api/web/plot.js";
-import { filterOf } from "../../api/web/watch-filter.js";
-import { Rows } from "../../api/web/watch-rows.js";
-import { PAGE, Source, stateAfter } from "../../api/web/watch-source.js";
-import { Events } from "../../api/web/watch-stream.js";
-import { placeAfter, windowOf } from "../../api/web/watch-table.js";
-import { Moving, SPAN, Sums } from "../../api/web/watch-totals.js";
+import * as texts from "../../api/web/watch/texts.js";
+import { Columns, cellsOf, isTime, textOf } from "../../api/web/shared/columns.js";
+import { areaPath, ceilingOf, linePath, means } from "../../api/web/shared/plot.js";
+import { filterOf } from "../../api/web/watch/filter.js";
+import { RowBuffer } from "../../api/web/watch/row-buffer.js";
+import { PAGE, Source, stateAfter } from "../../api/web/watch/source.js";
+import { EventParser } from "../../api/web/watch/event-stream.js";
+import { placeAfter, windowOf } from "../../api/web/watch/virtual-table.js";
+import { Moving, SPAN, Sums } from "../../api/web/watch/totals.js";
 
 const CHECKOUT = {
   session_id: "s", shop_id: "h", shopper_id: "p", action_id: 2, create_time: "2026-11-22 10:00:00+00:00", action: "add",
@@ -160,7 +160,7 @@ test("paths fill their box", () => {
 // Rows
 
 test("rows are kept up to a limit, the oldest go", () => {
-  const rows = new Rows(1000);
+  const rows = new RowBuffer(1000);
   for (let n = 0; n < 5000; n += 100) rows.append(rowsOf(n + 1, n + 100, { value: 2 }), 0);
   assert.ok(rows.all.length >= 1000 && rows.all.length <= 1500);
   assert.equal(rows.all.at(-1).seq, 5000);
@@ -169,7 +169,7 @@ test("rows are kept up to a limit, the oldest go", () => {
 });
 
 test("older rows go before the others, and only where there is room", () => {
-  const rows = new Rows(10);
+  const rows = new RowBuffer(10);
   rows.append(rowsOf(8, 12), 0);
   rows.prepend(rowsOf(1, 7), 0);
   assert.deepEqual(seqs(rows.all), [3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
@@ -178,7 +178,7 @@ test("older rows go before the others, and only where there is room", () => {
 });
 
 test("a pause holds and counts; going on shows what was held", () => {
-  const rows = new Rows();
+  const rows = new RowBuffer();
   rows.pause();
   rows.append(rowsOf(1, 3), 50);
   assert.deepEqual([rows.shown.length, rows.held.length, rows.received, rows.moving.lastMinute(50).count], [0, 3, 3, 3]);
@@ -188,7 +188,7 @@ test("a pause holds and counts; going on shows what was held", () => {
 });
 
 test("a pause is bounded, too", () => {
-  const rows = new Rows(1000);
+  const rows = new RowBuffer(1000);
   rows.pause();
   for (let n = 0; n < 5000; n += 100) rows.append(rowsOf(n + 1, n + 100), 0);
   assert.ok(rows.held.length <= 1500);
@@ -197,7 +197,7 @@ test("a pause is bounded, too", () => {
 });
 
 test("a filter is for what there is, what comes, and all figures", () => {
-  const rows = new Rows(10);
+  const rows = new RowBuffer(10);
   rows.append([row(1, { value: 1, who: "ana" }), row(2, { value: 2, who: "eva" })], 10);
   rows.filter(filterOf("eva"), 10);
   rows.append([row(3, { value: 3, who: "ana" }), row(4, { value: 4, who: "eva" })], 10);
@@ -225,7 +225,7 @@ test("the place behind a seq", () => {
 test("events are put together from pieces, cut anywhere", () => {
   const text = "retry: 5\nid: 7\n\n: still here\n\nevent: message\nid: 8\ndata: {\"a\":\ndata: 1}\n\nevent: gap\r\ndata: {}\r\n\r\n";
   for (const size of [1, 3, 1000]) {
-    const events = new Events();
+    const events = new EventParser();
     const found = [];
     for (let at = 0; at < text.length; at += size) found.push(...events.take(text.slice(at, at + size)));
     assert.deepEqual([found, events.lastId], [[["message", "{\"a\":\n1}"], ["gap", "{}"]], "8"]);

@@ -1,21 +1,19 @@
 // The operator's page: how much there is, where it is busy, who is behind, how the bridges fare.
 
-import { Letters } from "./admin-letters.js";
-import { SPAN, rates, standing } from "./admin-rates.js";
-import { say } from "./admin-say.js";
-import { drawBehind, drawBridges, drawBusiest } from "./admin-tables.js";
-import { el } from "./dom.js";
-import { bytes, duration, measure, number, write } from "./panels.js";
-import { draw as plot } from "./plot.js";
-import { ask } from "./recado.js";
-import { about } from "./session.js";
-import { language } from "./texts.js";
+import { DeadLetters } from "./dead-letters.js";
+import { SPAN, rates, pageState } from "./rates.js";
+import { say } from "./say.js";
+import { drawBehind, drawBridges, drawBusiest } from "./tables.js";
+import { $, el, write } from "../shared/dom.js";
+import { bytes, duration, measure, number } from "../shared/format.js";
+import { draw as plot } from "../shared/plot.js";
+import { ask } from "../recado.js";
+import { API, about } from "../shared/session.js";
+import { language } from "../shared/language.js";
 
-const API = new URL("../", import.meta.url).href;
 const KEY = "recado.api-key";
 const EVERY = 2_000; // milliseconds
 const LOOKS = { live: "online", loading: "connecting", stale: "waiting" }; // others: trouble
-const $ = (id) => document.getElementById(id);
 
 class Admin {
   #key = sessionStorage.getItem(KEY); // of this tab alone
@@ -27,7 +25,7 @@ class Admin {
   #points = []; // messages per second
   #shown = ""; // the state that the advice was drawn for
   #wake = () => {};
-  #letters = new Letters((method, path, body) => this.#ask(method, path, body), () => this.#last.at);
+  #letters = new DeadLetters((method, path, body) => this.#ask(method, path, body), () => this.#last.at);
 
   async run() {
     this.#write();
@@ -74,11 +72,11 @@ class Admin {
   }
 
   get #isLocked() {
-    return this.#standing === "locked";
+    return this.#pageState === "locked";
   }
 
-  get #standing() {
-    return standing({ answeredAt: this.#answeredAt, error: this.#error, now: Date.now() / 1000 });
+  get #pageState() {
+    return pageState({ answeredAt: this.#answeredAt, error: this.#error, now: Date.now() / 1000 });
   }
 
   // What is drawn
@@ -107,7 +105,7 @@ class Admin {
   }
 
   #drawState() {
-    const name = this.#standing;
+    const name = this.#pageState;
     const seconds = this.#answeredAt === null ? 0 : Date.now() / 1000 - this.#answeredAt;
     $("topbar").dataset.state = LOOKS[name] ?? "ended";
     $("figures").classList.toggle("old", this.#last !== null && name !== "live");

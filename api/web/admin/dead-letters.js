@@ -1,15 +1,14 @@
 // What a bridge gave up on: read it, and give it another try.
 
-import { ageText, fill } from "./admin-tables.js";
-import { say } from "./admin-say.js";
-import { textOf } from "./columns.js";
-import { el } from "./dom.js";
-import { number } from "./panels.js";
+import { ageText, fill } from "./tables.js";
+import { say } from "./say.js";
+import { textOf } from "../shared/columns.js";
+import { $, el } from "../shared/dom.js";
+import { number } from "../shared/format.js";
 
 const PAGE = 100; // letters shown at once
-const $ = (id) => document.getElementById(id);
 
-export class Letters {
+export class DeadLetters {
   #ask;
   #at;
   #bridge = null;

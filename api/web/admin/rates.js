@@ -25,7 +25,7 @@ export function age(moment, at) {
 }
 
 /** How it stands: "loading", "live", "stale", "unreachable", or "locked" without a key that the server takes. */
-export function standing({ answeredAt, error, now }) {
+export function pageState({ answeredAt, error, now }) {
   if (error && ["unauthorized", "forbidden"].includes(error.code)) return "locked";
   if (error && error.code === "unreachable") return "unreachable";
   if (answeredAt === null) return error ? "refused" : "loading";

@@ -1,12 +1,11 @@
 // The tables of the operator's page.
 
-import { age } from "./admin-rates.js";
-import { say } from "./admin-say.js";
-import { el } from "./dom.js";
-import { duration, measure, number } from "./panels.js";
+import { age } from "./rates.js";
+import { say } from "./say.js";
+import { $, el } from "../shared/dom.js";
+import { duration, measure, number } from "../shared/format.js";
 
 const BRIDGE = "%bridge/";
-const $ = (id) => document.getElementById(id);
 
 /**
  * Fill a panel's table: `heads` are [name of a text, className], `rows` arrays of cells. Without rows `none` is said. What

@@ -1,4 +1,4 @@
-// What the operator's page says, in the languages of texts.js.
+// What the operator's page says, in the languages of shared/language.js.
 
 export const EN = {
   title: "Operation",

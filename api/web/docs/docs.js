@@ -1,13 +1,9 @@
-// Draws the description of the API. Text only ever enters the page as text, never as HTML.
+// Draws the description of the API.
+
+import { $, el } from "../shared/dom.js";
 
 const METHODS = ["get", "post", "put", "delete"];
 const base = new URL(".", location.href).href.replace(/\/$/, "");
-
-function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-}
 
 function resolve(api, schema) {
   const name = schema?.$ref?.split("/").pop();
@@ -36,19 +32,19 @@ function limits(schema) {
 function row(api, name, schema, required, where = "") {
   const whole = resolve(api, schema);
   const notes = [where, required ? "required" : "", limits(whole)].filter(Boolean).join(", ");
-  return element("tr", {},
-    element("td", {}, element("code", { textContent: name })),
-    element("td", {}, kind(api, schema), " ", element("span", { className: "faint", textContent: notes })));
+  return el("tr", {},
+    el("td", {}, el("code", { textContent: name })),
+    el("td", {}, kind(api, schema), " ", el("span", { className: "faint", textContent: notes })));
 }
 
 function fields(api, schema) {
   const whole = resolve(api, schema);
-  if (whole.type === "array") return [element("p", { textContent: kind(api, whole) }), ...fields(api, whole.items ?? {})];
+  if (whole.type === "array") return [el("p", { textContent: kind(api, whole) }), ...fields(api, whole.items ?? {})];
   if (!whole.properties) return [];
   const rows = Object.entries(whole.properties)
     .map(([name, each]) => row(api, name, each, whole.required?.includes(name)));
-  const said = whole.description ? [element("p", { className: "faint", textContent: whole.description })] : [];
-  return [...said, element("table", {}, ...rows)];
+  const said = whole.description ? [el("p", { className: "faint", textContent: whole.description })] : [];
+  return [...said, el("table", {}, ...rows)];
 }
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
@@ -60,7 +56,7 @@ function curl(path, method, operation) {
     .filter((each) => each.in === "query" && (each.required || each.name === "user"))
     .map((each) => `${each.name}=${example[each.name] ?? "1"}`).join("&");
   const lines = [`curl${method === "get" ? "" : ` -X ${method.toUpperCase()}`} ${quoted(base + filled + (query && `?${query}`))}`];
-  const credential = document.getElementById("credential").value.trim();
+  const credential = $("credential").value.trim();
   if (operation.security && credential) lines.push(`-H ${quoted(`Authorization: Bearer ${credential}`)}`);
   for (const each of operation.parameters.filter((one) => one.in === "header")) {
     lines.push(`-H ${quoted(`${each.name}: ${each.schema.enum?.[0] ?? "order-17"}`)}`);
@@ -71,63 +67,63 @@ function curl(path, method, operation) {
 }
 
 function copying(write) {
-  const code = element("code", { textContent: write() });
-  document.getElementById("credential").addEventListener("input", () => { code.textContent = write(); });
-  const button = element("button", { type: "button", textContent: "copy" });
+  const code = el("code", { textContent: write() });
+  $("credential").addEventListener("input", () => { code.textContent = write(); });
+  const button = el("button", { type: "button", textContent: "copy" });
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(code.textContent);
     button.textContent = "copied";
     setTimeout(() => { button.textContent = "copy"; }, 1500);
   });
-  return element("div", { className: "copying" }, element("pre", {}, code), button);
+  return el("div", { className: "copying" }, el("pre", {}, code), button);
 }
 
 function answers(api, operation) {
   const rows = Object.entries(operation.responses).map(([status, answer]) => {
     const schema = Object.values(answer.content ?? {})[0]?.schema;
     const what = Number(status) < 400 && schema ? kind(api, schema) : answer.description.replaceAll("`", "");
-    return element("tr", {}, element("td", {}, element("code", { textContent: status })), element("td", { textContent: what }));
+    return el("tr", {}, el("td", {}, el("code", { textContent: status })), el("td", { textContent: what }));
   });
-  return element("table", {}, ...rows);
+  return el("table", {}, ...rows);
 }
 
 function card(api, path, method, operation) {
-  const body = element("div", { className: "body" });
+  const body = el("div", { className: "body" });
   const parameters = operation.parameters.map((each) => row(api, each.name, each.schema, each.required, each.in));
-  if (parameters.length) body.append(element("h3", { textContent: "Parameters" }), element("table", {}, ...parameters));
+  if (parameters.length) body.append(el("h3", { textContent: "Parameters" }), el("table", {}, ...parameters));
   if (operation.requestBody) {
-    body.append(element("h3", { textContent: "Body" }), ...fields(api, operation.requestBody.content["application/json"].schema));
+    body.append(el("h3", { textContent: "Body" }), ...fields(api, operation.requestBody.content["application/json"].schema));
   }
-  body.append(element("h3", { textContent: "Example" }), copying(() => curl(path, method, operation)));
-  body.append(element("h3", { textContent: "Answers" }), answers(api, operation));
+  body.append(el("h3", { textContent: "Example" }), copying(() => curl(path, method, operation)));
+  body.append(el("h3", { textContent: "Answers" }), answers(api, operation));
   const shown = Object.entries(operation.responses)
     .filter(([status, answer]) => Number(status) < 300 && answer.content)
     .flatMap(([, answer]) => fields(api, Object.values(answer.content)[0].schema));
   body.append(...shown);
-  const head = element("summary", {},
-    element("span", { className: `method ${method}`, textContent: method.toUpperCase() }),
-    element("code", { className: "path", textContent: path }),
-    element("span", { className: "said", textContent: operation.summary }));
-  const made = element("details", { id: operation.operationId }, head, body);
+  const head = el("summary", {},
+    el("span", { className: `method ${method}`, textContent: method.toUpperCase() }),
+    el("code", { className: "path", textContent: path }),
+    el("span", { className: "said", textContent: operation.summary }));
+  const made = el("details", { id: operation.operationId }, head, body);
   made.dataset.words = `${method} ${path} ${operation.summary}`.toLowerCase();
   return made;
 }
 
 function draw(api) {
-  document.getElementById("about").textContent = api.info.description.replaceAll("`", "");
-  const groups = document.getElementById("groups");
-  const operations = document.getElementById("operations");
+  $("about").textContent = api.info.description.replaceAll("`", "");
+  const groups = $("groups");
+  const operations = $("operations");
   api.tags.forEach(({ name }, place) => {
-    const section = element("section", { id: `group-${place}` }, element("h2", { textContent: name }));
+    const section = el("section", { id: `group-${place}` }, el("h2", { textContent: name }));
     for (const [path, methods] of Object.entries(api.paths)) {
       for (const method of METHODS.filter((each) => methods[each]?.tags[0] === name)) {
         section.append(card(api, path, method, methods[method]));
       }
     }
     operations.append(section);
-    groups.append(element("a", { href: `#group-${place}`, textContent: name }));
+    groups.append(el("a", { href: `#group-${place}`, textContent: name }));
   });
-  document.getElementById(location.hash.slice(1))?.scrollIntoView();
+  $(location.hash.slice(1))?.scrollIntoView();
 }
 
 function filter(text) {
@@ -139,10 +135,10 @@ function filter(text) {
   }
 }
 
-document.getElementById("filter").addEventListener("input", (event) => filter(event.target.value));
+$("filter").addEventListener("input", (event) => filter(event.target.value));
 try {
   const answer = await fetch("openapi.json");
   draw(await answer.json());
 } catch (error) {
-  document.getElementById("about").textContent = `The description can't be read: ${error.message}.`;
+  $("about").textContent = `The description can't be read: ${error.message}.`;
 }

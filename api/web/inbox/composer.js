@@ -1,8 +1,8 @@
 // Where a message is written. What was begun for one conversation waits there while another one is open.
 
-import { el, icon } from "./dom.js";
+import { el, icon } from "../shared/dom.js";
 import { readable } from "./names.js";
-import { say } from "./texts.js";
+import { say } from "./say.js";
 
 const TALLEST = 200; // pixels
 

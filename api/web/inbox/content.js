@@ -1,8 +1,8 @@
 // Content of any kind, readable: texts with their links, objects as names and values. What is large is folded.
 
-import { el } from "./dom.js";
-import { linked } from "./rows.js";
-import { say } from "./texts.js";
+import { el } from "../shared/dom.js";
+import { linked } from "./message-text.js";
+import { say } from "./say.js";
 
 const LONG = 1200; // characters
 const TALL = 16; // lines

@@ -4,7 +4,7 @@
 // say its place. `live`: the server sent it on a connection and waits to hear that it was shown; what came from the
 // history or from this device's archive is not.
 
-import { instant } from "./recado-rules.js";
+import { instant } from "../recado-rules.js";
 
 /** Entries in order, each once. */
 export class Log {
@@ -122,7 +122,7 @@ class Conversation {
 }
 
 /** All conversations of a user. */
-export class Book {
+export class ConversationStore {
   #count = 0; // of what is on its way
 
   constructor(me) {

@@ -1,20 +1,20 @@
 // The open conversation: its head, its messages, the place to write.
 
 import { Composer } from "./composer.js";
-import { el, icon, iconButton } from "./dom.js";
+import { el, icon, iconButton } from "../shared/dom.js";
 import { Finder } from "./finder.js";
-import { VirtualList } from "./list.js";
+import { VirtualList } from "./virtual-list.js";
 import { readable } from "./names.js";
-import { rowElement } from "./row.js";
-import { rowsOf } from "./rows.js";
+import { rowElement } from "./timeline-row.js";
+import { rowsOf } from "./timeline.js";
 import { nameOf } from "./sidebar.js";
-import { say } from "./texts.js";
+import { say } from "./say.js";
 
 const KINDS = { inbox: "inboxAbout", person: "direct", public: "publicTopic", private: "privateTopic" };
 
-export class Thread {
+export class ConversationView {
   conversation = null;
-  #book;
+  #store;
   #do;
   #newFrom = null; // the key of the first entry that was new when this was opened
   #seen = null; // the key of the last entry that was in view
@@ -30,8 +30,8 @@ export class Thread {
   #composer;
 
   /** `actions`: back, send, retry, shown, earlier, invite, leave, write. */
-  constructor(book, actions) {
-    this.#book = book;
+  constructor(store, actions) {
+    this.#store = store;
     this.#do = actions;
     this.#list = new VirtualList(this.#port, {
       draw: (row) => rowElement(row, this.#drawing()),
@@ -46,7 +46,7 @@ export class Thread {
     });
     this.#composer = new Composer((text) => this.#do.send(this.conversation, text));
     const back = el("a", { className: "icon-button back", href: "#", "aria-label": say("back") }, icon("back"));
-    this.element = el("main", { className: "thread", id: "thread" },
+    this.element = el("main", { className: "conversation", id: "conversation" },
       el("header", {}, back, el("div", { className: "titles" }, this.#title, this.#about), this.#tools),
       this.#finder.element,
       el("div", { className: "middle" }, this.#port, this.#empty, this.#below),
@@ -127,15 +127,15 @@ export class Thread {
     this.#empty.hidden = !isEmpty;
     this.#port.tabIndex = isEmpty ? -1 : 0;
     this.#port.setAttribute("role", isEmpty ? "group" : "feed"); // a feed is never empty
-    if (isEmpty) this.#empty.replaceChildren(...beginning(conversation, this.#book.me));
+    if (isEmpty) this.#empty.replaceChildren(...beginning(conversation, this.#store.me));
     this.#below.hidden = isEmpty || this.#list.follows;
-    const unread = this.#book.unread(conversation);
+    const unread = this.#store.unread(conversation);
     this.#below.replaceChildren(icon("down"), unread ? say("newBelow", { n: unread }) : say("toNewest"));
   }
 
   #drawing() {
     return {
-      me: this.#book.me,
+      me: this.#store.me,
       person: this.conversation.kind === "person" ? this.conversation.name : null,
       unfoldedOf: (entry) => unfolded(this.#unfolded, entry.key),
       isFound: (entry) => this.#finder.isAt(entry),

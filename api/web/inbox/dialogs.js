@@ -1,7 +1,7 @@
 // Questions in a window of their own. Each returns what was answered, or null.
 
-import { el } from "./dom.js";
-import { say } from "./texts.js";
+import { el } from "../shared/dom.js";
+import { say } from "./say.js";
 
 /** Whom to write to. */
 export const askPerson = () => ask(say("write"), [named("user", say("writeTo"))], [["ok", say("writeDo")]]);

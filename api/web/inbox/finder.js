@@ -1,8 +1,8 @@
 // Finds a text in what is loaded of a conversation, newest first.
 
-import { el, iconButton } from "./dom.js";
-import { matches } from "./rows.js";
-import { say } from "./texts.js";
+import { el, iconButton } from "../shared/dom.js";
+import { matches } from "./message-text.js";
+import { say } from "./say.js";
 
 export class Finder {
   #given;

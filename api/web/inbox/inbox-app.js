@@ -1,29 +1,29 @@
-// A user's desk: the book, the connection that fills it, the archive that outlives it, and what shows it.
+// One user's inbox: the store, the connection that fills it, the archive that outlives it, and what shows it.
 
-import { Book, INBOX, directEntry } from "./book.js";
+import { ConversationStore, INBOX, directEntry } from "./conversation-store.js";
 import { askGuest, askLeave, askLogOut, askPerson, askTopic } from "./dialogs.js";
-import { el } from "./dom.js";
+import { el } from "../shared/dom.js";
 import { personName, readable } from "./names.js";
-import { connect, newKey } from "./recado.js";
-import { textOf } from "./rows.js";
-import { device, keep, purse } from "./session.js";
+import { connect, newKey } from "../recado.js";
+import { textOf } from "./message-text.js";
+import { device, keep, tokenSource } from "../shared/session.js";
 import { Sidebar, addressOf, idIn } from "./sidebar.js";
-import { say } from "./texts.js";
-import { Thread } from "./thread.js";
+import { say } from "./say.js";
+import { ConversationView } from "./conversation-view.js";
 import { Topbar } from "./topbar.js";
 
 const PAGE = 100; // messages of the history at once
 const GONE = new Set(["token_refused", 4501]);
 
-export class Desk {
+export class InboxApp {
   #session;
   #archive;
   #leave;
   #recado = null;
-  #book = null;
+  #store = null;
   #topbar;
   #sidebar;
-  #thread;
+  #view;
   #wanted = INBOX; // the conversation in the address
   #arrived = []; // direct messages on their way into the archive
   #away = 0; // how many of the next came while nobody was here
@@ -42,14 +42,14 @@ export class Desk {
   start() {
     if (!location.hash.startsWith("#/")) history.replaceState(null, "", addressOf(INBOX));
     this.#recado = connect({
-      token: purse(this.#session), device: device(this.#session), ack: "explicit",
+      token: tokenSource(this.#session), device: device(this.#session), ack: "explicit",
       onmessage: (message) => this.#received(message),
       ongap: (gap) => this.#received(gap),
       oninvited: ({ topic, by }) => this.#refresh(say("invitedBy", { user: readable(by), topic })),
       onremoved: ({ topic }) => this.#refresh(say("removedFrom", { topic })),
       onstate: (state) => this.#told(state),
     });
-    if (this.#session.user) this.#sit(this.#session.user);
+    if (this.#session.user) this.#showFor(this.#session.user);
     const options = { signal: this.#listeners.signal };
     addEventListener("hashchange", () => this.#route(), options);
     addEventListener("beforeunload", (event) => this.#hasUnsent() && event.preventDefault(), options);
@@ -66,14 +66,14 @@ export class Desk {
     this.#topbar?.notice(text);
   }
 
-  // A place for a user: everything that is shown.
-  #sit(user) {
-    this.#book = new Book(user);
+  // Everything that is shown, for a user.
+  #showFor(user) {
+    this.#store = new ConversationStore(user);
     this.#topbar?.close();
-    this.#topbar = new Topbar({ retry: () => this.#recado.retry(), logOut: () => this.#logOut(), skip: () => this.#thread.focus() });
-    this.#sidebar = new Sidebar(this.#book, { write: () => this.#write(), addTopic: () => this.#addTopic() });
-    this.#thread = new Thread(this.#book, {
-      send: (conversation, text) => this.#send(conversation, this.#book.post(conversation, text, newKey())),
+    this.#topbar = new Topbar({ retry: () => this.#recado.retry(), logOut: () => this.#logOut(), skip: () => this.#view.focus() });
+    this.#sidebar = new Sidebar(this.#store, { write: () => this.#write(), addTopic: () => this.#addTopic() });
+    this.#view = new ConversationView(this.#store, {
+      send: (conversation, text) => this.#send(conversation, this.#store.post(conversation, text, newKey())),
       retry: (conversation, entry) => this.#send(conversation, Object.assign(entry, { state: "sending" })),
       shown: (entries) => this.#shown(entries),
       earlier: (conversation) => this.#earlier(conversation),
@@ -82,7 +82,7 @@ export class Desk {
       write: () => this.#write(),
       reply: () => { this.#isWriting = true; },
     });
-    document.body.replaceChildren(this.#topbar.element, el("div", { className: "desk" }, this.#sidebar.element, this.#thread.element));
+    document.body.replaceChildren(this.#topbar.element, el("div", { className: "inbox" }, this.#sidebar.element, this.#view.element));
     this.#topbar.user(readable(user));
     this.#topbar.state(this.#recado.state);
     if (!this.#archive.works) this.#topbar.notice(say("notKept"));
@@ -91,7 +91,7 @@ export class Desk {
   }
 
   async #recall(user) {
-    for (const kept of await this.#archive.load(user)) this.#book.recall(kept);
+    for (const kept of await this.#archive.load(user)) this.#store.recall(kept);
     this.#changed();
   }
 
@@ -105,9 +105,9 @@ export class Desk {
   }
 
   #online({ username, pending }) {
-    if (this.#book?.me !== username) {
+    if (this.#store?.me !== username) {
       keep(Object.assign(this.#session, { user: username }));
-      this.#sit(username);
+      this.#showFor(username);
     }
     this.#away = pending;
     this.#refresh();
@@ -117,15 +117,15 @@ export class Desk {
     if (notice) this.#topbar.notice(notice);
     const topics = await this.#recado.topics().catch(() => null);
     if (topics === null) return; // the connection has ended for good
-    this.#book.belong(topics);
-    if (this.#book.find(this.#wanted) === null) location.replace(addressOf(INBOX));
-    else if (this.#thread.conversation?.id !== this.#wanted) this.#route();
+    this.#store.belong(topics);
+    if (this.#store.find(this.#wanted) === null) location.replace(addressOf(INBOX));
+    else if (this.#view.conversation?.id !== this.#wanted) this.#route();
     this.#changed();
   }
 
   #received(given) {
     given.isAway = this.#away-- > 0;
-    if (given.topic !== `@${this.#book.me}`) return this.#place([given]);
+    if (given.topic !== `@${this.#store.me}`) return this.#place([given]);
     this.#arrived.push(given);
     return this.#keep();
   }
@@ -137,23 +137,23 @@ export class Desk {
     while (this.#arrived.length > 0) {
       const some = this.#arrived.splice(0);
       const messages = some.filter((given) => given.seq !== undefined);
-      await this.#archive.keep(this.#book.me, messages.map(directEntry)).catch(() => this.#topbar.notice(say("notKept")));
+      await this.#archive.keep(this.#store.me, messages.map(directEntry)).catch(() => this.#topbar.notice(say("notKept")));
       this.#place(some);
     }
     this.#isKeeping = false;
   }
 
   #place(some) {
-    const entries = some.map((given) => this.#book.receive(given));
+    const entries = some.map((given) => this.#store.receive(given));
     const last = entries.at(-1);
-    if (last.sender !== undefined && !last.mine && this.#thread.shows(last)) {
+    if (last.sender !== undefined && !last.mine && this.#view.shows(last)) {
       this.#topbar.announce(say("announced", { user: readable(last.sender), text: textOf(last).slice(0, 200) }));
     }
     this.#changed();
   }
 
   #shown(entries) {
-    for (const entry of this.#book.show(entries)) this.#recado.ack(entry);
+    for (const entry of this.#store.show(entries)) this.#recado.ack(entry);
     this.#changed();
   }
 
@@ -163,7 +163,7 @@ export class Desk {
     const before = conversation.log.entries.find((entry) => entry.seq !== undefined)?.seq;
     try {
       const { messages, more } = await this.#recado.history(conversation.id, { before, limit: PAGE });
-      this.#book.prepend(conversation.id, messages, more);
+      this.#store.prepend(conversation.id, messages, more);
     } catch {
       conversation.isWhole = true; // one may not, or no longer, read it
     }
@@ -176,8 +176,8 @@ export class Desk {
     this.#changed();
     try {
       const seq = await this.#recado.publish(target, entry.content, { id: entry.id });
-      const direct = this.#book.posted(conversation, entry, seq, new Date().toISOString());
-      if (direct) await this.#archive.keep(this.#book.me, [direct]);
+      const direct = this.#store.posted(conversation, entry, seq, new Date().toISOString());
+      if (direct) await this.#archive.keep(this.#store.me, [direct]);
     } catch (error) {
       Object.assign(entry, { state: "failed", reason: error.message });
     }
@@ -185,7 +185,7 @@ export class Desk {
   }
 
   #hasUnsent() {
-    return [...this.#book?.people.values() ?? [], ...this.#book?.topics.values() ?? []]
+    return [...this.#store?.people.values() ?? [], ...this.#store?.topics.values() ?? []]
       .some((each) => each.log.entries.some((entry) => entry.state === "sending"));
   }
 
@@ -193,12 +193,12 @@ export class Desk {
 
   #route() {
     const id = idIn(location.hash);
-    document.body.dataset.view = id === null ? "list" : "thread";
+    document.body.dataset.view = id === null ? "list" : "conversation";
     this.#wanted = id ?? this.#wanted;
-    const conversation = this.#book?.find(this.#wanted);
-    if (conversation && conversation !== this.#thread.conversation) this.#thread.open(conversation);
+    const conversation = this.#store?.find(this.#wanted);
+    if (conversation && conversation !== this.#view.conversation) this.#view.open(conversation);
     if (conversation === null && this.#recado.state.name === "online") this.#refresh(); // perhaps it is new
-    if (id !== null && this.#thread?.conversation) this.#isWriting ? this.#thread.write() : this.#thread.focus();
+    if (id !== null && this.#view?.conversation) this.#isWriting ? this.#view.write() : this.#view.focus();
     this.#isWriting = false;
     this.#changed();
   }
@@ -208,7 +208,7 @@ export class Desk {
     if (answer === null) return;
     this.#isWriting = true;
     location.hash = addressOf(`@${personName(answer.user)}`);
-    if (idIn(location.hash) === this.#thread.conversation?.id) this.#route(); // it is open: there is no change to hear of
+    if (idIn(location.hash) === this.#view.conversation?.id) this.#route(); // it is open: there is no change to hear of
   }
 
   async #addTopic() {
@@ -243,7 +243,7 @@ export class Desk {
   async #logOut() {
     const answer = await askLogOut();
     if (answer === null) return;
-    if (answer.forget) await this.#archive.forget(this.#book.me);
+    if (answer.forget) await this.#archive.forget(this.#store.me);
     this.#leave();
   }
 
@@ -258,16 +258,16 @@ export class Desk {
   // Drawing: once for all that changes within a frame; a hidden page has no frames, but a title.
 
   #changed() {
-    if (this.#isDrawing || this.#book === null) return;
+    if (this.#isDrawing || this.#store === null) return;
     this.#isDrawing = true;
     (document.hidden ? setTimeout : requestAnimationFrame)(() => this.#draw());
   }
 
   #draw() {
     this.#isDrawing = false;
-    const unread = this.#book.unreadAll;
+    const unread = this.#store.unreadAll;
     document.title = unread ? `(${unread}) Recado` : "Recado";
     this.#sidebar.update(this.#wanted);
-    this.#thread.update();
+    this.#view.update();
   }
 }

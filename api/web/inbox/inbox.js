@@ -1,13 +1,14 @@
-// The inbox page: somebody logs in, and sits down at a desk until logging out.
+// The inbox page: somebody logs in, and reads and writes until logging out.
 
 import { Archive } from "./archive.js";
-import { Desk } from "./desk.js";
+import { InboxApp } from "./inbox-app.js";
 import { askReplace } from "./dialogs.js";
 import { login } from "./login.js";
-import { about, byTicket, clear, keep, reasonOf, restore, takeTicket } from "./session.js";
-import { language, say } from "./texts.js";
+import { about, byTicket, clear, keep, reasonOf, restore, takeTicket } from "../shared/session.js";
+import { language } from "../shared/language.js";
+import { say } from "./say.js";
 
-let desk = null;
+let app = null;
 
 document.documentElement.lang = language;
 addEventListener("hashchange", () => {
@@ -22,16 +23,16 @@ else enter(restore());
 async function redeem(ticket) {
   const living = restore();
   if (living !== null) {
-    if (desk === null) await enter(living);
+    if (app === null) await enter(living);
     if ((await askReplace(living.user)) === null) return;
   }
   try {
     const session = await byTicket(ticket);
-    desk?.close();
+    app?.close();
     enter(session);
   } catch (error) {
     const why = say(reasonOf(error) === "unreachable" ? "unreachable" : "linkUsed");
-    restore() === null ? ask(why) : desk.tell(why);
+    restore() === null ? ask(why) : app.tell(why);
   }
 }
 
@@ -43,13 +44,13 @@ async function ask(why) {
 async function enter(session) {
   if (session === null) return ask();
   keep(session);
-  desk = new Desk(session, await Archive.open(), leave);
-  return desk.start();
+  app = new InboxApp(session, await Archive.open(), leave);
+  return app.start();
 }
 
 /** `why`: what the next one who logs in is told. */
 function leave(why) {
-  desk.close();
+  app.close();
   clear();
   history.replaceState(null, "", location.pathname);
   ask(why);

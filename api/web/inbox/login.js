@@ -1,8 +1,8 @@
 // The first page: a name, or where names are not enough a token.
 
-import { el } from "./dom.js";
-import { byName, byToken, reasonOf } from "./session.js";
-import { say } from "./texts.js";
+import { el } from "../shared/dom.js";
+import { byName, byToken, reasonOf } from "../shared/session.js";
+import { say } from "./say.js";
 
 /** Ask who it is. Calls `done` with the session. `isOpen`: a name is enough; `why`: what is said at first. */
 export function login(isOpen, why, done) {

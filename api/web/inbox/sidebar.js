@@ -1,19 +1,19 @@
 // The list of conversations, with what is unread in each.
 
-import { el, icon, iconButton } from "./dom.js";
+import { el, icon, iconButton } from "../shared/dom.js";
 import { readable } from "./names.js";
-import { say } from "./texts.js";
+import { say } from "./say.js";
 
 const ICONS = { inbox: "inbox", public: "hash", private: "lock" };
 
 export class Sidebar {
-  #book;
+  #store;
   #do;
   #lists = { inbox: el("ul"), people: el("ul"), topics: el("ul") };
 
   /** `actions`: write(), addTopic(). */
-  constructor(book, actions) {
-    this.#book = book;
+  constructor(store, actions) {
+    this.#store = store;
     this.#do = actions;
     this.element = el("nav", { className: "sidebar", "aria-label": say("conversations") },
       el("div", { className: "sections" },
@@ -28,9 +28,9 @@ export class Sidebar {
 
   /** Draw what has changed; `open`: the id of the conversation that is open. */
   update(open) {
-    const people = [...this.#book.people.values()].sort((one, other) => (other.last?.at ?? 0) - (one.last?.at ?? 0));
-    const topics = [...this.#book.topics.values()].sort((one, other) => one.id.localeCompare(other.id));
-    this.#fill(this.#lists.inbox, [this.#book.inbox], open);
+    const people = [...this.#store.people.values()].sort((one, other) => (other.last?.at ?? 0) - (one.last?.at ?? 0));
+    const topics = [...this.#store.topics.values()].sort((one, other) => one.id.localeCompare(other.id));
+    this.#fill(this.#lists.inbox, [this.#store.inbox], open);
     this.#fill(this.#lists.people, people.filter((each) => each.last || each.id === open), open, "emptyPeople");
     this.#fill(this.#lists.topics, topics, open, "emptyTopics");
   }
@@ -38,7 +38,7 @@ export class Sidebar {
   // Elements are kept, so that the focus stays where it is.
   #fill(list, conversations, open, empty) {
     const old = new Map([...list.children].map((item) => [item.dataset.id, item]));
-    const items = conversations.map((each) => refreshed(old.get(each.id) ?? item(each), each, this.#book.unread(each), open));
+    const items = conversations.map((each) => refreshed(old.get(each.id) ?? item(each), each, this.#store.unread(each), open));
     if (items.length === 0 && empty) items.push(el("li", { className: "quiet", textContent: say(empty) }));
     if (items.length !== list.children.length || items.some((each, at) => list.children[at] !== each)) {
       const focused = document.activeElement;

@@ -1,7 +1,7 @@
 // What is always in view: how the connection stands, and who is logged in.
 
-import { el, icon } from "./dom.js";
-import { say } from "./texts.js";
+import { el, icon } from "../shared/dom.js";
+import { say } from "./say.js";
 
 const NOTICE = 8_000; // milliseconds
 
@@ -22,7 +22,7 @@ export class Topbar {
     this.#account.onclick = () => actions.logOut();
     const status = el("p", { className: "status" }, this.#dot, this.#text, this.#retry);
     this.element = el("header", { className: "topbar" },
-      el("a", { className: "skip", href: "#thread", textContent: say("skip"), onclick: (event) => { event.preventDefault(); actions.skip(); } }),
+      el("a", { className: "skip", href: "#conversation", textContent: say("skip"), onclick: (event) => { event.preventDefault(); actions.skip(); } }),
       el("a", { className: "brand", href: "#/", textContent: "Recado" }), status, this.#account, this.#heard, this.#notice);
     this.#timers.count = setInterval(() => this.#draw(), 1000);
     this.#draw();

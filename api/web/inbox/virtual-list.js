@@ -1,6 +1,6 @@
 // A list of any length of which only what is seen is in the page. Rows have whatever height they turn out to have.
 
-import { el } from "./dom.js";
+import { el } from "../shared/dom.js";
 
 const GUESS = 64; // pixels, for a row that was never measured
 const AROUND = 600; // pixels above and below that are there, too

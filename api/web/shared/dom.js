@@ -1,6 +1,9 @@
-// Making elements. Text only ever enters a page as text, never as HTML.
+// Finding and making elements. Text only ever enters a page as text, never as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
+
+/** The element with this id, which the page has. */
+export const $ = (id) => document.getElementById(id);
 
 /** An element. What is no property of it becomes an attribute; null and false leave an attribute out. */
 export function el(name, properties = {}, ...children) {
@@ -48,4 +51,9 @@ export function icon(name) {
 /** A button that is an icon alone. */
 export function iconButton(name, label, onclick, properties = {}) {
   return el("button", { type: "button", className: "icon-button", title: label, "aria-label": label, onclick, ...properties }, icon(name));
+}
+
+/** Fill in what a page says: the elements by id, with their texts. */
+export function write(texts) {
+  for (const [id, text] of Object.entries(texts)) $(id).textContent = text;
 }

@@ -1,19 +1,9 @@
-// What the live view and the operator's page share: words and numbers in the reader's language.
+// Numbers and times in the reader's language.
 
-import { language } from "./texts.js";
+import { language } from "./language.js";
 
-const plural = new Intl.PluralRules(language);
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 const AGES = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
-
-/** A `say` over tables of texts by language: a text with its places filled in; where it depends on a number, on `n`. */
-export function sayer(tables) {
-  return (name, values = {}) => {
-    const text = tables[language][name];
-    const form = typeof text === "string" ? text : text[plural.select(values.count ?? values.n)] ?? text.other;
-    return form.replace(/\{(\w+)\}/g, (_, key) => values[key] ?? "");
-  };
-}
 
 /** A number with at most so many decimal places. */
 export function number(value, places = 0) {
@@ -35,9 +25,4 @@ export function duration(seconds) {
   const [unit, size] = AGES.find(([, each]) => seconds >= each) ?? AGES.at(-1);
   const form = { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 0 };
   return new Intl.NumberFormat(language, form).format(Math.floor(Math.max(0, seconds) / size));
-}
-
-/** Fill in what a page says: the elements by id, with their texts. */
-export function write(texts) {
-  for (const [id, text] of Object.entries(texts)) document.getElementById(id).textContent = text;
 }

@@ -1,14 +1,10 @@
-// What the page says, in the languages that it speaks.
+// The languages that the pages speak, and which of them the reader does.
 
-import { EN } from "./texts-en.js";
-import { ES } from "./texts-es.js";
-import { IT } from "./texts-it.js";
+export const LANGUAGES = ["en", "es", "it"];
 
-export const LANGUAGES = { en: EN, es: ES, it: IT };
-
-/** The first of the wished languages that the page speaks; English where it speaks none of them. */
+/** The first of the wished languages that the pages speak; English where they speak none of them. */
 export function chosen(wished) {
-  return wished.map((each) => each.slice(0, 2).toLowerCase()).find((each) => LANGUAGES[each]) ?? "en";
+  return wished.map((each) => each.slice(0, 2).toLowerCase()).find((each) => LANGUAGES.includes(each)) ?? "en";
 }
 
 const wished = globalThis.navigator?.languages ?? [];
@@ -17,9 +13,14 @@ export const language = chosen(wished);
 export const locale = wished.find((each) => each.slice(0, 2).toLowerCase() === language) ?? language;
 const plural = new Intl.PluralRules(language);
 
-/** A text with its places filled in; where it depends on a number, that is `n`. */
-export function say(name, values = {}) {
-  const text = LANGUAGES[language][name];
-  const form = typeof text === "string" ? text : text[plural.select(values.n)] ?? text.other;
-  return form.replace(/\{(\w+)\}/g, (_, key) => values[key] ?? "");
+/**
+ * A `say` over tables of texts by language: a text with its places filled in. Where the text depends on a number, that is
+ * `count`, or `n` where `n` is not formatted.
+ */
+export function sayer(tables) {
+  return (name, values = {}) => {
+    const text = tables[language][name];
+    const form = typeof text === "string" ? text : text[plural.select(values.count ?? values.n)] ?? text.other;
+    return form.replace(/\{(\w+)\}/g, (_, key) => values[key] ?? "");
+  };
 }

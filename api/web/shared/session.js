@@ -1,11 +1,11 @@
 // Who is logged in, in this tab or in this browser. The token never stands in an address.
 
-import { RecadoError, ask } from "./recado.js";
+import { RecadoError, ask } from "../recado.js";
 
 const KEY = "recado.session";
 const DEVICE = "recado.device";
 const SHARED = "page";
-const API = new URL("../", import.meta.url).href;
+export const API = new URL("../../", import.meta.url).href;
 
 export const about = () => ask(API, "GET", "api/v1/about");
 
@@ -54,7 +54,7 @@ export function takeTicket() {
 }
 
 /** Tokens for a connection: the one at hand; once that is refused, in open mode another one. */
-export function purse(session) {
+export function tokenSource(session) {
   return async ({ refused }) => {
     if (refused && !session.isOpen) return null;
     if (refused) {

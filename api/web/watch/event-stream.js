@@ -1,12 +1,12 @@
 // Server-Sent Events by fetch, which unlike EventSource can show a token without putting it into the address.
 
-import { RecadoError } from "./recado.js";
-import { afterStatus } from "./recado-rules.js";
+import { RecadoError } from "../recado.js";
+import { afterStatus } from "../recado-rules.js";
 
 const SILENCE = 45_000; // milliseconds; the server says every 15 s that it is still there
 
 /** From pieces of text to events (the HTML standard, 9.2.6). Pure. */
-export class Events {
+export class EventParser {
   lastId = null;
   #rest = "";
   #name = "";
@@ -72,7 +72,7 @@ async function opened(url, token, signal) {
 
 async function* batches(reader, clock) {
   const decoder = new TextDecoder();
-  const events = new Events();
+  const events = new EventParser();
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;

@@ -1,13 +1,12 @@
 // The figures above the table: the rate, its plot, and sums of what is a number.
 
-import { el } from "./dom.js";
-import { measure, number } from "./panels.js";
-import { draw, means } from "./plot.js";
-import { say } from "./watch-say.js";
+import { $, el } from "../shared/dom.js";
+import { measure, number } from "../shared/format.js";
+import { draw, means } from "../shared/plot.js";
+import { say } from "./say.js";
 
 const POINT = 5; // seconds that one point of the plot stands for
 const MOST = 12; // columns summed up
-const $ = (id) => document.getElementById(id);
 
 /** Draw all of it; `now` in seconds. */
 export function drawFigures(rows, columns, now) {

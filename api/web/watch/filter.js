@@ -1,6 +1,6 @@
 // Which rows the reader wants to see. Pure.
 
-import { textOf } from "./columns.js";
+import { textOf } from "../shared/columns.js";
 
 const COMPARISON = /^\s*(<=|>=|<|>|=)\s*(-?\d+(?:[.,]\d+)?)\s*$/;
 const COMPARE = {

@@ -1,13 +1,11 @@
 // How it stands with reading the topic: a word that is always there, and what the reader can do where there is something.
 
-import { el } from "./dom.js";
-import { reasonOf } from "./session.js";
-import { say as sayInbox } from "./texts.js";
-import { say } from "./watch-say.js";
+import { $, el } from "../shared/dom.js";
+import { reasonOf } from "../shared/session.js";
+import { say } from "./say.js";
 
 const LOOKS = { live: "online", paused: "paused", connecting: "connecting", missing: "connecting" }; // others: trouble
 const SILENT = new Set(["live", "paused", "connecting"]);
-const $ = (id) => document.getElementById(id);
 
 /** Draw a state of the source: {name, message}. `onlogin(token)` may throw. */
 export function drawState(state, topic, onlogin) {
@@ -44,7 +42,7 @@ function tokenForm(onlogin) {
       await onlogin(input.value.trim());
     } catch (error) {
       const reason = reasonOf(error);
-      alert.textContent = reason ? sayInbox(reason) : error.message;
+      alert.textContent = reason ? say(reason) : error.message;
     }
   };
   return form;

@@ -1,6 +1,6 @@
 // The rows of a watched topic: kept up to a limit, filtered, held back while paused. Pure.
 
-import { Moving, Sums } from "./watch-totals.js";
+import { Moving, Sums } from "./totals.js";
 
 export const KEPT = 20_000; // rows
 const SLACK = 500; // more than that, before the oldest go together
@@ -9,7 +9,7 @@ const SLACK = 500; // more than that, before the oldest go together
  * `all` and `shown` are ascending by seq. Rows that come while it is paused are held: they count in `moving`, and are
  * shown when it goes on. A row is {seq, sender, sentAt, cells}.
  */
-export class Rows {
+export class RowBuffer {
   all = [];
   shown = [];
   held = [];

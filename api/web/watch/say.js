@@ -1,6 +1,6 @@
 // The words of the live view.
 
-import { sayer } from "./panels.js";
-import { EN, ES, IT } from "./watch-texts.js";
+import { sayer } from "../shared/language.js";
+import { EN, ES, IT } from "./texts.js";
 
 export const say = sayer({ en: EN, es: ES, it: IT });

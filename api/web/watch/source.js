@@ -3,7 +3,7 @@
 // A stream moves no cursor and is no device: whoever watches confirms nothing, so that the watching holds no inbox back,
 // takes no message from the reader's other devices, and begins with the newest however long it was away.
 
-import { delay } from "./recado-rules.js";
+import { delay } from "../recado-rules.js";
 
 export const PAGE = 100; // messages of one answer, the most that the API gives
 

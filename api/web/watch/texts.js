@@ -1,4 +1,4 @@
-// What the live view says, in the languages of texts.js.
+// What the live view says, in the languages of shared/language.js.
 
 export const EN = {
   title: "{topic} · live",
@@ -14,6 +14,7 @@ export const EN = {
   loginAbout: "Log in at the inbox and open this page again, or paste a token here.",
   refused: "Refused",
   refusedAbout: "The server does not let you watch this topic: {message}",
+  tokenRefused: "This token is not accepted.",
   unreachable: "Not connected",
   unreachableAbout: "The server can't be reached. Trying again; what comes meanwhile is not lost.",
   joined: "You joined this public topic to watch it: your other devices get its messages, too.",
@@ -64,6 +65,7 @@ export const ES = {
   loginAbout: "Inicia sesión en la bandeja y vuelve a abrir esta página, o pega aquí un token.",
   refused: "Rechazado",
   refusedAbout: "El servidor no te deja mirar este tema: {message}",
+  tokenRefused: "Este token no se acepta.",
   unreachable: "Sin conexión",
   unreachableAbout: "No se llega al servidor. Se vuelve a intentar; lo que llegue entretanto no se pierde.",
   joined: "Te uniste a este tema público para mirarlo: tus otros dispositivos también reciben sus mensajes.",
@@ -114,6 +116,7 @@ export const IT = {
   loginAbout: "Accedi alla posta e riapri questa pagina, o incolla qui un token.",
   refused: "Rifiutato",
   refusedAbout: "Il server non ti lascia guardare questo argomento: {message}",
+  tokenRefused: "Questo token non è accettato.",
   unreachable: "Non connesso",
   unreachableAbout: "Il server non si raggiunge. Si riprova; ciò che arriva intanto non va perso.",
   joined: "Sei entrato in questo argomento pubblico per guardarlo: anche gli altri tuoi dispositivi ne ricevono i messaggi.",

@@ -1,11 +1,10 @@
 // What the reader sets: the filter, the columns, the pause.
 
-import { el } from "./dom.js";
-import { number } from "./panels.js";
-import { filterOf } from "./watch-filter.js";
-import { say } from "./watch-say.js";
+import { $, el } from "../shared/dom.js";
+import { number } from "../shared/format.js";
+import { filterOf } from "./filter.js";
+import { say } from "./say.js";
 
-const $ = (id) => document.getElementById(id);
 
 /** Every change of the filter calls `onfilter` with a test for rows, or null. */
 export function filterTools(onfilter) {

@@ -1,7 +1,7 @@
 // A table of very many rows, of which only those in sight are in the document. The newest is on top.
 
-import { el } from "./dom.js";
-import { isTime, textOf } from "./columns.js";
+import { el } from "../shared/dom.js";
+import { isTime, textOf } from "../shared/columns.js";
 
 const AROUND = 8; // rows above and below those in sight
 const USUAL = 32; // pixels of a row, until one was measured
@@ -12,7 +12,7 @@ export function windowOf(count, scrolled, height, row) {
   return { first: Math.min(first, count), end: Math.min(count, Math.ceil((scrolled + height) / row) + AROUND) };
 }
 
-export class Table {
+export class VirtualTable {
   #scroller;
   #head;
   #body;

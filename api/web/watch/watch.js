@@ -1,32 +1,30 @@
 // The live view: the messages of one topic as they come, filtered, summed up, plotted.
 
-import { Columns, TEXT, cellsOf } from "./columns.js";
-import { el } from "./dom.js";
-import { number, write } from "./panels.js";
-import { ask } from "./recado.js";
-import { about, byTicket, byToken, keep, restore, takeTicket } from "./session.js";
-import { language } from "./texts.js";
-import { drawFigures } from "./watch-figures.js";
-import { drawJoined, drawState } from "./watch-notice.js";
-import { KEPT, Rows } from "./watch-rows.js";
-import { say } from "./watch-say.js";
-import { Source } from "./watch-source.js";
-import { stream } from "./watch-stream.js";
-import { Table } from "./watch-table.js";
-import { columnChooser, drawPause, filterTools, offerColumns, openableMenu } from "./watch-tools.js";
+import { Columns, TEXT, cellsOf } from "../shared/columns.js";
+import { $, el, write } from "../shared/dom.js";
+import { number } from "../shared/format.js";
+import { ask } from "../recado.js";
+import { API, about, byTicket, byToken, keep, restore, takeTicket } from "../shared/session.js";
+import { language } from "../shared/language.js";
+import { drawFigures } from "./figures.js";
+import { drawJoined, drawState } from "./notice.js";
+import { KEPT, RowBuffer } from "./row-buffer.js";
+import { say } from "./say.js";
+import { Source } from "./source.js";
+import { stream } from "./event-stream.js";
+import { VirtualTable } from "./virtual-table.js";
+import { columnChooser, drawPause, filterTools, offerColumns, openableMenu } from "./tools.js";
 
-const API = new URL("../", import.meta.url).href;
 const META = ["sent", "from"]; // columns that every message has
 const CLOCK = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
 const DATE = new Intl.DateTimeFormat(language, { dateStyle: "short", timeStyle: "medium" });
 const DAY = 86_400; // seconds
 const UNSEEN = 30_000; // milliseconds
-const $ = (id) => document.getElementById(id);
 const now = () => Date.now() / 1000;
 
 class Watch {
   #topic = decodeURIComponent(location.pathname.split("/watch/").at(-1));
-  #rows = new Rows();
+  #rows = new RowBuffer();
   #columns = new Columns();
   #meta = null; // of META, those to show, once the reader has chosen
   #layout = ""; // the columns that the table was made for
@@ -38,7 +36,7 @@ class Watch {
   #session = null;
   #isOpen = false;
   #source;
-  #table = new Table($("scroller"), {
+  #table = new VirtualTable($("scroller"), {
     label: (column) => nameOf(column), isNumeric: (column) => this.#columns.isNumeric(column.slice(1)),
     onopen: openDetail, time: timeOf,
   });
@@ -103,7 +101,7 @@ class Watch {
   }
 
   #restart() {
-    this.#rows = new Rows();
+    this.#rows = new RowBuffer();
     this.#columns = new Columns();
     this.#offered = 0;
     this.#touch();
