@@ -7,7 +7,7 @@ JOBS   ?= 4
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input -q
 INSTALL = $(PIP) install --require-hashes -r
 
-.PHONY: help run test cover check audit bench breaks hostile ezout faults fuzz asyncapi permissions sql-version pins clean
+.PHONY: help run test cover check audit bench breaks hostile ezout faults fuzz asyncapi types permissions sql-version pins clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -17,7 +17,7 @@ help: ## this list
 run: .venv/.run ## start Recado: database, WebSocket, REST, all in one process
 	@exec $(PY) -m recado
 
-test: .venv/.dev check wscat ## check, then every test (REQUIRE_ALL=1: a missing tool fails, not skips)
+test: .venv/.dev wscat check ## check, then every test (REQUIRE_ALL=1: a missing tool fails, not skips)
 	@$(TESTS)
 
 cover: .venv/.dev wscat ## every test with the lines and branches it runs counted (half as long again)
@@ -25,11 +25,11 @@ cover: .venv/.dev wscat ## every test with the lines and branches it runs counte
 	@$(TESTS) --cov --cov-report=term
 	@$(call fully_covered,messaging/delivery.py)
 
-check: .venv/.dev ## what must hold before every commit: ruff, mypy --strict, the house (seconds)
+check: .venv/.dev ## what must hold before every commit: ruff, mypy --strict, tsc, the house (seconds)
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m ruff format --check --quiet . || { echo "Some files are not formatted: .venv/bin/ruff format ."; exit 1; }
 	@$(PY) -m mypy --strict --no-error-summary
-	@$(PY) -m pytest -q --no-header tests/test_house.py
+	@$(PY) -m pytest -q --no-header -rs tests/test_house.py tests/pages/test_types.py
 
 audit: .venv/.tools ## whether a pinned package has a known vulnerability (asks PyPI)
 	@for pins in requirements-dev.txt requirements-tools.txt; do \
@@ -58,6 +58,9 @@ permissions: .venv/.dev ## make the tables of docs/permissions.md anew from what
 
 asyncapi: .venv/.dev ## make api/web/asyncapi.json anew from the types
 	@$(PY) -m ws_server.asyncapi > api/web/asyncapi.json
+
+types: .venv/.dev wscat ## make api/web/*.d.ts anew from the JSDoc of recado.js
+	@WRITE_TYPES=1 $(PY) -m pytest -q --no-header tests/pages/test_types.py
 
 sql-version: .venv/.dev ## raise the number of schema and functions (sql/version.json) where they have changed
 	@$(PY) -m scripts.raise_sql_version
@@ -121,7 +124,8 @@ endef
 	@$(INSTALL) requirements-tools.txt
 	@touch $@
 
-# wscat proves that a client which knows nothing of Recado works, axe-core that its pages do for everybody.
+# wscat proves that a client which knows nothing of Recado works, axe-core that its pages do for everybody; TypeScript
+# checks their modules.
 # Without npm their tests are skipped.
 .PHONY: wscat
 ifneq ($(shell command -v npm 2>/dev/null),)
@@ -132,7 +136,7 @@ wscat:
 endif
 
 tests/node_modules/.made: tests/package.json
-	@echo "Installing wscat and axe-core into tests/node_modules ..."
+	@echo "Installing wscat, axe-core and TypeScript into tests/node_modules ..."
 	@if npm --prefix tests install --no-package-lock --no-audit --no-fund --loglevel=error </dev/null >/dev/null; \
 	  then touch $@; else $(call without_wscat,npm could not install it); fi
 

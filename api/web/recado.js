@@ -1,31 +1,19 @@
 // Recado in a browser: one user's connection, kept up until it is closed. docs/recado-js.md tells how to use it.
 
+/** @import {Frame, Gap, Message, Next, Options, State} from "./recado-rules.js" */
+import { Access } from "./recado-access.js";
 import { ask, newKey } from "./recado-api.js";
-import { Calls, Positions, RecadoError, afterClose, allTopics, delay, gapOf, isForLater, messageOf, read } from "./recado-rules.js";
+import { Positions } from "./recado-positions.js";
+import { PendingRequests, RecadoError, afterClose, allTopics, delay, gapOf, isForLater, messageOf, read } from "./recado-rules.js";
+import { WatchedSocket } from "./recado-socket.js";
 
 export { RecadoError, ask, newKey };
 
-const SILENCE = 75_000; // milliseconds without a frame; heartbeats come every 30 s
 const RETRY = 1_000; // milliseconds before a request that the server could not serve is sent again
-const HERE = new URL("../", import.meta.url).href;
 
 /**
  * Connect, and stay connected.
- *
- * @param {object} options
- * @param {string | ((about: {refused: boolean}) => string | null | Promise<string | null>)} options.token
- *   A token, or what gives one: asked first, and again (`refused`) when the server does not take the last one any more.
- *   It gives null where there is none.
- * @param {string} [options.api] Where the API is; without it, where this module came from.
- * @param {string} [options.ws] Where the WebSocket is; without it, the API is asked.
- * @param {string} [options.device] Has a position of its own in each topic.
- * @param {"auto" | "explicit"} [options.ack] auto: what `onmessage` returned from is acknowledged; explicit: only `ack` does.
- * @param {(message: import("./recado-rules.js").Message) => void} [options.onmessage]
- * @param {(gap: import("./recado-rules.js").Gap) => void} [options.ongap]
- * @param {(invited: {topic: string, by: string}) => void} [options.oninvited]
- * @param {(removed: {topic: string}) => void} [options.onremoved]
- * @param {(state: import("./recado-rules.js").State) => void} [options.onstate] Called with every change.
- * @returns {Recado}
+ * @param {Options} options
  */
 export function connect(options) {
   return new Recado(options);
@@ -33,25 +21,22 @@ export function connect(options) {
 
 class Recado {
   #options;
-  #api;
-  #ws;
-  #token = null;
+  #access;
   #isRenewed = false; // since the last connection
-  #calls = new Calls();
-  #epochs = new Map(); // of the topics, on this connection
+  #requests = new PendingRequests();
+  #epochs = /** @type {Map<string, string>} */ (new Map()); // of the topics, on this connection
   #positions = new Positions();
-  #held = new Set(); // topics in which onmessage failed: nothing is acknowledged there by itself
-  #socket = null;
-  #state = { name: "connecting" };
+  #held = /** @type {Set<string>} */ (new Set()); // topics in which onmessage failed: nothing is acknowledged there by itself
+  #socket = /** @type {WatchedSocket | null} */ (null);
+  #state = /** @type {State} */ ({ name: "connecting" });
   #attempt = 0;
-  #closing = null; // the frame that announces the close
-  #heard = 0;
-  #timers = {};
+  #closing = /** @type {Frame | null} */ (null); // the frame that announces the close
+  #timers = /** @type {{dial?: number, flush?: number}} */ ({});
 
+  /** @param {Options} options */
   constructor(options) {
     this.#options = options;
-    this.#api = options.api ? new URL(options.api.replace(/\/?$/, "/")).href : HERE;
-    this.#ws = options.ws ?? null;
+    this.#access = new Access(options);
     globalThis.addEventListener?.("online", this.#hurry);
     globalThis.document?.addEventListener("visibilitychange", this.#hurry);
     queueMicrotask(() => this.#dial()); // so that no listener is called before there is something to hold
@@ -63,43 +48,66 @@ class Recado {
 
   // What an application asks for. Each waits for a connection, however long; after a lost one it is sent again.
 
-  /** Publish JSON to a topic, or to "@user"; its seq, once it is stored. The same `id` is stored once. `ttl`: seconds. */
+  /**
+   * Publish JSON to a topic, or to "@user"; its seq, once it is stored. The same `id` is stored once. `ttl`: seconds.
+   * @param {string} topic
+   * @param {any} content
+   * @param {{id?: string, ttl?: number}} [options]
+   * @returns {Promise<number>}
+   */
   async publish(topic, content, { id = newKey(), ttl } = {}) {
     const frame = { action: "message", topic_name: topic, content, id, ...(ttl && { ttl }) };
     return (await this.#call(id, frame)).seq;
   }
 
+  /** @param {string} topic */
   async subscribe(topic) {
     await this.#ask({ action: "subscribe", topic_name: topic });
   }
 
+  /** @param {string} topic */
   async unsubscribe(topic) {
     await this.#ask({ action: "unsubscribe", topic_name: topic });
   }
 
+  /** @param {string} topic @param {string} username */
   async invite(topic, username) {
     await this.#ask({ action: "invite", topic_name: topic, username });
   }
 
-  /** Up to 100 messages before or after a seq, the newest with neither; ascending, and whether there are more. */
+  /**
+   * Up to 100 messages before or after a seq, the newest with neither; ascending, and whether there are more.
+   * @param {string} topic
+   * @param {{before?: number, after?: number, limit?: number}} [options]
+   * @returns {Promise<{messages: Message[], more: boolean}>}
+   */
   async history(topic, { before, after, limit = 50 } = {}) {
     const page = await this.#ask({ action: "history", topic_name: topic, before, after, limit });
-    return { messages: page.messages.map((each) => messageOf(topic, each, page.epoch)), more: page.more };
+    return { messages: page.messages.map((/** @type {Frame} */ each) => messageOf(topic, each, page.epoch)), more: page.more };
   }
 
-  /** What the user belongs to, by name: {topic, kind, role, lastSeq, cursor, pending, epoch}. */
+  /** What the user belongs to, by name. */
   async topics() {
     return allTopics((after) => this.#ask({ action: "topics", after }));
   }
 
-  /** Acknowledge a message or a gap, and all before it in its topic. Sent at once, or with the next connection. */
+  /**
+   * Acknowledge a message or a gap, and all before it in its topic. Sent at once, or with the next connection.
+   * @param {Message | Gap} entry
+   */
   ack(entry) {
     if (this.#positions.ack(entry)) this.#flushSoon();
   }
 
-  /** Ask the API as this user. */
+  /**
+   * Ask the API as this user.
+   * @param {string} method
+   * @param {string} path
+   * @param {object} [body]
+   * @returns {Promise<any>}
+   */
   async ask(method, path, body) {
-    return ask(this.#api, method, path, { token: this.#token ?? (await this.#renew(false)), body });
+    return this.#access.ask(method, path, body);
   }
 
   /** Send the last acknowledgements and end; requests that wait are rejected. */
@@ -111,60 +119,40 @@ class Recado {
 
   async #dial() {
     this.#tell({ name: "connecting" });
-    const socket = {}; // holds the place: what comes late, for another one, is of no matter
-    this.#socket = socket;
     try {
-      const address = await this.#address();
-      if (this.#socket === socket) this.#open(new WebSocket(address));
+      const address = await this.#access.address();
+      if (this.#state.name !== "ended") this.#open(address);
     } catch (error) {
-      if (this.#socket === socket) this.#left(error.next ?? "stop", error);
+      this.#failed(error);
     }
   }
 
-  async #address() {
-    this.#ws ??= (await ask(this.#api, "GET", "api/v1/about")).ws_url;
-    this.#token ??= await this.#renew(false);
-    const { ticket } = await ask(this.#api, "POST", "api/v1/tickets", { token: this.#token, body: {} });
-    const { device } = this.#options;
-    const query = new URLSearchParams({ ack: "explicit", heartbeat: "1", epoch: "1", ...(device && { device }) });
-    return `${this.#ws}/${ticket}?${query}`;
-  }
-
-  async #renew(refused) {
-    const { token } = this.#options;
-    const given = typeof token === "function" ? await token({ refused }) : token;
-    if (!given || (refused && given === this.#token)) throw new RecadoError("token_refused", "The token is no longer accepted. Ask for a new one.");
-    return given;
-  }
-
-  #open(socket) {
-    this.#socket = socket;
+  /** @param {string} address */
+  #open(address) {
     this.#closing = null;
-    this.#heard = Date.now();
     this.#positions.reconnected();
-    this.#timers.watch = setInterval(() => this.#watch(socket), 5_000);
-    socket.onmessage = (event) => this.#socket === socket && this.#take(event.data);
-    socket.onclose = (event) => this.#socket === socket && this.#closed(event.code, event.reason);
+    this.#socket = new WatchedSocket(address, (text) => this.#take(text), (code, reason) => this.#closed(code, reason));
   }
 
-  #watch(socket) {
-    if (Date.now() - this.#heard < SILENCE) return;
-    socket.close();
-    this.#closed(1006, "nothing was heard for too long");
-  }
-
+  /** @param {number} code @param {string} reason */
   #closed(code, reason) {
     const told = this.#closing ?? { code, reason };
     const next = afterClose(told.code);
-    if (next === "shrink") this.#calls.refuseLargest();
+    if (next === "shrink") this.#requests.refuseLargest();
     this.#left(next, new RecadoError(told.code, told.reason), (this.#closing?.retry_after ?? 0) * 1000);
   }
 
-  // `next`: what the rules say. Only for a new token is there no pause, and only for the first one.
+  /** @param {any} error What stood in the way of a connection. */
+  #failed(error) {
+    this.#left(error.next ?? "stop", error);
+  }
+
+  // Only for a new token is there no pause, and only for the first one.
+  /** @param {Next} next @param {RecadoError} error */
   #left(next, error, atLeast = 0) {
-    clearInterval(this.#timers.watch);
+    if (this.#state.name === "ended") return undefined;
     this.#socket = null;
-    if (this.#state.name !== "online" && !this.#options.ws) this.#ws = null; // it may have moved
+    if (this.#state.name !== "online") this.#access.lost();
     if (next === "stop") return this.#end(error);
     if (next === "renew" && !this.#isRenewed) return this.#renewAndDial();
     const retryIn = atLeast + delay(this.#attempt++, Math.random());
@@ -175,10 +163,10 @@ class Recado {
   async #renewAndDial() {
     this.#isRenewed = true;
     try {
-      this.#token = await this.#renew(true);
+      await this.#access.renew();
       if (this.#state.name !== "ended") this.#dial();
     } catch (error) {
-      this.#left(error.next ?? "stop", error);
+      this.#failed(error);
     }
   }
 
@@ -196,26 +184,30 @@ class Recado {
 
   // What comes in
 
+  /** @param {string} text */
   #take(text) {
-    this.#heard = Date.now();
     const got = read(text);
     if (got === null) return;
-    if (got.key === null) this.#pushed(got.frame);
-    else if (this.#calls.has(got.key)) this.#answered(got); // else it was asked twice, and has been answered
+    const { key, frame, error } = got;
+    if (key === null) this.#pushed(frame);
+    else if (this.#requests.has(key)) this.#answered(key, frame, error); // else it was asked twice, and has been answered
   }
 
-  #answered({ key, frame, error }) {
-    if (error === null) this.#calls.answer(key, frame);
-    else if (isForLater(error)) setTimeout(() => this.#send(this.#calls.textOf(key)), RETRY);
-    else this.#calls.refuse(key, error);
+  /** @param {string} key @param {Frame} frame @param {RecadoError | null} error */
+  #answered(key, frame, error) {
+    if (error === null) this.#requests.answer(key, frame);
+    else if (isForLater(error)) setTimeout(() => this.#send(this.#requests.textOf(key)), RETRY);
+    else this.#requests.refuse(key, error);
   }
 
+  /** @param {Frame} frame */
   #pushed(frame) {
+    const epoch = /** @type {string} */ (this.#epochs.get(frame.topic_name));
     switch (frame.action) {
       case "connected": return this.#connected(frame);
       case "topic": this.#epochs.set(frame.topic_name, frame.epoch); return undefined;
-      case "message": return this.#deliver(messageOf(frame.topic_name, frame, this.#epochs.get(frame.topic_name)), "onmessage");
-      case "gap": return this.#deliver(gapOf(frame, this.#epochs.get(frame.topic_name)), "ongap");
+      case "message": return this.#deliver(messageOf(frame.topic_name, frame, epoch), this.#options.onmessage);
+      case "gap": return this.#deliver(gapOf(frame, epoch), this.#options.ongap);
       case "invited": return this.#options.oninvited?.({ topic: frame.topic_name, by: frame.user_source });
       case "removed": return this.#removed(frame.topic_name);
       case "closing": this.#closing = frame; return undefined;
@@ -223,19 +215,21 @@ class Recado {
     }
   }
 
+  /** @param {Frame} frame */
   #connected({ username, pending }) {
     this.#attempt = 0;
     this.#isRenewed = false;
     this.#tell({ name: "online", username, pending });
-    for (const text of this.#calls.texts) this.#send(text);
+    for (const text of this.#requests.texts) this.#send(text);
     this.#flush();
   }
 
+  /** @template {Message | Gap} T @param {T} entry @param {((entry: T) => void) | undefined} listener */
   #deliver(entry, listener) {
     const fresh = this.#positions.receive(entry);
     if (fresh === null) return this.#flushSoon(); // it came again: perhaps its acknowledgement was lost
     try {
-      this.#options[listener]?.(fresh);
+      listener?.call(this.#options, fresh);
     } catch (error) {
       this.#held.add(entry.topic);
       globalThis.reportError?.(error);
@@ -243,6 +237,7 @@ class Recado {
     if (this.#options.ack !== "explicit" && !this.#held.has(entry.topic)) this.ack(fresh);
   }
 
+  /** @param {string} topic */
   #removed(topic) {
     this.#positions.forget(topic);
     this.#options.onremoved?.({ topic });
@@ -250,19 +245,22 @@ class Recado {
 
   // What goes out
 
+  /** @param {Frame} frame */
   #ask(frame) {
     const ref = newKey();
     return this.#call(ref, { ...frame, ref });
   }
 
+  /** @param {string} key @param {Frame} frame */
   async #call(key, frame) {
     if (this.#state.name === "ended") throw new RecadoError("closed", "There is no connection any more.");
     const text = JSON.stringify(frame);
-    const reply = this.#calls.make(key, text);
+    const reply = this.#requests.make(key, text);
     this.#send(text);
     return reply;
   }
 
+  /** @param {string} [text] */
   #send(text) {
     if (text !== undefined && this.#state.name === "online") this.#socket?.send(text);
   }
@@ -280,19 +278,19 @@ class Recado {
 
   // The end
 
+  /** @param {RecadoError} error */
   #end(error) {
     if (this.#state.name === "ended") return;
     this.#flush();
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
     globalThis.removeEventListener?.("online", this.#hurry);
     globalThis.document?.removeEventListener("visibilitychange", this.#hurry);
-    this.#calls.refuseAll(error);
+    this.#requests.refuseAll(error);
     this.#tell({ name: "ended", code: error.code, reason: error.message });
-    const socket = this.#socket;
-    this.#socket = null;
-    socket?.close?.();
+    this.#socket?.close();
   }
 
+  /** @param {State} state */
   #tell(state) {
     this.#state = state;
     this.#options.onstate?.(state);

@@ -243,6 +243,24 @@ test("a connection on which nothing is heard is given up", async () => {
   assert.ok(names(states).includes("waiting"));
 });
 
+test("closed while a ticket or a token is awaited, it stays closed, however that ends", async () => {
+  statuses = [0];
+  const seen = [];
+  const early = connect({ api: "http://recado.test", token: "secret", onstate: (state) => seen.push(state.name) });
+  await null;
+  early.close();
+  let refuse;
+  const renewed = new Promise((_, reject) => { refuse = reject; });
+  const { recado, states } = await connected({ token: ({ refused }) => (refused ? renewed : "secret") });
+  sockets[0].open();
+  sockets[0].end(4001);
+  await settled();
+  recado.close();
+  refuse(Object.assign(new Error("no network"), { next: "return" }));
+  await settled();
+  assert.deepEqual([seen.at(-1), names(states).at(-1)], ["ended", "ended"]);
+});
+
 test("the last acknowledgements go out before it is closed", async () => {
   const { recado } = await connected({ ack: "explicit" });
   sockets[0].open();

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { Calls, Positions, RecadoError, afterClose, afterStatus, delay, instant, read } from "../../api/web/recado-rules.js";
+import { Positions } from "../../api/web/recado-positions.js";
+import { PendingRequests, RecadoError, afterClose, afterStatus, delay, instant, isTokenGone, read } from "../../api/web/recado-rules.js";
 
 test("pauses: full jitter up to 0.5 s, 1 s, 2 s … 30 s", () => {
   assert.deepEqual([0, 1, 2, 3, 4, 5, 6, 7, 1000].map((attempt) => delay(attempt, 1)), [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
@@ -17,6 +18,10 @@ test("close codes say whether to come back", () => {
   for (const code of [1002, 1003, 1007, 1008, 3000, 4500, 4501, 4503, 4529]) assert.equal(afterClose(code), "stop", code);
   assert.equal(afterClose(4001), "renew");
   assert.equal(afterClose(1009), "shrink");
+});
+
+test("for want of a token there is no connection any more: revoked, or there is no other", () => {
+  assert.deepEqual([4501, "token_refused", 4503, 4001, "closed", undefined].map(isTokenGone), [true, true, false, false, false, false]);
 });
 
 test("HTTP statuses, too", () => {
@@ -88,7 +93,7 @@ test("an acknowledgement goes out once, and again when what it covers comes agai
 });
 
 test("requests wait in order; the largest goes when one was too large", async () => {
-  const calls = new Calls();
+  const calls = new PendingRequests();
   const small = calls.make("a", "x");
   const large = calls.make("b", "x".repeat(100));
   assert.deepEqual(calls.texts.map((text) => text.length), [1, 100]);

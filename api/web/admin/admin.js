@@ -1,15 +1,15 @@
 // The operator's page: how much there is, where it is busy, who is behind, how the bridges fare.
 
+import { ask } from "../recado.js";
+import { $, el, write } from "../shared/dom.js";
+import { bytes, duration, measure, number } from "../shared/format.js";
+import { language } from "../shared/language.js";
+import { draw as plot } from "../shared/plot.js";
+import { API, about } from "../shared/session.js";
 import { DeadLetters } from "./dead-letters.js";
 import { SPAN, rates, pageState } from "./rates.js";
 import { say } from "./say.js";
 import { drawBehind, drawBridges, drawBusiest } from "./tables.js";
-import { $, el, write } from "../shared/dom.js";
-import { bytes, duration, measure, number } from "../shared/format.js";
-import { draw as plot } from "../shared/plot.js";
-import { ask } from "../recado.js";
-import { API, about } from "../shared/session.js";
-import { language } from "../shared/language.js";
 
 const KEY = "recado.api-key";
 const EVERY = 2_000; // milliseconds
@@ -19,9 +19,9 @@ class Admin {
   #key = sessionStorage.getItem(KEY); // of this tab alone
   #isTried = false; // whether the server was shown this key
   #isOpen = false;
-  #last = null; // the last answer
-  #answeredAt = null; // by this clock, in seconds
-  #error = null;
+  #last = /** @type {any} */ (null); // the last answer
+  #answeredAt = /** @type {number | null} */ (null); // by this clock, in seconds
+  #error = /** @type {import("../recado.js").RecadoError | null} */ (null);
   #points = []; // messages per second
   #shown = ""; // the state that the advice was drawn for
   #wake = () => {};
@@ -37,7 +37,7 @@ class Admin {
     }
   }
 
-  // Until it is time to ask again; while nobody looks, until somebody does.
+  /** @returns {Promise<void>} Until it is time to ask again; while nobody looks, until somebody does. */
   #pause() {
     return new Promise((resolve) => {
       this.#wake = resolve;

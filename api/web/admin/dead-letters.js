@@ -1,10 +1,10 @@
 // What a bridge gave up on: read it, and give it another try.
 
-import { ageText, fill } from "./tables.js";
-import { say } from "./say.js";
 import { textOf } from "../shared/columns.js";
 import { $, el } from "../shared/dom.js";
 import { number } from "../shared/format.js";
+import { say } from "./say.js";
+import { ageText, fill } from "./tables.js";
 
 const PAGE = 100; // letters shown at once
 

@@ -1,6 +1,6 @@
 // The words of the operator's page.
 
-import { EN, ES, IT } from "./texts.js";
 import { sayer } from "../shared/language.js";
+import { EN, ES, IT } from "./texts.js";
 
 export const say = sayer({ en: EN, es: ES, it: IT });

@@ -1,9 +1,9 @@
 // The tables of the operator's page.
 
+import { $, el, focusedIn } from "../shared/dom.js";
+import { duration, measure, number } from "../shared/format.js";
 import { age } from "./rates.js";
 import { say } from "./say.js";
-import { $, el } from "../shared/dom.js";
-import { duration, measure, number } from "../shared/format.js";
 
 const BRIDGE = "%bridge/";
 
@@ -13,7 +13,7 @@ const BRIDGE = "%bridge/";
  */
 export function fill(id, heads, rows, none) {
   const panel = $(id);
-  const focused = panel.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+  const focused = focusedIn(panel)?.dataset.key;
   const head = el("tr", {}, ...heads.map(([name, className = ""]) => el("th", { scope: "col", className }, say(name))));
   const lines = rows.map((cells) => el("tr", {}, ...cells.map((cell, place) => el("td", { className: heads[place][1] ?? "" }, cell))));
   panel.querySelector("thead").replaceChildren(head);

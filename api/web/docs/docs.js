@@ -130,7 +130,7 @@ function filter(text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   for (const section of document.querySelectorAll("section")) {
     const cards = [...section.querySelectorAll("details")];
-    for (const each of cards) each.hidden = !words.every((word) => each.dataset.words.includes(word));
+    for (const each of cards) each.hidden = !words.every((word) => each.dataset.words?.includes(word));
     section.hidden = cards.every((each) => each.hidden);
   }
 }

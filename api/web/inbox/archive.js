@@ -74,6 +74,7 @@ function done(request) {
   });
 }
 
+/** @returns {Promise<void>} */
 function complete(transaction) {
   return new Promise((resolve, reject) => {
     transaction.oncomplete = () => resolve();

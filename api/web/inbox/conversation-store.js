@@ -1,17 +1,24 @@
 // What one user has: conversations, their messages in order, what was not yet shown. Pure: no page, no clock, no I/O.
-//
-// An entry is {key, at, tie, topic, seq, from, to, sender, content, sentAt, reason, mine, live, shown, state}. `at` and `tie`
-// say its place. `live`: the server sent it on a connection and waits to hear that it was shown; what came from the
-// history or from this device's archive is not.
 
 import { instant } from "../recado-rules.js";
 
+/**
+ * A message or a gap. `at` and `tie` say its place. `live`: the server sent it on a connection and waits to hear that it was
+ * shown; what came from the history or from this device's archive is not. `isAway`: it came while nobody was here.
+ *
+ * @typedef {{
+ *   key: string, at: number, tie: number, topic: string, epoch?: string, seq?: number, from?: number, to?: number, sender?: string,
+ *   content?: any, sentAt?: string, reason?: string, mine?: boolean, live?: boolean, shown?: boolean, isAway?: boolean, id?: string,
+ *   state?: "sending" | "failed",
+ * }} Entry
+ */
+
 /** Entries in order, each once. */
 export class Log {
-  entries = [];
-  #keys = new Map();
+  entries = /** @type {Entry[]} */ ([]);
+  #keys = /** @type {Map<string, Entry>} */ (new Map());
 
-  /** Put an entry in its place; one with the same key is replaced. Whether it was not there before. */
+  /** @param {Entry} entry Put in its place; one with the same key is replaced. Whether it was not there before. */
   add(entry) {
     const old = this.#keys.get(entry.key);
     if (old) this.remove(old.key);
@@ -20,10 +27,12 @@ export class Log {
     return !old;
   }
 
+  /** @param {string} key */
   get(key) {
     return this.#keys.get(key);
   }
 
+  /** @param {string} key */
   remove(key) {
     const entry = this.#keys.get(key);
     if (!entry) return;
@@ -56,8 +65,9 @@ function isAfter(one, other) {
 
 /** What the server sent of one topic and has not yet heard back about, in order. */
 export class Pending {
-  #entries = [];
+  #entries = /** @type {Entry[]} */ ([]);
 
+  /** @param {Entry} entry */
   add(entry) {
     this.#entries.push(entry);
   }
@@ -81,13 +91,13 @@ export class Pending {
 
 export const INBOX = "";
 
-/** Where an entry of the log of a topic stands: by seq. */
+/** @returns {Entry} Of the log of a topic: its place is its seq. */
 export function topicEntry(given, me) {
   const at = given.seq ?? given.to;
   return { ...given, key: `${at}`, at, tie: 0, mine: given.sender === me };
 }
 
-/** Where a direct message stands: by time, for those sent and received are in different logs. */
+/** @returns {Entry} A direct message: its place is its time, for those sent and received are in different logs. */
 export function directEntry(given) {
   const at = instant(given.sentAt);
   const key = `${inOrder(at)}#${String(given.seq ?? given.to).padStart(16, "0")}${given.mine ? ">" : ""}`;
@@ -101,15 +111,17 @@ function inOrder(at) {
 }
 
 /** A conversation: `id` is "" for the inbox, "@name" for a person, a topic's name for a topic. */
-class Conversation {
+export class Conversation {
+  /** @param {string} id @param {"inbox" | "person" | "public" | "private"} kind */
   constructor(id, kind) {
     this.id = id;
-    this.kind = kind; // inbox, person, public, private
+    this.kind = kind;
     this.log = new Log();
     this.pending = new Pending(); // of the inbox for all persons
     this.role = "member";
+    this.isLoading = false; // what is earlier
     this.isWhole = kind === "inbox" || kind === "person"; // whether nothing earlier is to be had
-    this.epoch = undefined; // which log of this name the entries are of
+    this.epoch = /** @type {string | undefined} */ (undefined); // which log of this name the entries are of
   }
 
   get name() {
@@ -125,22 +137,26 @@ class Conversation {
 export class ConversationStore {
   #count = 0; // of what is on its way
 
+  /** @param {string} me */
   constructor(me) {
     this.me = me;
     this.inbox = new Conversation(INBOX, "inbox");
-    this.people = new Map();
-    this.topics = new Map();
+    this.people = /** @type {Map<string, Conversation>} */ (new Map()); // by name
+    this.topics = /** @type {Map<string, Conversation>} */ (new Map()); // likewise
   }
 
+  /** @param {string} id @returns {Conversation | null} */
   find(id) {
     if (id === INBOX) return this.inbox;
     return id.startsWith("@") ? this.person(id.slice(1)) : this.topics.get(id) ?? null;
   }
 
+  /** @param {string} name */
   person(name) {
     return made(this.people, name, () => new Conversation(`@${name}`, "person"));
   }
 
+  /** @param {string} name */
   topic(name) {
     return made(this.topics, name, () => new Conversation(name, "public"));
   }
@@ -152,7 +168,7 @@ export class ConversationStore {
     for (const name of [...this.topics.keys()].filter((each) => !names.has(each))) this.topics.delete(name);
   }
 
-  /** A message or gap that the server sent. */
+  /** @returns {Entry} Of a message or gap that the server sent. */
   receive(given) {
     if (given.topic === `@${this.me}`) return this.#receiveDirect(directEntry({ ...given, sentAt: given.sentAt ?? this.#lastTime(), live: true }));
     const conversation = this.topic(given.topic);
@@ -169,7 +185,7 @@ export class ConversationStore {
     return entry;
   }
 
-  /** A direct message that this device has kept, or that is still in the inbox's history. */
+  /** A direct message that this device has kept. */
   recall(kept) {
     const entry = directEntry(kept);
     if (!this.inbox.log.get(entry.key)) this.#place(entry);
@@ -197,15 +213,19 @@ export class ConversationStore {
     conversation.isWhole = !more;
   }
 
-  /** A message that is on its way: shown at the end until it is stored. */
+  /** @param {Conversation} conversation @returns {Entry} A message on its way: shown at the end until it is stored. */
   post(conversation, content, id) {
     const far = Number.MAX_SAFE_INTEGER;
-    const entry = { key: `!${id}`, at: far, tie: ++this.#count, sender: this.me, mine: true, topic: conversation.id, content, id, state: "sending" };
+    const entry = /** @type {Entry} */ ({ key: `!${id}`, at: far, tie: ++this.#count, sender: this.me, mine: true, topic: conversation.id, content, id, state: "sending" });
     conversation.log.add(entry);
     return entry;
   }
 
-  /** It was stored: it has its place. */
+  /**
+   * It was stored: it has its place. What is direct is returned, to be kept.
+   *
+   * @param {Conversation} conversation @param {Entry} entry @param {number} seq @param {string} sentAt
+   */
   posted(conversation, entry, seq, sentAt) {
     conversation.log.remove(entry.key);
     const stored = { topic: entry.topic, seq, sender: this.me, mine: true, content: entry.content, sentAt };
@@ -219,7 +239,11 @@ export class ConversationStore {
     return null;
   }
 
-  /** Note that entries were shown. What to acknowledge: of each topic, the last one before which nothing is left unseen. */
+  /**
+   * Note that entries were shown. What to acknowledge: of each topic, the last one before which nothing is left unseen.
+   *
+   * @param {Entry[]} entries
+   */
   show(entries) {
     const topics = new Set();
     for (const entry of entries) {
@@ -234,7 +258,7 @@ export class ConversationStore {
     return topic === `@${this.me}` ? this.inbox.pending : this.topic(topic).pending;
   }
 
-  /** How many messages of a conversation were not yet shown. */
+  /** @param {Conversation} conversation How many of its messages were not yet shown. */
   unread(conversation) {
     if (conversation.kind !== "person") return conversation.pending.unread().length;
     return this.inbox.pending.unread().filter((entry) => entry.sender === conversation.name).length;
@@ -246,12 +270,14 @@ export class ConversationStore {
   }
 }
 
+/** @template T @param {Map<string, T>} map @param {string} key @param {() => T} make @returns {T} */
 function made(map, key, make) {
   if (!map.has(key)) map.set(key, make());
-  return map.get(key);
+  return /** @type {T} */ (map.get(key));
 }
 
 // A topic that was made again, or a database that was restored, begins another log under the same name.
+/** @param {Conversation} conversation @param {Entry} entry */
 function follow(conversation, { epoch }) {
   if (conversation.epoch !== undefined && conversation.epoch !== epoch) forget(conversation);
   conversation.epoch = epoch;

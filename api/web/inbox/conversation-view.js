@@ -1,23 +1,25 @@
 // The open conversation: its head, its messages, the place to write.
 
-import { Composer } from "./composer.js";
+/** @import {Conversation, ConversationStore, Entry} from "./conversation-store.js" */
 import { el, icon, iconButton } from "../shared/dom.js";
+import { Composer } from "./composer.js";
 import { Finder } from "./finder.js";
-import { VirtualList } from "./virtual-list.js";
 import { readable } from "./names.js";
-import { rowElement } from "./timeline-row.js";
-import { rowsOf } from "./timeline.js";
-import { nameOf } from "./sidebar.js";
 import { say } from "./say.js";
+import { nameOf } from "./sidebar.js";
+import { rowsOf } from "./timeline.js";
+import { rowElement } from "./timeline-row.js";
+import { VirtualList } from "./virtual-list.js";
 
 const KINDS = { inbox: "inboxAbout", person: "direct", public: "publicTopic", private: "privateTopic" };
 
 export class ConversationView {
-  conversation = null;
+  /** @type {Conversation} */
+  conversation; // none before the first one is opened
   #store;
   #do;
-  #newFrom = null; // the key of the first entry that was new when this was opened
-  #seen = null; // the key of the last entry that was in view
+  #newFrom = /** @type {string | null} */ (null); // the key of the first entry that was new when this was opened
+  #seen = /** @type {string | null} */ (null); // the key of the last entry that was in view
   #unfolded = new Map(); // entry key -> paths that the reader has opened
   #title = el("h1", { tabIndex: -1 });
   #about = el("p", { className: "about" });
@@ -29,7 +31,7 @@ export class ConversationView {
   #finder;
   #composer;
 
-  /** `actions`: back, send, retry, shown, earlier, invite, leave, write. */
+  /** @param {ConversationStore} store @param {Record<string, Function>} actions send, retry, shown, earlier, invite, leave, write, reply. */
   constructor(store, actions) {
     this.#store = store;
     this.#do = actions;
@@ -54,7 +56,7 @@ export class ConversationView {
     document.addEventListener("visibilitychange", () => this.#list.tell());
   }
 
-  /** Show a conversation: from what is new on, else its end. */
+  /** @param {Conversation} conversation Shown from what is new on, else its end. */
   open(conversation) {
     this.conversation = conversation;
     this.#unfolded.clear();
@@ -70,14 +72,14 @@ export class ConversationView {
 
   /** Draw what has come or changed. */
   update() {
-    if (this.conversation === null) return;
+    if (this.conversation === undefined) return;
     this.#markNew();
     this.#head();
     this.#list.set(this.#rows());
     this.#around();
   }
 
-  /** Whether an entry belongs to what is open. */
+  /** @param {Entry} entry Whether it belongs to what is open. */
   shows(entry) {
     return this.conversation?.log.get(entry.key) === entry;
   }
@@ -147,7 +149,7 @@ export class ConversationView {
   // Rows that the reader has passed on the way down count as shown, those of a hidden page never.
   #inView(first, last) {
     this.#below.hidden = this.#list.follows;
-    if (document.hidden || this.conversation === null) return;
+    if (document.hidden || this.conversation === undefined) return;
     const { rows } = this.#list;
     const before = this.#seen === null ? -1 : rows.findIndex((row) => row.entry?.key === this.#seen);
     const entries = rows.slice(before >= 0 && before < first ? before + 1 : first, last + 1).flatMap((row) => row.entry ?? []);

@@ -1,26 +1,29 @@
 // One user's inbox: the store, the connection that fills it, the archive that outlives it, and what shows it.
 
-import { ConversationStore, INBOX, directEntry } from "./conversation-store.js";
-import { askGuest, askLeave, askLogOut, askPerson, askTopic } from "./dialogs.js";
-import { el } from "../shared/dom.js";
-import { personName, readable } from "./names.js";
+/** @import {Gap, Message} from "../recado-rules.js" */
 import { connect, newKey } from "../recado.js";
-import { textOf } from "./message-text.js";
+import { isTokenGone } from "../recado-rules.js";
+import { el } from "../shared/dom.js";
 import { device, keep, tokenSource } from "../shared/session.js";
-import { Sidebar, addressOf, idIn } from "./sidebar.js";
-import { say } from "./say.js";
+import { ConversationStore, INBOX, directEntry } from "./conversation-store.js";
 import { ConversationView } from "./conversation-view.js";
+import { askGuest, askLeave, askLogOut, askPerson, askTopic } from "./dialogs.js";
+import { textOf } from "./message-text.js";
+import { personName, readable } from "./names.js";
+import { say } from "./say.js";
+import { Sidebar, addressOf, idIn } from "./sidebar.js";
 import { Topbar } from "./topbar.js";
 
 const PAGE = 100; // messages of the history at once
-const GONE = new Set(["token_refused", 4501]);
 
 export class InboxApp {
   #session;
   #archive;
   #leave;
-  #recado = null;
-  #store = null;
+  /** @type {ReturnType<typeof connect>} */
+  #recado;
+  /** @type {ConversationStore} */
+  #store; // none before it is known whose
   #topbar;
   #sidebar;
   #view;
@@ -98,7 +101,7 @@ export class InboxApp {
   // The connection
 
   #told(state) {
-    if (state.name === "ended" && GONE.has(state.code)) return this.#leave(say("tokenRefused"));
+    if (state.name === "ended" && isTokenGone(state.code)) return this.#leave(say("tokenRefused"));
     if (state.name === "online") this.#online(state);
     this.#topbar?.state(state);
     return undefined;
@@ -153,7 +156,7 @@ export class InboxApp {
   }
 
   #shown(entries) {
-    for (const entry of this.#store.show(entries)) this.#recado.ack(entry);
+    for (const entry of this.#store.show(entries)) this.#recado.ack(/** @type {Message | Gap} */ (entry));
     this.#changed();
   }
 
@@ -258,7 +261,7 @@ export class InboxApp {
   // Drawing: once for all that changes within a frame; a hidden page has no frames, but a title.
 
   #changed() {
-    if (this.#isDrawing || this.#store === null) return;
+    if (this.#isDrawing || this.#store === undefined) return;
     this.#isDrawing = true;
     (document.hidden ? setTimeout : requestAnimationFrame)(() => this.#draw());
   }

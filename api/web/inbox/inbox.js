@@ -1,14 +1,15 @@
 // The inbox page: somebody logs in, and reads and writes until logging out.
 
-import { Archive } from "./archive.js";
-import { InboxApp } from "./inbox-app.js";
-import { askReplace } from "./dialogs.js";
-import { login } from "./login.js";
-import { about, byTicket, clear, keep, reasonOf, restore, takeTicket } from "../shared/session.js";
 import { language } from "../shared/language.js";
+import { about, byTicket, clear, keep, reasonOf, restore, takeTicket } from "../shared/session.js";
+import { Archive } from "./archive.js";
+import { askReplace } from "./dialogs.js";
+import { InboxApp } from "./inbox-app.js";
+import { login } from "./login.js";
 import { say } from "./say.js";
 
-let app = null;
+/** @type {InboxApp | undefined} */
+let app;
 
 document.documentElement.lang = language;
 addEventListener("hashchange", () => {
@@ -23,7 +24,7 @@ else enter(restore());
 async function redeem(ticket) {
   const living = restore();
   if (living !== null) {
-    if (app === null) await enter(living);
+    if (app === undefined) await enter(living);
     if ((await askReplace(living.user)) === null) return;
   }
   try {
@@ -32,7 +33,7 @@ async function redeem(ticket) {
     enter(session);
   } catch (error) {
     const why = say(reasonOf(error) === "unreachable" ? "unreachable" : "linkUsed");
-    restore() === null ? ask(why) : app.tell(why);
+    restore() === null ? ask(why) : app?.tell(why);
   }
 }
 
@@ -50,7 +51,7 @@ async function enter(session) {
 
 /** `why`: what the next one who logs in is told. */
 function leave(why) {
-  app.close();
+  app?.close();
   clear();
   history.replaceState(null, "", location.pathname);
   ask(why);

@@ -1,6 +1,7 @@
 // The list of conversations, with what is unread in each.
 
-import { el, icon, iconButton } from "../shared/dom.js";
+/** @import {Conversation, ConversationStore} from "./conversation-store.js" */
+import { el, focusedIn, icon, iconButton } from "../shared/dom.js";
 import { readable } from "./names.js";
 import { say } from "./say.js";
 
@@ -11,7 +12,7 @@ export class Sidebar {
   #do;
   #lists = { inbox: el("ul"), people: el("ul"), topics: el("ul") };
 
-  /** `actions`: write(), addTopic(). */
+  /** @param {ConversationStore} store @param {{write: () => void, addTopic: () => void}} actions */
   constructor(store, actions) {
     this.#store = store;
     this.#do = actions;
@@ -41,13 +42,14 @@ export class Sidebar {
     const items = conversations.map((each) => refreshed(old.get(each.id) ?? item(each), each, this.#store.unread(each), open));
     if (items.length === 0 && empty) items.push(el("li", { className: "quiet", textContent: say(empty) }));
     if (items.length !== list.children.length || items.some((each, at) => list.children[at] !== each)) {
-      const focused = document.activeElement;
+      const focused = focusedIn(list);
       list.replaceChildren(...items);
-      if (list.contains(focused)) focused.focus();
+      focused?.focus();
     }
   }
 }
 
+/** @param {Conversation} conversation */
 function item(conversation) {
   const badge = ICONS[conversation.kind] ? icon(ICONS[conversation.kind]) : face(readable(conversation.name));
   const name = el("span", { className: "name", textContent: nameOf(conversation) });
@@ -72,6 +74,7 @@ function refreshed(item, conversation, unread, open) {
   return item;
 }
 
+/** @param {Conversation} conversation */
 export function nameOf(conversation) {
   return conversation.kind === "inbox" ? say("inbox") : readable(conversation.name);
 }

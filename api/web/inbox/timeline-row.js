@@ -1,12 +1,12 @@
 // One row of a conversation: a message, a gap, a day, or the mark before what is new.
 
-import { contentElement } from "./content.js";
 import { el, icon } from "../shared/dom.js";
-import { readable } from "./names.js";
-import { dayOf } from "./timeline.js";
-import { addressOf, face } from "./sidebar.js";
 import { locale } from "../shared/language.js";
+import { contentElement } from "./content.js";
+import { readable } from "./names.js";
 import { say } from "./say.js";
+import { addressOf, face } from "./sidebar.js";
+import { dayOf } from "./timeline.js";
 
 const HOUR = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat(locale, { weekday: "long", day: "numeric", month: "long" });

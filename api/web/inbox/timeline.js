@@ -2,10 +2,14 @@
 
 const TOGETHER = 5 * 60_000; // milliseconds within which a sender is named once
 
-/** Rows in order: {key, kind: "day" | "new" | "message" | "gap", entry, isFirst, time}. `newFrom`: the key of the first new entry. */
+/** @import {Entry} from "./conversation-store.js" */
+
+/** @typedef {{key: string, kind: "day" | "new" | "message" | "gap" | "start", entry?: Entry, isFirst?: boolean, time?: Date, isWhole?: boolean}} Row */
+
+/** @param {Entry[]} entries @param {string | null} newFrom The key of the first new one. @returns {Row[]} In order. */
 export function rowsOf(entries, newFrom) {
   const rows = [];
-  let before = null;
+  let before = /** @type {{entry: Entry, time?: Date} | null} */ (null);
   for (const entry of entries) {
     const time = entry.sentAt === undefined ? before?.time : new Date(entry.sentAt);
     const isNewDay = time !== undefined && dayOf(time) !== (before?.time && dayOf(before.time));

@@ -152,7 +152,7 @@ export class VirtualList {
     const wanted = this.#rows.slice(first, last + 1);
     const keys = new Set(wanted.map((row) => row.key));
     for (const key of [...this.#shown.keys()]) if (!keys.has(key)) this.#drop(key);
-    let before = null;
+    let before = /** @type {HTMLElement | null} */ (null);
     wanted.forEach((row, place) => {
       const element = this.#shown.get(row.key) ?? this.#draw(row);
       if (before === null ? this.#space.firstChild !== element : before.nextSibling !== element) {

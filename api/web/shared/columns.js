@@ -42,7 +42,7 @@ export function isTime(value) {
 /** The columns that messages have had so far, in the order in which they came. */
 export class Columns {
   #seen = new Map(); // column -> how many of its values were numbers, how many were not
-  #chosen = null; // by the reader; null: what the rule says
+  #chosen = /** @type {Set<string> | null} */ (null); // by the reader; null: what the rule says
 
   /** Note the cells of a message; whether there is a column that was not there before. */
   add(cells) {
@@ -65,7 +65,8 @@ export class Columns {
 
   /** Those to show: what was chosen, else all where they are few, else the first ones that are no identifiers. */
   get shown() {
-    if (this.#chosen) return this.all.filter((column) => this.#chosen.has(column));
+    const chosen = this.#chosen;
+    if (chosen) return this.all.filter((column) => chosen.has(column));
     return shownAtFirst(this.all);
   }
 

@@ -2,8 +2,19 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** The element with this id, which the page has. */
+/**
+ * The element with this id, which the page has, of whatever kind it is there.
+ *
+ * @type {(id: string) => any}
+ */
 export const $ = (id) => document.getElementById(id);
+
+/**
+ * What has the focus within an element, or null.
+ *
+ * @type {(element: HTMLElement) => any}
+ */
+export const focusedIn = (element) => (element.contains(document.activeElement) ? document.activeElement : null);
 
 /** An element. What is no property of it becomes an attribute; null and false leave an attribute out. */
 export function el(name, properties = {}, ...children) {

@@ -3,7 +3,7 @@
 import { language } from "./language.js";
 
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
-const AGES = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
+const AGES = /** @type {[string, number][]} */ ([["day", 86_400], ["hour", 3_600], ["minute", 60]]);
 
 /** A number with at most so many decimal places. */
 export function number(value, places = 0) {
@@ -22,7 +22,7 @@ export function bytes(count) {
 
 /** How long something takes or lasts, in its largest unit: "3 hours". */
 export function duration(seconds) {
-  const [unit, size] = AGES.find(([, each]) => seconds >= each) ?? AGES.at(-1);
-  const form = { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 0 };
-  return new Intl.NumberFormat(language, form).format(Math.floor(Math.max(0, seconds) / size));
+  const [unit, size] = AGES.find(([, each]) => seconds >= each) ?? ["second", 1];
+  const format = new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 0 });
+  return format.format(Math.floor(Math.max(0, seconds) / size));
 }

@@ -9,7 +9,12 @@ export const API = new URL("../../", import.meta.url).href;
 
 export const about = () => ask(API, "GET", "api/v1/about");
 
-/** {user, token, isOpen, stays} of this tab, else of this browser; null where nobody is logged in. */
+/**
+ * @typedef {{user: string | null, token: string, isOpen: boolean, stays: boolean}} Session `isOpen`: a name is enough for
+ *   another token; `stays`: in this browser, not only in this tab.
+ */
+
+/** @returns {Session | null} Of this tab, else of this browser; null where nobody is logged in. */
 export function restore() {
   for (const storage of [sessionStorage, localStorage]) {
     const text = storage.getItem(KEY);
@@ -18,6 +23,7 @@ export function restore() {
   return null;
 }
 
+/** @param {Session} session */
 export function keep(session) {
   clear();
   (session.stays ? localStorage : sessionStorage).setItem(KEY, JSON.stringify(session));
@@ -28,19 +34,19 @@ export function clear() {
   localStorage.removeItem(KEY);
 }
 
-/** In open mode: a token for a name. */
+/** @returns {Promise<Session>} In open mode: a token for a name. */
 export async function byName(user, stays) {
   const { token } = await ask(API, "POST", "api/v1/tokens", { body: { user } });
   return { user: nameIn(token), token, isOpen: true, stays };
 }
 
-/** By a token that somebody gave; throws where the server does not take it. */
+/** @returns {Promise<Session>} By a token that somebody gave; throws where the server does not take it. */
 export async function byToken(token, stays) {
   await ask(API, "POST", "api/v1/tickets", { token, body: {} });
   return { user: nameIn(token), token, isOpen: false, stays };
 }
 
-/** By the ticket of a login link, which works once. */
+/** @returns {Promise<Session>} By the ticket of a login link, which works once. */
 export async function byTicket(ticket) {
   const { user, token } = await ask(API, "POST", "api/v1/login", { body: { ticket } });
   return { user, token, isOpen: false, stays: true };
@@ -53,7 +59,12 @@ export function takeTicket() {
   return ticket;
 }
 
-/** Tokens for a connection: the one at hand; once that is refused, in open mode another one. */
+/**
+ * Tokens for a connection: the one at hand; once that is refused, in open mode another one.
+ *
+ * @param {Session} session
+ * @returns {(about: {refused: boolean}) => Promise<string | null>}
+ */
 export function tokenSource(session) {
   return async ({ refused }) => {
     if (refused && !session.isOpen) return null;

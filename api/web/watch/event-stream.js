@@ -1,21 +1,21 @@
 // Server-Sent Events by fetch, which unlike EventSource can show a token without putting it into the address.
 
-import { RecadoError } from "../recado.js";
-import { afterStatus } from "../recado-rules.js";
+import { authorization, refusal, unreachable } from "../recado-api.js";
+import { RecadoError } from "../recado-rules.js";
 
 const SILENCE = 45_000; // milliseconds; the server says every 15 s that it is still there
 
 /** From pieces of text to events (the HTML standard, 9.2.6). Pure. */
 export class EventParser {
-  lastId = null;
+  lastId = /** @type {string | null} */ (null);
   #rest = "";
   #name = "";
-  #data = [];
+  #data = /** @type {string[]} */ ([]);
 
   /** The events that end in this piece: [name, data]. */
   take(piece) {
     const lines = (this.#rest + piece).split("\n");
-    this.#rest = lines.pop();
+    this.#rest = lines.pop() ?? "";
     const done = [];
     for (const line of lines) this.#line(line.replace(/\r$/, ""), done);
     return done;
@@ -23,7 +23,7 @@ export class EventParser {
 
   #line(line, done) {
     if (line === "") return this.#dispatch(done);
-    const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line);
+    const [, field, value] = /** @type {string[]} */ (/^([^:]*):? ?(.*)$/s.exec(line)); // matches everything
     if (field === "event") this.#name = value;
     else if (field === "data") this.#data.push(value);
     else if (field === "id") this.lastId = value;
@@ -49,13 +49,13 @@ export async function* stream(url, token, signal) {
   try {
     const answer = await opened(url, token, control.signal);
     const clock = Date.parse(answer.headers.get("Date") ?? "") - Date.now() || 0;
-    for await (const batch of batches(answer.body.getReader(), clock)) {
+    for await (const batch of batches(/** @type {ReadableStream} */ (answer.body).getReader(), clock)) {
       clearTimeout(timer);
       timer = setTimeout(end, SILENCE);
       yield batch;
     }
   } catch (error) {
-    throw error instanceof RecadoError ? error : failure("unreachable", error.message, "return");
+    throw error instanceof RecadoError ? error : unreachable(error);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", end);
@@ -64,10 +64,9 @@ export async function* stream(url, token, signal) {
 }
 
 async function opened(url, token, signal) {
-  const answer = await fetch(url, { signal, cache: "no-store", headers: token ? { Authorization: `Bearer ${token}` } : {} });
+  const answer = await fetch(url, { signal, cache: "no-store", headers: authorization(token) ?? {} });
   if (answer.ok) return answer;
-  const said = await answer.json().catch(() => ({}));
-  throw failure(said.code ?? `http_${answer.status}`, said.message ?? "", afterStatus(answer.status));
+  throw await refusal(answer);
 }
 
 async function* batches(reader, clock) {
@@ -79,8 +78,4 @@ async function* batches(reader, clock) {
     const found = events.take(decoder.decode(value, { stream: true }));
     yield { id: events.lastId, events: found, clock };
   }
-}
-
-function failure(code, message, next) {
-  return Object.assign(new RecadoError(code, message), { next });
 }

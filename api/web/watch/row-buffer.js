@@ -16,7 +16,7 @@ export class RowBuffer {
   received = 0;
   moving = new Moving();
   sums = new Sums(); // of what is shown
-  #filter = null;
+  #filter = /** @type {((row: any) => boolean) | null} */ (null);
   #isPaused = false;
   #kept;
 

@@ -33,7 +33,7 @@ const WAITS_FOR_READER = new Set(["login", "outside", "refused"]);
 export class Source {
   #options;
   #path;
-  #last = null; // the last seq read; null: nothing read yet
+  #last = /** @type {number | null} */ (null); // the last seq read; null: nothing read yet
   #epoch = ""; // which log it is of
   #first = 0;
   #hasOlder = false;
@@ -94,7 +94,7 @@ export class Source {
   // One connection, to its end; milliseconds until the next one.
   async #follow() {
     this.#control = new AbortController();
-    if (this.#last !== null) await this.#skip();
+    if (this.#last !== null) await this.#skip(this.#last);
     const path = `${this.#path}/stream${this.#last === null ? "" : `?after=${this.#last}&epoch=${this.#epoch}`}`;
     for await (const { id, events, clock } of this.#options.stream(path, this.#control.signal)) {
       this.#attempt = 0;
@@ -118,7 +118,7 @@ export class Source {
     if (events.some(([name]) => name === "epoch")) throw Object.assign(new Error("another log"), { code: "conflict" });
     const messages = events.filter(([name]) => name === "message").map(([, message]) => message);
     const last = events.map(([name, data]) => (name === "message" ? data.seq : name === "gap" ? data.to : 0));
-    this.#last = Math.max(this.#last, ...last);
+    this.#last = Math.max(this.#last ?? 0, ...last);
     if (messages.length) this.#options.onmessages(messages, false, clock);
   }
 
@@ -130,10 +130,10 @@ export class Source {
   }
 
   // What could never be shown need not be read. A topic that was made again is another log under its name.
-  async #skip() {
+  async #skip(last) {
     const { last_seq: head, epoch } = await this.#options.ask("GET", this.#path);
     if (epoch !== this.#epoch) this.#restart();
-    else if (head - this.#last > this.#options.most) this.#last = head - this.#options.most;
+    else if (head - last > this.#options.most) this.#last = head - this.#options.most;
   }
 
   #restart() {
@@ -168,6 +168,7 @@ export class Source {
     }
   }
 
+  /** @returns {Promise<void>} */
   #sleep(time) {
     return new Promise((resolve) => {
       const timer = Number.isFinite(time) ? setTimeout(resolve, time) : undefined;

@@ -1,6 +1,6 @@
 // What the reader sets: the filter, the columns, the pause.
 
-import { $, el } from "../shared/dom.js";
+import { $, el, focusedIn } from "../shared/dom.js";
 import { number } from "../shared/format.js";
 import { filterOf } from "./filter.js";
 import { say } from "./say.js";
@@ -28,10 +28,10 @@ export function offerColumns(columns) {
 /** The chooser of columns, [id, name, isShown]; every change calls `onchoose` with the ids of those to show. */
 export function columnChooser(columns, onchoose) {
   const menu = $("columns-menu");
-  const boxes = columns.map(([id, name, isShown]) => el("input", { type: "checkbox", value: id, checked: isShown }));
+  const boxes = columns.map(([id, , isShown]) => el("input", { type: "checkbox", value: id, checked: isShown }));
   const labels = columns.map(([, name], place) => el("label", {}, boxes[place], name));
   const tell = () => onchoose(boxes.filter((box) => box.checked).map((box) => box.value));
-  const focused = menu.contains(document.activeElement) && document.activeElement.value;
+  const focused = focusedIn(menu)?.value;
   menu.replaceChildren(el("legend", { className: "heard", textContent: say("columns") }), ...labels);
   menu.onchange = tell;
   boxes.find((box) => box.value === focused)?.focus();

@@ -1,7 +1,7 @@
 // A table of very many rows, of which only those in sight are in the document. The newest is on top.
 
-import { el } from "../shared/dom.js";
 import { isTime, textOf } from "../shared/columns.js";
+import { el } from "../shared/dom.js";
 
 const AROUND = 8; // rows above and below those in sight
 const USUAL = 32; // pixels of a row, until one was measured
@@ -22,7 +22,7 @@ export class VirtualTable {
   #drawn = new Map(); // row -> its element
   #columns = [];
   #count = 0; // rows at the last drawing
-  #newest = null; // the newest row at the last drawing
+  #newest = /** @type {any} */ (null); // the newest row at the last drawing
   #height = USUAL;
   #options;
 

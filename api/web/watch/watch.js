@@ -1,19 +1,19 @@
 // The live view: the messages of one topic as they come, filtered, summed up, plotted.
 
+import { ask } from "../recado.js";
 import { Columns, TEXT, cellsOf } from "../shared/columns.js";
 import { $, el, write } from "../shared/dom.js";
 import { number } from "../shared/format.js";
-import { ask } from "../recado.js";
-import { API, about, byTicket, byToken, keep, restore, takeTicket } from "../shared/session.js";
 import { language } from "../shared/language.js";
+import { API, about, byTicket, byToken, keep, restore, takeTicket } from "../shared/session.js";
+import { stream } from "./event-stream.js";
 import { drawFigures } from "./figures.js";
 import { drawJoined, drawState } from "./notice.js";
 import { KEPT, RowBuffer } from "./row-buffer.js";
 import { say } from "./say.js";
 import { Source } from "./source.js";
-import { stream } from "./event-stream.js";
-import { VirtualTable } from "./virtual-table.js";
 import { columnChooser, drawPause, filterTools, offerColumns, openableMenu } from "./tools.js";
+import { VirtualTable } from "./virtual-table.js";
 
 const META = ["sent", "from"]; // columns that every message has
 const CLOCK = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
@@ -23,17 +23,17 @@ const UNSEEN = 30_000; // milliseconds
 const now = () => Date.now() / 1000;
 
 class Watch {
-  #topic = decodeURIComponent(location.pathname.split("/watch/").at(-1));
+  #topic = decodeURIComponent(location.pathname.replace(/^.*\/watch\//, ""));
   #rows = new RowBuffer();
   #columns = new Columns();
-  #meta = null; // of META, those to show, once the reader has chosen
+  #meta = /** @type {string[] | null} */ (null); // of META, those to show, once the reader has chosen
   #layout = ""; // the columns that the table was made for
   #offered = 0; // how many columns the reader may choose from
   #isDirty = false;
   #clock = 0; // milliseconds that the server's is ahead
   #resting = 0; // the timer that ends the reading while nobody looks
   #state = { name: "connecting" };
-  #session = null;
+  #session = /** @type {import("../shared/session.js").Session | null} */ (null);
   #isOpen = false;
   #source;
   #table = new VirtualTable($("scroller"), {
@@ -61,7 +61,7 @@ class Watch {
     this.#isOpen = (await about()).auth_mode === "open";
     const [living, ticket] = [restore(), takeTicket()];
     this.#session = ticket ? await byTicket(ticket) : living;
-    if (ticket && living === null) keep(this.#session); // else it is for this view alone: nobody is logged out by a link
+    if (this.#session && living === null) keep(this.#session); // else it is for this view alone: nobody is logged out by a link
   }
 
   // In open mode whoever reaches the server reads every topic: nobody has to log in, or to become a member.
@@ -189,7 +189,7 @@ class Watch {
 
   async #leave() {
     this.#source.end();
-    await ask(API, "DELETE", `api/v1/topics/${encodeURIComponent(this.#topic)}/members/${encodeURIComponent(this.#session.user)}`, { token: this.#token() });
+    await ask(API, "DELETE", `api/v1/topics/${encodeURIComponent(this.#topic)}/members/${encodeURIComponent(this.#session?.user ?? "")}`, { token: this.#token() });
     this.#tell({ name: "left" });
   }
 
@@ -231,7 +231,7 @@ function nameOf(column) {
 
 function timeOf(text) {
   const time = new Date(text);
-  return (now() - time / 1000 < DAY / 2 ? CLOCK : DATE).format(time);
+  return (now() - time.getTime() / 1000 < DAY / 2 ? CLOCK : DATE).format(time);
 }
 
 function openDetail(row) {
