@@ -1,14 +1,21 @@
 """The client's decisions: pure, so told by their rules alone."""
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.datastructures import Headers
 
+from conftest import ROOT
 from recado.client.connection import retry_after
-from recado.client.received import Gap, Invited, Message, Removed, history_of, thing_of, topics_of
+from recado.client.pending_requests import PendingRequests
+from recado.client.receive_buffer import ReceiveBuffer
+from recado.client.received import Gap, Invited, Message, Removed, history_of, message_of, thing_of, topics_of
 from recado.client.resuming import (
     Next,
     Positions,
@@ -21,6 +28,14 @@ from recado.client.resuming import (
 )
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def vectors(name: str) -> Any:
+    """What both clients decide, in Python and in JavaScript."""
+    return json.loads((ROOT / "tests" / "vectors" / f"{name}.json").read_text())
+
+
+RECONNECTING = vectors("reconnecting")
 
 
 def message(seq: int, topic: str = "t", later: float = 0.0, epoch: str = "e") -> Message:
@@ -37,50 +52,31 @@ def test_a_pause_lies_within_a_bound_that_doubles_up_to_30_seconds(attempt: int,
     assert 0 <= delay(attempt, chance) <= bound
 
 
-def test_the_whole_bound_is_used() -> None:
-    assert [delay(attempt, 1.0) for attempt in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    assert delay(5, 0.0) == 0
+@pytest.mark.parametrize(("attempt", "chance", "milliseconds"), RECONNECTING["delays"])
+def test_pauses_are_those_of_the_browsers_client(attempt: int, chance: float, milliseconds: int) -> None:
+    assert delay(attempt, chance) == milliseconds / 1000
 
 
 # --- whether to come back --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1005, 1006, 1011, 1012, 1013, 4000, 4008, 4012, 4029, 4499])
-def test_these_close_codes_mean_come_back(code: int) -> None:
-    assert after_close(code) is Next.RETURN
+def cases_of(by_next: dict[str, list[int]]) -> list[tuple[int, Next]]:
+    return [(code, Next[name.upper()]) for name, codes in by_next.items() for code in codes]
 
 
-@pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 4500, 4501, 4503, 4529, 4999])
-def test_these_close_codes_mean_stay_away(code: int) -> None:
-    assert after_close(code) is Next.STOP
+@pytest.mark.parametrize(("code", "then"), cases_of(RECONNECTING["close_codes"]))
+def test_a_close_code_says_whether_to_come_back(code: int, then: Next) -> None:
+    assert after_close(code) is then
 
 
-def test_an_expired_token_wants_a_new_one_and_a_large_frame_wants_to_be_dropped() -> None:
-    assert after_close(4001) is Next.RENEW
-    assert after_close(1009) is Next.SHRINK
+@pytest.mark.parametrize(("status", "then"), [*cases_of(RECONNECTING["http_statuses"]), (301, Next.RETURN)])
+def test_a_refused_handshake_is_judged_by_its_status(status: int, then: Next) -> None:
+    assert after_refusal(status) is then
 
 
 @given(st.integers(4000, 4999))
 def test_the_range_of_a_private_code_decides(code: int) -> None:
     assert (after_close(code) is Next.STOP) == (code >= 4500)
-
-
-@pytest.mark.parametrize(
-    ("status", "then"),
-    [
-        (401, Next.RENEW),
-        (403, Next.STOP),
-        (400, Next.STOP),
-        (404, Next.STOP),
-        (429, Next.RETURN),
-        (500, Next.RETURN),
-        (502, Next.RETURN),
-        (503, Next.RETURN),
-        (301, Next.RETURN),
-    ],
-)
-def test_a_refused_handshake_is_judged_by_its_status(status: int, then: Next) -> None:
-    assert after_refusal(status) is then
 
 
 def test_the_error_has_a_type_and_says_what_to_do() -> None:
@@ -107,82 +103,38 @@ def receive(positions: Positions, *things: object) -> list[object]:
     return given
 
 
-def test_what_comes_again_is_dropped_per_topic() -> None:
-    positions = Positions()
-
-    given = receive(positions, message(1), message(2), message(1), message(2), message(1, "u"), message(3))
-
-    assert given == [message(1), message(2), message(1, "u"), message(3)]
-
-
-def test_a_gap_is_given_once_and_only_what_is_new_of_it() -> None:
-    positions = Positions()
-
-    given = receive(
-        positions,
-        message(3),
-        Gap("t", 2, 5, "expired", "e"),
-        Gap("t", 2, 5, "expired", "e"),
-        Gap("t", 6, 6, "seen", "e"),
-        message(7),
-        message(6),
-    )
-
-    assert given == [message(3), Gap("t", 4, 5, "expired", "e"), Gap("t", 6, 6, "seen", "e"), message(7)]
+def entry_of(given: Mapping[str, Any]) -> Message | Gap:
+    topic, epoch = given.get("topic", "t"), given.get("epoch", "e")
+    if "seq" in given:
+        return message(given["seq"], topic, epoch=epoch)
+    return Gap(topic, given["from"], given["to"], "expired", epoch)
 
 
-def test_a_topic_made_again_under_its_name_is_another_log() -> None:
-    """By its epoch alone, whatever the clock says; a restored database too."""
-    positions = Positions()
-    receive(positions, message(1), message(2), message(3))
-
-    again = [message(1, epoch="again", later=-60), message(2, epoch="again", later=-60)]
-
-    assert receive(positions, again[0], *again) == again
-    assert receive(positions, Gap("t", 1, 4, "expired", "third")) == [Gap("t", 1, 4, "expired", "third")]
-
-
-def test_another_log_is_not_acknowledged_because_the_old_one_was() -> None:
-    positions = Positions()
-    receive(positions, message(1), message(2))
-    assert positions.ack(message(2))
-    again = message(1, epoch="again")
-    receive(positions, again)
-
-    assert not positions.is_acked(again)
-    assert not positions.ack(message(2)), "what the application finishes of the old log is of no use any more"
-    assert positions.ack(again)
-    assert positions.is_acked(again)
-
-
-def test_after_a_removal_the_topic_begins_anew() -> None:
-    positions = Positions()
-
-    given = receive(positions, message(1), Removed("t"), message(1), Invited("t", "ana"))
-
-    assert given == [message(1), Removed("t"), message(1), Invited("t", "ana")]
-
-
-def test_what_was_acknowledged_is_known_when_it_comes_again() -> None:
-    positions = Positions()
-    receive(positions, message(1), message(2), message(3))
-    positions.ack(message(2))
-    positions.ack(message(1))
-
-    assert [positions.is_acked(message(seq)) for seq in (1, 2, 3)] == [True, True, False]
-
-
-def test_no_connection_is_told_of_what_it_was_not_sent() -> None:
-    """The server refuses that. What the application finishes late is told once it has come again."""
-    positions = Positions()
-    receive(positions, message(1), message(2))
-    positions.reconnected()
-
-    assert not positions.ack(message(2))
-    assert receive(positions, message(1)) == []
-    assert positions.ack(message(1)) and not positions.ack(message(2))
-    assert receive(positions, message(2)) == []
-    assert positions.is_acked(message(2)) and positions.ack(message(2))
+@pytest.mark.parametrize(
+    "steps", [pytest.param(steps, id=name) for name, steps in vectors("positions")["cases"].items()]
+)
+async def test_what_is_given_and_acknowledged(steps: list[dict[str, Any]]) -> None:
+    end = Invited("end", "")
+    buffer = ReceiveBuffer(PendingRequests(), 100)
+    for step in steps:
+        match step:
+            case {"sent": sent, "gives": gives}:
+                await buffer.offer(entry_of(sent))
+                await buffer.offer(end)
+                for expected in ([] if gives is None else [entry_of(gives)]) + [end]:
+                    assert await buffer.take() == expected
+            case {"finished": entry}:
+                buffer.ack(entry_of(entry))
+            case {"acks": acks}:
+                sent_acks = buffer.take_acks().items()
+                assert [{"topic": topic, "epoch": epoch, "seq": seq} for topic, (epoch, seq) in sent_acks] == acks
+            case {"reconnected": True}:
+                buffer.reconnected()
+            case {"removed": topic}:
+                await buffer.offer(Removed(topic))
+                assert await buffer.take() == Removed(topic)
+            case _:
+                pytest.fail(f"no step: {step}")
 
 
 @given(st.lists(st.integers(1, 20), max_size=60))
@@ -213,6 +165,16 @@ def test_frames_become_things() -> None:
     assert thing_of({"action": "invited", "topic_name": "t", "user_source": "ana"}) == Invited("t", "ana")
     assert thing_of({"action": "removed", "topic_name": "t"}) == Removed("t")
     assert thing_of({"action": "something newer", "topic_name": "t"}) is None
+
+
+def test_times_are_instants_however_they_are_written() -> None:
+    def instant(text: str) -> datetime:
+        return message_of("t", {"seq": 1, "user_source": "ana", "sent_at": text}).sent_at
+
+    instants = [{instant(text) for text in same} for same in vectors("sent_at")["instants"]]
+
+    assert all(len(same) == 1 for same in instants)
+    assert all(min(one) < min(other) for one, other in pairwise(instants))
 
 
 def test_answers_become_histories_and_topics() -> None:
