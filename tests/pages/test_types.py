@@ -1,8 +1,9 @@
-"""TypeScript finds no fault in api/web, and recado.js comes with the types that its JSDoc declares."""
+"""What holds of api/web before anything runs: who imports whom, and the types, with those that recado.js brings."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,18 @@ from conftest import ROOT, needs
 HERE = Path(__file__).parent
 WEB = ROOT / "api" / "web"
 TYPES = ("recado.d.ts", "recado-api.d.ts", "recado-rules.d.ts")  # what an application sees of it
+
+
+def test_a_page_imports_from_its_own_room_from_shared_and_recado_alone() -> None:
+    """So that no page loads another one, and who takes recado*.js has all of it."""
+    beyond = [
+        f"{path.relative_to(WEB)} imports {found.relative_to(WEB)}"
+        for path in WEB.rglob("*.js")
+        for name in re.findall(r'(?:from |import\()"(.+?)"', path.read_text())
+        if (found := (path.parent / name).resolve()).parent not in (WEB, path.parent)
+        if found.parent != WEB / "shared" or path.parent == WEB
+    ]
+    assert beyond == []
 
 
 def check(*arguments: str | Path) -> None:

@@ -11,11 +11,11 @@ function resolve(api, schema) {
 }
 
 // A schema in a line: "text", "number", "list of …".
-function kind(api, schema) {
+function kind(schema) {
   if (schema.$ref) return schema.$ref.split("/").pop();
-  if (schema.anyOf) return schema.anyOf.map((each) => kind(api, each)).join(" or ");
+  if (schema.anyOf) return schema.anyOf.map((each) => kind(each)).join(" or ");
   if (schema.enum) return schema.enum.map((each) => JSON.stringify(each)).join(" or ");
-  if (schema.type === "array") return `list of ${schema.items ? kind(api, schema.items) : "any JSON"}`;
+  if (schema.type === "array") return `list of ${schema.items ? kind(schema.items) : "any JSON"}`;
   return { string: "text", integer: "number", boolean: "true or false" }[schema.type] ?? schema.type ?? "any JSON";
 }
 
@@ -34,12 +34,12 @@ function row(api, name, schema, required, where = "") {
   const notes = [where, required ? "required" : "", limits(whole)].filter(Boolean).join(", ");
   return el("tr", {},
     el("td", {}, el("code", { textContent: name })),
-    el("td", {}, kind(api, schema), " ", el("span", { className: "faint", textContent: notes })));
+    el("td", {}, kind(schema), " ", el("span", { className: "faint", textContent: notes })));
 }
 
 function fields(api, schema) {
   const whole = resolve(api, schema);
-  if (whole.type === "array") return [el("p", { textContent: kind(api, whole) }), ...fields(api, whole.items ?? {})];
+  if (whole.type === "array") return [el("p", { textContent: kind(whole) }), ...fields(api, whole.items ?? {})];
   if (!whole.properties) return [];
   const rows = Object.entries(whole.properties)
     .map(([name, each]) => row(api, name, each, whole.required?.includes(name)));
@@ -78,10 +78,10 @@ function copying(write) {
   return el("div", { className: "copying" }, el("pre", {}, code), button);
 }
 
-function answers(api, operation) {
+function answers(operation) {
   const rows = Object.entries(operation.responses).map(([status, answer]) => {
     const schema = Object.values(answer.content ?? {})[0]?.schema;
-    const what = Number(status) < 400 && schema ? kind(api, schema) : answer.description.replaceAll("`", "");
+    const what = Number(status) < 400 && schema ? kind(schema) : answer.description.replaceAll("`", "");
     return el("tr", {}, el("td", {}, el("code", { textContent: status })), el("td", { textContent: what }));
   });
   return el("table", {}, ...rows);
@@ -95,7 +95,7 @@ function card(api, path, method, operation) {
     body.append(el("h3", { textContent: "Body" }), ...fields(api, operation.requestBody.content["application/json"].schema));
   }
   body.append(el("h3", { textContent: "Example" }), copying(() => curl(path, method, operation)));
-  body.append(el("h3", { textContent: "Answers" }), answers(api, operation));
+  body.append(el("h3", { textContent: "Answers" }), answers(operation));
   const shown = Object.entries(operation.responses)
     .filter(([status, answer]) => Number(status) < 300 && answer.content)
     .flatMap(([, answer]) => fields(api, Object.values(answer.content)[0].schema));

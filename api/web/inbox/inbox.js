@@ -16,8 +16,8 @@ addEventListener("hashchange", () => {
   const ticket = takeTicket();
   if (ticket !== null) redeem(ticket);
 });
-const ticket = takeTicket();
-if (ticket !== null) redeem(ticket);
+const brought = takeTicket();
+if (brought !== null) redeem(brought);
 else enter(restore());
 
 // Anybody can make somebody follow a link: where a session lives, it is replaced only by who says so.

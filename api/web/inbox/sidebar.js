@@ -39,7 +39,7 @@ export class Sidebar {
   // Elements are kept, so that the focus stays where it is.
   #fill(list, conversations, open, empty) {
     const old = new Map([...list.children].map((item) => [item.dataset.id, item]));
-    const items = conversations.map((each) => refreshed(old.get(each.id) ?? item(each), each, this.#store.unread(each), open));
+    const items = conversations.map((each) => refreshed(old.get(each.id) ?? itemOf(each), each, this.#store.unread(each), open));
     if (items.length === 0 && empty) items.push(el("li", { className: "quiet", textContent: say(empty) }));
     if (items.length !== list.children.length || items.some((each, at) => list.children[at] !== each)) {
       const focused = focusedIn(list);
@@ -50,7 +50,7 @@ export class Sidebar {
 }
 
 /** @param {Conversation} conversation */
-function item(conversation) {
+function itemOf(conversation) {
   const badge = ICONS[conversation.kind] ? icon(ICONS[conversation.kind]) : face(readable(conversation.name));
   const name = el("span", { className: "name", textContent: nameOf(conversation) });
   const link = el("a", { href: addressOf(conversation.id) }, badge, name, el("span", { className: "count" }));
