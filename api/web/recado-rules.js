@@ -1,4 +1,4 @@
-// What a client needs to come back well: whether, when, and what it has had already. Pure: no clock, no I/O.
+// What a client decides: whether to come back, and when; what a frame is. Pure: no clock, no I/O.
 
 /**
  * @typedef {{topic: string, epoch: string, seq: number, content: any, sender: string, sentAt: string}} Message

@@ -142,10 +142,10 @@ async def test_what_was_not_scrolled_to_is_not_confirmed(browser: Browser, serve
         async with asyncio.timeout(30):
             while True:  # what lies below becomes less for as long as the page is being laid out
                 left = int((await below.inner_text()).split()[0])
-                if await stored(server, "@ana") == list(range(31 - left, 31)):
+                if left < 30 and await stored(server, "@ana") == list(range(31 - left, 31)):
                     break
                 await asyncio.sleep(0.2)
-        assert 15 < left < 30
+        assert left > 15
         await page.locator(".port").hover()
         async with asyncio.timeout(30):
             while await stored(server, "@ana"):  # a new height can hold the end back, where the button was gone already
