@@ -69,6 +69,16 @@ def test_a_close_code_says_whether_to_come_back(code: int, then: Next) -> None:
     assert after_close(code) is then
 
 
+def test_the_servers_close_codes_are_among_them_and_mean_what_it_says() -> None:
+    described = json.loads((ROOT / "api" / "web" / "asyncapi.json").read_text())["channels"]["session"]
+    known = dict(cases_of(RECONNECTING["close_codes"]))
+
+    for code, text in described["x-close-codes"].items():
+        assert "stay away" not in text or known[int(code)] is Next.STOP
+        assert "come back" not in text or known[int(code)] in (Next.RETURN, Next.RENEW)
+        assert int(code) in known
+
+
 @pytest.mark.parametrize(("status", "then"), [*cases_of(RECONNECTING["http_statuses"]), (301, Next.RETURN)])
 def test_a_refused_handshake_is_judged_by_its_status(status: int, then: Next) -> None:
     assert after_refusal(status) is then
