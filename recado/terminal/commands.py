@@ -23,15 +23,16 @@ INTERRUPTED = 130  # as shells say it: 128 and the signal's number
 
 
 def make_parser() -> argparse.ArgumentParser:
+    server = find_server()
     parser = argparse.ArgumentParser(
         prog="recado", description="A message left for someone who is not there.",
-        epilog="Without a command: up. Settings come from the environment.",
+        epilog=f"{'' if server is None else 'Without a command: up. '}Settings come from the environment.",
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"recado {__version__}")
     parser.set_defaults(run=_missing)
     subparsers = parser.add_subparsers(metavar="COMMAND", dest="command")
     table = {each.name: each for each in client_commands()}
-    if (server := find_server()) is not None:
+    if server is not None:
         subparsers.add_parser("up", help="start the server: database, WebSocket, REST, all in one process")
         table |= {each.name: each for each in server.commands()}
     else:
