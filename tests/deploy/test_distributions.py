@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 import house
 import recado
 from conftest import ROOT, lacks
+from support.once import once_a_run
 from support.programs import data_dir
 
 SERVER = sorted(set(house.PRODUCT) - {"recado"})
@@ -54,49 +56,65 @@ def run(*command: str, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@dataclass(frozen=True)
+class Made:
+    tree: Path
+    wheels: dict[str, Path]
+    client: Environment
+    both: Environment
+
+
+def build_and_install(root: Path) -> Made:
+    tree, out = root / "tree", root / "wheels"
+    out.mkdir()
+    copy_clean(tree)
+    for project in (tree, tree / "recado"):
+        build(project, out)
+    wheels = {path.name.partition("-")[0].replace("_", "-"): path for path in out.glob("*.whl")}
+    return Made(
+        tree, wheels, Environment(root / "client", wheels["recado"]), Environment(root / "both", *wheels.values())
+    )
+
+
+def copy_clean(tree: Path) -> None:
     """What the two are made from, without anything that a work tree gathers."""
-    root = tmp_path_factory.mktemp("clean")
     for name in house.PRODUCT:
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
     for name in NOT_PACKED:
-        shutil.copy(ROOT / name, root / name)
-    return root
+        shutil.copy(ROOT / name, tree / name)
 
 
-@pytest.fixture(scope="module")
-def wheels(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """By distribution; each is made from its source distribution, as pip does it."""
+def build(project: Path, out: Path) -> None:
+    """A wheel from its source distribution, without the network."""
+    sdist = run(sys.executable, "-c", BUILD_SDIST, str(out), cwd=project).split()[-1]
+    run(
+        sys.executable, "-m", "pip", "wheel", "-q", "--no-index", "--no-build-isolation", "--no-deps",
+        "-w", str(out), str(out / sdist), cwd=out,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     if int(version("setuptools").partition(".")[0]) < 77:
         lacks("setuptools is older than 77 here: make .venv/.dev")
-    out = tmp_path_factory.mktemp("wheels")
-    for project in (clean, clean / "recado"):
-        sdist = run(sys.executable, "-c", BUILD_SDIST, str(out), cwd=project).split()[-1]
-        run(
-            sys.executable, "-m", "pip", "wheel", "-q", "--no-index", "--no-build-isolation", "--no-deps",
-            "-w", str(out), str(out / sdist), cwd=out,
-        )  # fmt: skip
-    return {path.name.partition("-")[0].replace("_", "-"): path for path in out.glob("*.whl")}
+    return once_a_run(tmp_path_factory, "distributions", build_and_install)
 
 
-@pytest.fixture(scope="module")
-def client(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    return Environment(tmp_path_factory.mktemp("client"), wheels["recado"])
+@pytest.fixture
+def client(made: Made) -> Environment:
+    return made.client
 
 
-@pytest.fixture(scope="module")
-def both(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    return Environment(tmp_path_factory.mktemp("both"), *wheels.values())
+@pytest.fixture
+def both(made: Made) -> Environment:
+    return made.both
 
 
 @pytest.mark.parametrize(("distribution", "rooms"), [("recado", ["recado"]), ("recado-server", SERVER)])
-def test_a_wheel_has_every_file_of_its_rooms_and_no_other(
-    clean: Path, wheels: dict[str, Path], distribution: str, rooms: list[str]
-) -> None:
-    files = [path for room in rooms for path in (clean / room).rglob("*") if path.is_file()]
-    ours = {path.relative_to(clean).as_posix() for path in files if path.parent.suffix != ".egg-info"}
-    with zipfile.ZipFile(wheels[distribution]) as wheel:
+def test_a_wheel_has_every_file_of_its_rooms_and_no_other(made: Made, distribution: str, rooms: list[str]) -> None:
+    files = [path for room in rooms for path in (made.tree / room).rglob("*") if path.is_file()]
+    ours = {path.relative_to(made.tree).as_posix() for path in files if path.parent.suffix != ".egg-info"}
+    with zipfile.ZipFile(made.wheels[distribution]) as wheel:
         packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
         about = {name.rpartition("/")[2] for name in wheel.namelist()} - {Path(name).name for name in packed}
     assert packed == ours - {f"recado/{name}" for name in NOT_PACKED}
