@@ -18,7 +18,7 @@ import house
 import recado
 from conftest import ROOT, lacks
 from support.once import once_a_run
-from support.programs import data_dir
+from support.programs import Program, data_dir
 
 SERVER = sorted(set(house.PRODUCT) - {"recado"})
 CLIENT_COMMANDS = {"token", "topics", "publish", "tail", "export", "chat", "platforms", "bridges", "doctor"}
@@ -186,14 +186,8 @@ def test_an_application_that_uses_the_client_is_type_checked_strictly(client: En
 
 async def test_the_server_starts_from_its_wheel(both: Environment) -> None:
     async with data_dir() as data:
-        process = subprocess.Popen(
-            [both.bin / "recado"], cwd=data.parent, stdout=subprocess.PIPE, text=True,
-            env={"PATH": os.environ["PATH"], "DATA_DIR": str(data), "WS_PORT": "0", "API_PORT": "0"},
-        )  # fmt: skip
+        server = await Program.start(str(both.bin / "recado"), DATA_DIR=str(data), WS_PORT="0", API_PORT="0")
         try:
-            assert process.stdout is not None
-            assert "ready\n" in process.stdout
+            await server.line("^ready$")
         finally:
-            process.terminate()
-            assert process.wait(30) == 0
-            process.stdout.close()
+            assert await server.end() == 0
