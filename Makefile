@@ -71,14 +71,14 @@ pins: .venv/.tools ## renew requirements*.txt from pyproject.toml (UPGRADE=1: ta
 	@$(COMPILE) --group tools -c requirements-dev.txt -o requirements-tools.txt
 
 clean: ## remove what was installed or made; ./data stays
-	@rm -rf .venv tests/node_modules htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@rm -rf .venv tests/node_modules htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info recado/*.egg-info build recado/build
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- what the targets stand on ---------------------------------------------------------------------
 
 TESTS = $(PY) -m pytest -m "not faults" -n $(JOBS) --dist worksteal
 
-COMPILE = $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --no-annotate $(if $(UPGRADE),--upgrade)
+COMPILE = $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --no-annotate --no-emit-package recado $(if $(UPGRADE),--upgrade)
 EXTRAS  = --extra nats --extra rabbitmq --extra terminal
 
 # Prints nothing unless a branch of the file was missed, so that pytest's closing line stays the last one.

@@ -8,9 +8,9 @@ from pathlib import Path
 def main() -> int:
     # Started by its path, it does not see the packages beside its own directory.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from recado.terminal.tokens import gen_tokens
+    from recado.terminal.commands import main as recado
 
-    return gen_tokens(sys.argv[1:])
+    return recado(["token", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

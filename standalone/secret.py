@@ -7,7 +7,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from messaging.settings.settings import SECRET_BYTES, SettingsError
+from messaging.settings.settings import SECRET_BYTES, Settings, SettingsError
 
 
 def kept_secret(path: Path) -> str:
@@ -23,6 +23,17 @@ def kept_secret(path: Path) -> str:
     if len(secret) < SECRET_BYTES or not secret.isascii():
         raise SettingsError(f"DATA_DIR: {path} holds no secret: remove it for a new one, which makes all tokens void")
     return secret.decode()
+
+
+def secret_here(settings: Settings) -> str:
+    """The one in DATA_DIR; "" where there is none that this user may read, or where it is in the database."""
+    if settings.database_url:
+        return ""
+    try:
+        secret = (settings.data_dir / "secret").read_text().strip()
+    except OSError:
+        return ""
+    return secret if len(secret.encode()) >= SECRET_BYTES else ""
 
 
 def _make(path: Path) -> None:

@@ -28,8 +28,8 @@ DIRECTIONS = [
     (r"messaging\..+", ("messaging", "sql")),
     (r"(ws_server|api|bridges)\b.*", ("messaging", "<itself>")),
     (r"scripts\b.*", ("messaging", "recado", "scripts")),
-    (r"recado\b.*", ("messaging", "recado", "sql", "standalone")),
-    (r"standalone\b.*", (*DOORS, "messaging", "sql", "standalone")),
+    (r"recado\b.*", ("recado",)),
+    (r"standalone\b.*", (*DOORS, "messaging", "recado", "sql", "standalone")),
 ]
 # (what, the only modules that may import it)
 RESERVED = [

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 
 import house
+import recado
 from messaging.store.queries import sql_checksum
 
 ROOT = Path(__file__).resolve().parent.parent
+PROJECTS = ("pyproject.toml", "recado/pyproject.toml")  # the server, and the client and terminal
 
 
 def module_name(path: Path) -> str:
@@ -20,7 +23,10 @@ def module_name(path: Path) -> str:
 
 
 FILES = sorted(
-    path for room in house.PRODUCT for path in (ROOT / room).rglob("*.py") if "node_modules" not in path.parts
+    path
+    for room in house.PRODUCT
+    for path in (ROOT / room).rglob("*.py")
+    if not {"build", "node_modules"} & set(path.relative_to(ROOT).parts)
 )
 MODULES = {module_name(path): path.read_text() for path in FILES}
 PACKAGES = frozenset(module_name(path) for path in FILES if path.name == "__init__.py") | frozenset(house.OURS)
@@ -76,7 +82,7 @@ def test_sql_lives_in_sql() -> None:
 def test_queries_are_named_described_and_used() -> None:
     text = (ROOT / "sql" / "queries.sql").read_text()
     # The doctor looks at a database that may be too ill for a store.
-    homes = ("messaging", "recado.terminal.doctor.probes")
+    homes = ("messaging", "standalone.doctor.probes")
     sources = [source for module, source in MODULES.items() if any(house.within(module, home) for home in homes)]
     complain(house.check_queries(text) + house.check_used(text, sources))
 
@@ -94,6 +100,23 @@ def test_every_room_is_type_checked_and_measured() -> None:
     typed, measured = set(tools["mypy"]["files"]), set(tools["coverage"]["run"]["source"])
     complain([f"{room} is missing in [tool.mypy] files" for room in sorted(rooms - typed)])
     complain([f"{room} is missing in [tool.coverage.run] source" for room in sorted(rooms - measured - {"sql"})])
+
+
+def test_both_distributions_have_one_version() -> None:
+    server, client = (tomllib.loads((ROOT / name).read_text())["project"] for name in PROJECTS)
+    assert {server["version"], client["version"]} == {recado.__version__}
+    assert f"recado=={recado.__version__}" in server["dependencies"]
+
+
+def test_the_client_imports_nothing_that_it_does_not_declare() -> None:
+    client = tomllib.loads((ROOT / "recado/pyproject.toml").read_text())["project"]
+    declared = [*client["dependencies"], *client["optional-dependencies"]["terminal"]]
+    imported = {
+        name.partition(".")[0]
+        for module, source in MODULES.items() if house.within(module, "recado")
+        for _, name in house.imports(source, module, PACKAGES)
+    }  # fmt: skip
+    assert imported - sys.stdlib_module_names - {"recado"} == {re.split(r"[<>=\[]", each)[0] for each in declared}
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.txt")), ids=lambda path: path.name)
@@ -146,6 +169,8 @@ def test_a_crowded_room_is_found() -> None:
         ("bridges.lane", "import ws_server"),
         ("recado.client", "import tests.conftest"),
         ("recado.client", "from scripts import gen_tokens"),
+        ("recado.client", "import messaging.model"),
+        ("recado.terminal.commands", "def f():\n    from standalone import entry"),
         ("scripts.gen_tokens", "import api.app"),
     ],
 )
@@ -164,7 +189,7 @@ def test_a_wrong_direction_is_found(module: str, source: str) -> None:
         ("api.app", "from api.routes import topics\nimport messaging.auth.tokens"),
         (
             "standalone.up",
-            "import ws_server.server, api.app, bridges.lane, messaging.store.store\nfrom . import postgres",
+            "import ws_server.server, api.app, bridges.lane, messaging.store.store, recado\nfrom . import postgres",
         ),
     ],
 )

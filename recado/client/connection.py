@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import time
 from typing import Any
@@ -10,8 +11,6 @@ from urllib.parse import urlencode, urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.datastructures import Headers
-
-from messaging.settings.settings import is_loopback
 
 MAX_FRAME = 1024 * 1024  # bytes; a thousand topics with long names are a third of that
 OPEN_SECONDS = 10.0
@@ -44,6 +43,14 @@ def dial(url: str, device: str, token: str) -> connect:
         ping_interval=None, max_size=MAX_FRAME, open_timeout=OPEN_SECONDS, close_timeout=CLOSE_SECONDS,
         logger=_quiet_logger(),
     )  # fmt: skip
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it is this machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def retry_after(headers: Headers) -> float:

@@ -3,48 +3,41 @@
 from __future__ import annotations
 
 import argparse
+import json
+from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
-import jwt
-
-from messaging.auth.tokens import ONE_DAY, Tokens
-from messaging.settings.settings import SECRET_BYTES, Settings
 from recado.client import Refused
 from recado.terminal.rest import Rest, bearer
+from recado.terminal.server import Mistake, Sign, find_server
 
+ONE_DAY = 86400  # seconds
 TOKEN_VARIABLE = "RECADO_TOKEN"
-
-
-class Mistake(Exception):
-    """What was asked for can't be done like that; the text says how it can."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A server and the credentials for it. ``secret`` and ``token`` are "" where there are none."""
+    """A server and the credentials for it. ``key`` and ``token`` are "" where there are none."""
 
     api_url: str
     ws_url: str
     key: str
-    secret: str
     token: str
+    sign: Sign | None = None  # where the server's key is here
 
     @classmethod
     def from_options(cls, options: argparse.Namespace, environ: Mapping[str, str]) -> Access:
-        """Options stand over the environment. Raises SettingsError, Mistake."""
-        settings = Settings.from_environ(environ)
-        elsewhere = bool(options.api or options.ws)
-        _check_url("--api", options.api, ("http", "https"))
-        _check_url("--ws", options.ws, ("ws", "wss"))
+        """Options stand over the environment. Raises Mistake."""
+        server = find_server()
+        sign = server.signer(environ, elsewhere=bool(options.api or options.ws)) if server is not None else None
         return cls(
-            api_url=(options.api or settings.api_url).rstrip("/"),
-            ws_url=(options.ws or settings.ws_url).rstrip("/"),
-            key=options.key or settings.api_key,
-            secret=settings.jwt_secret or ("" if elsewhere else kept_here(settings)),
+            api_url=_address("--api", options.api or door_url("API", environ), ("http", "https")),
+            ws_url=_address("--ws", options.ws or door_url("WS", environ), ("ws", "wss")),
+            key=options.key or environ.get("API_KEY", "").strip(),
             token=environ.get(TOKEN_VARIABLE, "").strip(),
+            sign=sign,
         )
 
     def user(self, wished: str | None) -> str:
@@ -56,10 +49,10 @@ class Access:
         return user_of(self.token)
 
     def local_token(self, user: str, lifetime: float = ONE_DAY) -> str | None:
-        """A token that needs nobody's help: the given one, or made with the secret that is kept here."""
+        """A token that needs nobody's help: the given one, or signed with the key that is kept here. Raises Mistake."""
         if self.token and user_of(self.token) == user:
             return self.token
-        return Tokens(self.secret).issue(user, lifetime)[0] if self.secret else None
+        return self.sign(user, lifetime) if self.sign is not None else None
 
     def token_source(self, rest: Rest, user: str) -> str | Callable[[], Awaitable[str]]:
         """What the client needs: the given token, or what gives a new one whenever the last one has expired."""
@@ -72,7 +65,7 @@ class Access:
         return fresh
 
     async def issue(self, rest: Rest, user: str, lifetime: float = ONE_DAY, tries: int = 1) -> str:
-        """A token for a user: from here if that is possible, else from the API. Raises Refused, Unreachable."""
+        """A token for a user: from here if possible, else from the API. Raises Refused, Unreachable, Mistake."""
         token = self.local_token(user, lifetime)
         if token is not None:
             return token
@@ -91,27 +84,35 @@ class Access:
         return bearer(self.key or (self.local_token(user) if user else "") or "")
 
 
-def _check_url(name: str, url: str | None, schemes: tuple[str, ...]) -> None:
-    parts = urlsplit(url or "")
-    if url and (parts.scheme not in schemes or not parts.hostname):
-        raise Mistake(f"{name}: {url!r} is no address such as {schemes[0]}://127.0.0.1:5000")
+def door_url(door: str, environ: Mapping[str, str]) -> str:
+    """A door's address, from the settings that the server itself would read."""
+
+    def said(name: str, otherwise: str) -> str:
+        return environ.get(name, "").strip() or otherwise
+
+    scheme, port = {"API": ("http", "5001"), "WS": ("ws", "5000")}[door]
+    host = said(f"{door}_HOST", "127.0.0.1").removeprefix("[").removesuffix("]")
+    host = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return said(f"PUBLIC_{door}_URL", f"{scheme}://{host}:{said(f'{door}_PORT', port)}")
 
 
-def kept_here(settings: Settings) -> str:
-    """The secret that `recado up` made in DATA_DIR; "" where there is none that this user may read."""
-    if settings.database_url:  # then it is in the database
-        return ""
+def _address(name: str, url: str, schemes: tuple[str, ...]) -> str:
+    """The same without a slash at its end. Raises Mistake."""
     try:
-        secret = (settings.data_dir / "secret").read_text().strip()
-    except OSError:
-        return ""
-    return secret if len(secret.encode()) >= SECRET_BYTES else ""
+        parts = urlsplit(url)
+        is_address = parts.scheme in schemes and bool(parts.hostname) and (parts.port or 0) >= 0
+    except ValueError:  # a port that is none
+        is_address = False
+    if not is_address:
+        raise Mistake(f"{name}: {url!r} is no address such as {schemes[0]}://127.0.0.1:5000")
+    return url.rstrip("/")
 
 
 def user_of(token: str) -> str:
-    """Whom a token names; only the server can tell whether it is true. Raises Mistake."""
+    """Whom a token (RFC 7519) names; only the server can tell whether it is true. Raises Mistake."""
     try:
-        claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
-    except jwt.PyJWTError:
+        _, claims, _ = token.split(".")
+        said = json.loads(urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+        return str(said.get("sub", said.get("username", "")))
+    except (ValueError, AttributeError, RecursionError):
         raise Mistake(f"{TOKEN_VARIABLE} is no token.") from None
-    return str(claims.get("sub", claims.get("username", "")))

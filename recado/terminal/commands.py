@@ -7,61 +7,68 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from messaging.errors import RecadoError
-from messaging.runtime.plain_text import speak_plainly
-from messaging.settings.settings import SettingsError
-from messaging.store.migrations import MigrationError
-from messaging.store.start import NotDurable
+from recado import __version__
 from recado.client import ClientError
-from recado.terminal import export, platforms, publish, restored, tail, tokens
-from recado.terminal.access import Mistake
+from recado.terminal import export, platforms, publish, tail, tokens
 from recado.terminal.chat import chat
 from recado.terminal.doctor import doctor
+from recado.terminal.plain_text import speak_plainly
 from recado.terminal.rest import Unreachable
-from standalone.postgres import PostgresError
+from recado.terminal.server import MISSING, Command, Mistake, find_server
 
-Runner = Callable[[argparse.Namespace], Coroutine[Any, Any, int]]
-
-_EXPECTED = (SettingsError, MigrationError, NotDurable, PostgresError, RecadoError, ClientError, Unreachable, Mistake)
+_EXPECTED = (ClientError, Unreachable, Mistake)
 INTERRUPTED = 130  # as shells say it: 128 and the signal's number
 
 
 def make_parser() -> argparse.ArgumentParser:
+    server = find_server()
     parser = argparse.ArgumentParser(
         prog="recado", description="A message left for someone who is not there.",
-        epilog="Without a command: up. Settings come from the environment.",
+        epilog=f"{'' if server is None else 'Without a command: up. '}Settings come from the environment.",
     )  # fmt: skip
-    commands = parser.add_subparsers(metavar="COMMAND", dest="command")
-    commands.add_parser("up", help="start the server: database, WebSocket, REST, all in one process")
-    _add(commands, "token", tokens.add_options, tokens.run, "print a token, or a login link")
-    _add(commands, "topics", publish.add_topics_options, publish.run_topics, "list somebody's topics")
-    _add(commands, "publish", publish.add_publish_options, publish.run_publish, "publish one message")
-    _add(commands, "tail", tail.add_options, tail.run, "print messages as they come")
-    _add(commands, "export", export.add_options, export.run, "write a topic's messages to a file")
-    _add(commands, "chat", chat.add_options, chat.run, "talk")
-    _add(commands, "platforms", platforms.add_platforms_options, platforms.run, "chat platforms: how they fare")
-    _add(commands, "bridges", platforms.add_bridges_options, platforms.run, "all other systems: how they fare")
-    _add(commands, "doctor", doctor.add_options, doctor.run, "find out what is wrong, and what to do")
-    _add(commands, "restored", restored.add_options, restored.run, "say that the database was restored")
+    parser.add_argument("--version", action="version", version=f"recado {__version__}")
+    parser.set_defaults(run=_missing)
+    subparsers = parser.add_subparsers(metavar="COMMAND", dest="command")
+    table = {each.name: each for each in client_commands()}
+    if server is not None:
+        subparsers.add_parser("up", help="start the server: database, WebSocket, REST, all in one process")
+        table |= {each.name: each for each in server.commands()}
+    else:
+        for name in ("up", "restored"):  # not in the help, but told where the server is to be had
+            subparsers.add_parser(name)
+    for command in table.values():
+        text = command.text[0].upper() + command.text[1:] + "."
+        subparser = subparsers.add_parser(command.name, help=command.text, description=text)
+        command.add_options(subparser)
+        subparser.set_defaults(run=command.run)
     return parser
 
 
-def _add(
-    commands: Any, name: str, add_options: Callable[[argparse.ArgumentParser], None], run: Runner, text: str
-) -> None:
-    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    add_options(parser)
-    parser.set_defaults(run=run)
+def client_commands() -> list[Command]:
+    return [
+        Command("token", "print a token, or a login link", tokens.add_options, tokens.run),
+        Command("topics", "list somebody's topics", publish.add_topics_options, publish.run_topics),
+        Command("publish", "publish one message", publish.add_publish_options, publish.run_publish),
+        Command("tail", "print messages as they come", tail.add_options, tail.run),
+        Command("export", "write a topic's messages to a file", export.add_options, export.run),
+        Command("chat", "talk", chat.add_options, chat.run),
+        Command("platforms", "chat platforms: how they fare", platforms.add_platforms_options, platforms.run),
+        Command("bridges", "all other systems: how they fare", platforms.add_bridges_options, platforms.run),
+        Command("doctor", "find out what is wrong with a server's doors", doctor.add_options, doctor.run),
+    ]
+
+
+async def _missing(_: argparse.Namespace) -> int:
+    raise Mistake(MISSING)
 
 
 async def outcome(options: argparse.Namespace) -> int:
     """Run a subcommand to its end; its exit code. What went wrong is told in one line on stderr."""
-    run: Runner = options.run
     try:
-        return await run(options)
+        code: int = await options.run(options)
+        return code
     except _EXPECTED as exc:
         print(f"recado: {exc}", file=sys.stderr)
         return 1
@@ -85,7 +92,10 @@ def _hushed() -> int:
     return 0
 
 
-def main(arguments: Sequence[str]) -> int | None:
-    """The exit code of a subcommand; None where it is the server that is asked for."""
+def main(arguments: Sequence[str]) -> int:
+    """Run a subcommand, or the server; its exit code."""
     options = make_parser().parse_args(arguments)
-    return None if options.command in (None, "up") else run_command(options)
+    if options.command in (None, "up") and (server := find_server()) is not None:
+        server.up()
+        return 0
+    return run_command(options)

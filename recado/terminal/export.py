@@ -20,11 +20,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from recado.terminal.access import Access, Mistake
+from recado.terminal.access import Access
 from recado.terminal.formatting import safe
 from recado.terminal.options import add_server, add_user
 from recado.terminal.progress import Progress
 from recado.terminal.rest import Rest, Unreachable
+from recado.terminal.server import Mistake
 
 PAGE = 100  # messages; the most that the server gives at once
 MAX_TRIES = 8

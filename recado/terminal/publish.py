@@ -11,10 +11,11 @@ from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from recado.client import Refused
-from recado.terminal.access import Access, Mistake
+from recado.terminal.access import Access
 from recado.terminal.formatting import Paint, safe
 from recado.terminal.options import add_server, add_user, positive
 from recado.terminal.rest import Rest
+from recado.terminal.server import Mistake
 
 PUBLISH_TRIES = 8
 _HINTS = {

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from messaging.settings.settings import is_loopback
 from recado.client import Refused
+from recado.client.connection import is_loopback
 from recado.client.resuming import delay
 
 Decode = Callable[[bytes], Any]

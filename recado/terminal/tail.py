@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from recado.client import Client, Gap, Message, State, Thing
-from recado.terminal.access import Access, Mistake
+from recado.terminal.access import Access
 from recado.terminal.formatting import Paint, frame_of
 from recado.terminal.options import add_server, add_user, positive
 from recado.terminal.rest import Rest
+from recado.terminal.server import Mistake
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -1,19 +1,14 @@
-"""`recado token` and scripts/gen_tokens.py: tokens, and lines that are ready to be copied."""
+"""`recado token`: tokens, and lines that are ready to be copied."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
 
-from messaging.auth.tokens import ONE_DAY
-from messaging.errors import RecadoError
-from messaging.runtime.plain_text import speak_plainly
-from messaging.settings.settings import SettingsError
 from recado.client import Refused
-from recado.terminal.access import Access, Mistake
+from recado.terminal.access import ONE_DAY, Access
 from recado.terminal.options import add_server, positive
 from recado.terminal.rest import Rest, Unreachable, bearer
 
@@ -62,17 +57,3 @@ async def known(access: Access, rest: Rest, users: Sequence[str]) -> bool:
     except (Refused, Unreachable):
         return False
     return True
-
-
-def gen_tokens(arguments: Sequence[str]) -> int:
-    """The script's own entry: the same options without the command's name."""
-    parser = argparse.ArgumentParser(
-        prog="gen_tokens.py", description="Print, per user, a token and the ready line for wscat."
-    )
-    add_options(parser)
-    speak_plainly()
-    try:
-        return asyncio.run(run(parser.parse_args(arguments)))
-    except (SettingsError, RecadoError, Refused, Unreachable, Mistake) as exc:
-        print(f"gen_tokens.py: {exc}", file=sys.stderr)
-        return 1

@@ -54,9 +54,10 @@ from messaging.settings.settings import Settings, SettingsError
 from recado.client.connection import retry_after
 from recado.client.received import history_of, thing_of, topics_of
 from recado.client.reconnecting import _message
-from recado.terminal.access import Mistake, user_of
+from recado.terminal.access import user_of
 from recado.terminal.formatting import frame_of, safe
 from recado.terminal.rest import _decoded
+from recado.terminal.server import Mistake
 
 KIB = 1024
 SECRET = "a-secret-that-is-only-for-these-tests-32+"

@@ -63,6 +63,7 @@ SITES = {
     ("recado.terminal.formatting", ""): "texts, of a terminal",
     ("recado.terminal.publish", "content_of"): OURS,
     ("recado.terminal.rest", "_decoded"): "refusals, of a client",
+    ("recado.terminal.server", "_in_checkout"): OURS,
     ("scripts.raise_sql_version", "main"): OURS,
     ("ws_server.handshake", "wishes"): "handshakes",
     ("ws_server.protocol", ""): "frames",

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import fcntl
 import json
-import os
-import pickle
 import re
-import shutil
 import socket
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import cast
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -23,12 +19,13 @@ from websockets.asyncio.client import connect
 
 from conftest import ROOT
 from messaging.auth.tokens import Tokens
+from support.once import once_a_run
 
 SECRET = "a-secret-that-is-only-for-these-tests-32+"
 KEY = "a-key-that-is-only-for-these-tests"
 TIME = 30  # seconds
 DIGEST = r"(@sha256:[0-9a-f]{64})?"  # by which a bot pins it
-ROOMS = {"api", "bench", "bridges", "messaging", "recado", "scripts", "sql", "tests", "ws_server"}
+ROOMS = {"api", "bench", "bridges", "messaging", "recado", "scripts", "sql", "standalone", "tests", "ws_server"}
 OWN = {
     "Dockerfile.api": {"api", "messaging", "sql"},
     "Dockerfile.bridges": {"bridges", "messaging", "sql"},
@@ -40,18 +37,13 @@ DOORS = pytest.mark.parametrize("dockerfile", ["Dockerfile.api", "Dockerfile.ws"
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Image]:
-    """All images, made once a run: the first process that needs them makes them, the others wait for it."""
-    base = tmp_path_factory.getbasetemp()
-    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "images"
-    with root.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        made = root / "made"
-        if not made.exists():
-            shutil.rmtree(root, ignore_errors=True)  # somebody came no further than that
-            root.mkdir()
-            builder = Builder(root)
-            made.write_bytes(pickle.dumps({dockerfile: builder.build(dockerfile) for dockerfile in sorted(OWN)}))
-        return cast(dict[str, Image], pickle.loads(made.read_bytes()))
+    """All images, made once a run."""
+    return once_a_run(tmp_path_factory, "images", built)
+
+
+def built(root: Path) -> dict[str, Image]:
+    builder = Builder(root)
+    return {dockerfile: builder.build(dockerfile) for dockerfile in sorted(OWN)}
 
 
 def files(image: Image) -> set[str]:

@@ -7,10 +7,11 @@ import asyncpg
 import pytest
 from terminal_support import Server, command, environment, eventually, free_port, soon
 
-from recado.terminal.doctor.diagnosis import Bus, Database, Door, Facts, Finding, Machine, findings
+from recado.terminal.doctor.diagnosis import Door, Finding
 from recado.terminal.doctor.doctor import report
-from recado.terminal.doctor.probes import embedded_dsn, shipped
 from recado.terminal.formatting import Paint
+from standalone.doctor.diagnosis import Bus, Database, Facts, Machine, findings
+from standalone.doctor.probes import embedded_dsn, shipped
 from support import ws as ws_support
 from support.ws import SECRET, running
 

@@ -14,10 +14,10 @@ import msgspec
 import pytest
 from terminal_support import Server, soon
 
-from recado.terminal.access import Mistake
 from recado.terminal.export import ExportRecord, encoded, last_seq_of, point
 from recado.terminal.progress import Progress, bar
 from recado.terminal.rest import Rest
+from recado.terminal.server import Mistake
 
 pytest_plugins = ["terminal_support"]
 

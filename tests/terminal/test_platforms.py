@@ -23,9 +23,9 @@ from messaging.store.bridges import BridgeStore, DeadLetter
 from messaging.store.pool import Pool
 from recado.client import Refused
 from recado.terminal.commands import make_parser
-from recado.terminal.doctor.probes import embedded_dsn
 from recado.terminal.formatting import Paint
 from recado.terminal.platforms import advised, age, table
+from standalone.doctor.probes import embedded_dsn
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 AN_HOUR_AGO = (NOW - timedelta(hours=1)).isoformat()

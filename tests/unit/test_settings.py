@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from messaging.model import MAX_LIFETIME
 from messaging.settings.issuers import Issuer
 from messaging.settings.settings import Settings, SettingsError, is_loopback, origin_of
+from recado.client.connection import is_loopback as is_this_machine
+from recado.terminal.access import door_url
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 SECRET = "x" * 32
@@ -246,13 +248,16 @@ def test_several_workers_need_a_bus_that_joins_them() -> None:
     [
         ({}, "ws://127.0.0.1:5000", "http://127.0.0.1:5001"),
         ({"WS_HOST": "0.0.0.0", "API_HOST": "::", "API_KEY": KEY}, "ws://127.0.0.1:5000", "http://127.0.0.1:5001"),
-        ({"WS_HOST": "::1", "API_HOST": "::1"}, "ws://[::1]:5000", "http://[::1]:5001"),
+        ({"WS_HOST": "::1", "API_HOST": "[::1]"}, "ws://[::1]:5000", "http://[::1]:5001"),
+        ({"WS_PORT": "1", "API_PORT": " 2 ", "WS_HOST": "localhost"}, "ws://localhost:1", "http://127.0.0.1:2"),
         ({"PUBLIC_WS_URL": "wss://a/", "PUBLIC_API_URL": "https://a/b/"}, "wss://a", "https://a/b"),
     ],
 )
 def test_the_doors_as_clients_reach_them(environ: dict[str, str], ws_url: str, api_url: str) -> None:
     settings = Settings.from_environ(environ)
     assert (ws_url, api_url) == (settings.ws_url, settings.api_url)
+    # The terminal reads the same, without the server.
+    assert (ws_url, api_url) == (door_url("WS", environ).rstrip("/"), door_url("API", environ).rstrip("/"))
 
 
 def test_pages_of_the_api_and_of_chosen_origins_may_connect() -> None:
@@ -295,4 +300,4 @@ def test_whatever_a_browser_calls_its_origin_nothing_breaks(text: str) -> None:
     [("127.8.8.8", True), ("[::1]", True), ("localhost", True), ("", False), ("10.0.0.1", False), ("a", False)],
 )
 def test_loopback(host: str, is_one: bool) -> None:
-    assert is_one == is_loopback(host)
+    assert is_one == is_loopback(host) == is_this_machine(host.strip("[]"))

@@ -1,4 +1,7 @@
-"""`recado doctor`: what is wrong with an installation, and what to do. Exit code 1 where anything is at fault."""
+"""`recado doctor`: what is wrong with a server's doors, and what to do. Exit code 1 where anything is at fault.
+
+Where the server is installed, its own doctor also looks behind them.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from messaging.settings.settings import Settings, SettingsError
 from recado.terminal.access import Access
-from recado.terminal.doctor.diagnosis import Finding, findings
-from recado.terminal.doctor.probes import gather
+from recado.terminal.doctor.diagnosis import Finding, door_findings
+from recado.terminal.doctor.probes import ask_doors
 from recado.terminal.formatting import Paint, safe
 from recado.terminal.options import add_server
 
@@ -26,12 +28,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(options: argparse.Namespace) -> int:
-    try:
-        settings = Settings.from_environ(os.environ)
-        found = findings(await gather(settings, Access.from_options(options, os.environ), options.node))
-    except SettingsError as exc:
-        found = [Finding("fault", "settings", str(exc), "Correct it, then ask again.")]
-    if options.json:
+    doors, token_from = await ask_doors(Access.from_options(options, os.environ), options.node)
+    return tell([*door_findings(doors, token_from)], as_json=options.json)
+
+
+def tell(found: Sequence[Finding], *, as_json: bool) -> int:
+    """Print the findings; the exit code."""
+    if as_json:
         print(safe(json.dumps([asdict(finding) for finding in found], ensure_ascii=False, indent=2)))
     else:
         print(report(found, Paint.for_stream(sys.stdout, os.environ)))
