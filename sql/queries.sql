@@ -30,19 +30,40 @@ CREATE TABLE IF NOT EXISTS recado.migrations (
 -- The files that were applied, as they were then.
 SELECT name, checksum FROM recado.migrations;
 
--- name: functions_of_others_drop
--- What the transaction that applies the functions has not made is of another version (an overload with other arguments,
--- a name that was given up), and nothing of this one calls it.
-DO $$
-DECLARE
-    routine regprocedure;
-BEGIN
-    FOR routine IN SELECT oid FROM pg_proc
-        WHERE pronamespace = 'recado'::regnamespace AND xmin <> pg_current_xact_id()::xid
-    LOOP
-        EXECUTE format('DROP ROUTINE %s', routine);
-    END LOOP;
-END $$;
+-- name: functions_before
+-- The functions that are there, each with its row's version and who may call it (NULL: as it is by default).
+SELECT coalesce(array_agg(oid), '{}') AS oids, coalesce(array_agg(xmin::text), '{}') AS row_versions,
+       coalesce(array_agg(oid::regprocedure::text), '{}') AS signatures, coalesce(array_agg(proacl::text), '{}') AS grants
+FROM pg_proc WHERE pronamespace = 'recado'::regnamespace;
+
+-- name: functions_not_made_drop
+-- Those whose rows ($2) are as they were ($1) have not been made again: they are of another version (an overload with other
+-- arguments, a name that was given up), and nothing of this one calls them.
+SELECT 'DROP ROUTINE ' || string_agg(p.oid::regprocedure::text, ', ') AS statement
+FROM pg_proc AS p JOIN unnest($1::oid[], $2::text[]) AS f (oid, row_version) ON f.oid = p.oid AND f.row_version = p.xmin::text
+HAVING count(*) > 0;
+
+-- name: function_grants_kept
+-- What makes each function that is new, to $1, as callable as that whose place it takes: that of its arguments, else those
+-- of its name that are there no more.
+WITH old AS (
+    SELECT signature, split_part(signature, '(', 1) AS name, grants::aclitem[] AS grants
+    FROM unnest($2::text[], $3::text[]) AS f (signature, grants)
+), now AS (
+    SELECT oid, oid::regprocedure::text AS signature, split_part(oid::regprocedure::text, '(', 1) AS name, proowner AS owner
+    FROM pg_proc WHERE pronamespace = 'recado'::regnamespace
+), new AS (
+    SELECT now.signature, now.owner, old.grants
+    FROM now JOIN old ON old.signature = now.signature OR old.name = now.name
+        AND old.signature NOT IN (SELECT signature FROM now) AND now.signature NOT IN (SELECT signature FROM old)
+    WHERE now.oid <> ALL ($1::oid[]) AND old.grants IS NOT NULL
+)
+SELECT format('GRANT EXECUTE ON ROUTINE %s TO %s%s', signature, grantee::regrole,
+              CASE WHEN is_grantable THEN ' WITH GRANT OPTION' END) AS statement
+FROM new, aclexplode(grants) WHERE grantee <> 0 AND grantee <> owner
+UNION
+SELECT format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', signature)
+FROM new WHERE NOT EXISTS (SELECT FROM aclexplode(grants) WHERE grantee = 0);
 
 -- name: migration_done
 -- A file was applied, or the functions once more.

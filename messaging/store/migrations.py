@@ -11,13 +11,14 @@ import logging
 
 from messaging.errors import StatementFailed
 from messaging.settings.settings import SettingsError
-from messaging.store.pool import Connection
+from messaging.store.pool import Connection, our_errors
 from messaging.store.queries import function_paths, load_queries, migration_paths, read_sql, sql_version
 from messaging.store.start import START_SECONDS, check_fitness, in_one_line, patiently, starting
 
 log = logging.getLogger(__name__)
 
 VERSION = "version"  # a row beside those of the files. To programs that know of no number it is an unknown file
+_NOT_REPLACED = ("42P13", "42809")  # another result, other names of arguments; another kind of routine
 
 
 class MigrationError(Exception):
@@ -99,10 +100,43 @@ async def _apply_all(connection: Connection) -> None:
         await connection.execute(queries["migration_table"])
     await connection.execute(queries["migration_lock"])
     missing = _missing(await applied(connection))  # once more: whoever had the lock before us may have done it
-    for path in missing:
+    if not missing:
+        return
+    before = await connection.fetchrow(queries["functions_before"])
+    assert before is not None
+    await _apply(connection, [path for path in missing if path in migration_paths()])
+    await _make_functions(connection, before["oids"], before["row_versions"])
+    await _do_all(connection, "function_grants_kept", before["oids"], before["signatures"], before["grants"])
+    await connection.execute(queries["migration_done"], VERSION, ours[VERSION])
+
+
+async def _make_functions(connection: Connection, oids: list[int], row_versions: list[str]) -> None:
+    """Replaced in place, as nodes call them meanwhile; all made again where PostgreSQL can't replace one of them."""
+    in_place = connection.transaction()
+    await in_place.start()
+    try:
+        with our_errors():
+            await _apply(connection, function_paths())
+    except StatementFailed as exc:
+        if exc.sqlstate not in _NOT_REPLACED:
+            raise
+        await in_place.rollback()
+        await _do_all(connection, "functions_not_made_drop", oids, row_versions)
+        await _apply(connection, function_paths())
+    else:
+        await in_place.commit()
+        await _do_all(connection, "functions_not_made_drop", oids, row_versions)
+
+
+async def _apply(connection: Connection, paths: list[str]) -> None:
+    ours = shipped()
+    for path in paths:
         log.info("applying sql/%s", path)
         await connection.execute(read_sql(path))
-        await connection.execute(queries["migration_done"], path, ours[path])
-    if missing:
-        await connection.execute(queries["functions_of_others_drop"])
-        await connection.execute(queries["migration_done"], VERSION, ours[VERSION])
+        await connection.execute(load_queries()["migration_done"], path, ours[path])
+
+
+async def _do_all(connection: Connection, query: str, *arguments: object) -> None:
+    """The statements that a query makes."""
+    for row in await connection.fetch(load_queries()[query], *arguments):
+        await connection.execute(row["statement"])

@@ -22,7 +22,8 @@ from support.spare_postgres import spare_postgres
 from support.ws import receive, running, send
 
 OF_THE_OWNER = {
-    "migration_lock", "migration_schema", "migration_table", "migration_done", "functions_of_others_drop",
+    "migration_lock", "migration_schema", "migration_table", "migration_done", "functions_before",
+    "functions_not_made_drop", "function_grants_kept",
 }  # fmt: skip
 
 

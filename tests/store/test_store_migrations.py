@@ -154,23 +154,68 @@ async def test_programs_from_before_the_number_take_its_row_for_a_newer_file(emp
     assert {VERSION} == {name for name, _, _ in await applied(empty)} - {*migration_paths(), *function_paths()}
 
 
+FUNCTIONS = "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'recado'::regnamespace ORDER BY 1"
+PUBLISH = "recado.publish(text, text, text, text, integer)"
+PUBLISH_JSONB = "recado.publish(text, text, jsonb, text, integer)"
+
+
+async def may_call(dsn: str, role: str, function: str) -> bool:
+    return bool(await value(dsn, "SELECT has_function_privilege($1, $2, 'EXECUTE')", role, function))
+
+
 async def test_a_new_version_leaves_no_function_that_it_has_not_made(empty: str) -> None:
-    """No overload with other arguments, no name that was given up; and a function that stays keeps its grants."""
+    """No overload with other arguments, no name that was given up; what depends on one that stays is left alone."""
     await migrate(empty)
-    functions = "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'recado'::regnamespace ORDER BY 1"
-    fresh = await rows(empty, functions)
+    fresh = await rows(empty, FUNCTIONS)
     await run(
         empty,
         "CREATE FUNCTION recado.know(names text[], twice integer) RETURNS void LANGUAGE sql AS '';"
         "CREATE FUNCTION recado.given_up() RETURNS void LANGUAGE sql AS '';"
         "CREATE PROCEDURE recado.given_up_too() LANGUAGE sql AS '';"
-        "GRANT EXECUTE ON FUNCTION recado.publish(text, text, jsonb, text, integer) TO pg_monitor;"
+        "CREATE FUNCTION sell() RETURNS bigint BEGIN ATOMIC SELECT recado.publish('general', 'shop', '1'::text); END;"
+        f"GRANT EXECUTE ON FUNCTION {PUBLISH} TO pg_monitor;"
         "UPDATE recado.migrations SET checksum = '0' WHERE name = 'version'",
     )
     await migrate(empty)
-    assert await rows(empty, functions) == fresh
-    granted = "SELECT has_function_privilege('pg_monitor', 'recado.publish(text,text,jsonb,text,integer)', 'EXECUTE')"
-    assert await value(empty, granted)
+    assert await rows(empty, FUNCTIONS) == fresh
+    assert await may_call(empty, "pg_monitor", PUBLISH) and not await may_call(empty, "pg_monitor", PUBLISH_JSONB)
+
+
+async def test_functions_may_change_their_arguments_and_their_results(empty: str) -> None:
+    """From a database where they have others. Who might call them may call what takes their place, and nobody else."""
+    await migrate(empty)
+    fresh = await rows(empty, FUNCTIONS)
+    await run(
+        empty,
+        # Other arguments; another name of one; another result; other columns of a result; another kind of routine.
+        f"DROP FUNCTION {PUBLISH}, recado.is_name, recado.know, recado.intake_waiting, recado.notify;"
+        "CREATE FUNCTION recado.publish(topic text, content text) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint';"
+        "CREATE FUNCTION recado.is_name(word text) RETURNS boolean LANGUAGE sql AS 'SELECT true';"
+        "CREATE FUNCTION recado.know(names text[], as_kind text) RETURNS integer LANGUAGE sql AS 'SELECT 1';"
+        "CREATE FUNCTION recado.intake_waiting(most integer, size integer, held bigint[], after text)"
+        " RETURNS TABLE (other integer) LANGUAGE sql AS 'SELECT 1';"
+        "CREATE PROCEDURE recado.notify(channel text, payload text) LANGUAGE sql AS '';"
+        "REVOKE EXECUTE ON FUNCTION recado.publish(text, text), recado.know FROM PUBLIC;"
+        "GRANT EXECUTE ON FUNCTION recado.publish(text, text) TO pg_monitor WITH GRANT OPTION;"
+        f"GRANT EXECUTE ON FUNCTION recado.know, {PUBLISH_JSONB} TO pg_read_all_data;"
+        "UPDATE recado.migrations SET checksum = '0' WHERE name = 'version'",
+    )
+    await migrate(empty)
+    assert await rows(empty, FUNCTIONS) == fresh
+    callers = "pg_monitor", "pg_read_all_data", "pg_signal_backend"
+    assert [await may_call(empty, role, PUBLISH) for role in callers] == [True, False, False]
+    assert [await may_call(empty, role, PUBLISH_JSONB) for role in callers] == [False, True, False]
+    assert [await may_call(empty, role, "recado.know(text[], text)") for role in callers] == [False, True, False]
+    assert [await may_call(empty, role, "recado.is_name(text)") for role in callers] == [True, True, True]
+    may_grant = "SELECT has_function_privilege('pg_monitor', $1, 'EXECUTE WITH GRANT OPTION')"
+    assert await value(empty, may_grant, PUBLISH)
+
+
+async def test_no_function_but_publish_has_an_overload(empty: str) -> None:
+    """Which takes text or jsonb. Any other name that is there twice is one left behind."""
+    await migrate(empty)
+    twice = "SELECT proname FROM pg_proc WHERE pronamespace = 'recado'::regnamespace GROUP BY 1 HAVING count(*) > 1"
+    assert await rows(empty, twice) == [("publish",)]
 
 
 async def test_functions_are_applied_again_when_they_have_changed(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
