@@ -7,7 +7,7 @@ JOBS   ?= 4
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input -q
 INSTALL = $(PIP) install --require-hashes -r
 
-.PHONY: help run test cover check audit bench breaks hostile ezout faults fuzz asyncapi types permissions sql-version pins clean
+.PHONY: help run test cover check audit bench breaks hostile ezout faults fuzz asyncapi types permissions schema sql-version pins clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -61,6 +61,9 @@ asyncapi: .venv/.dev ## make api/web/asyncapi.json anew from the types
 
 types: .venv/.dev wscat ## make api/web/*.d.ts anew from the JSDoc of recado.js
 	@WRITE_TYPES=1 $(PY) -m pytest -q --no-header tests/pages/test_types.py
+
+schema: .venv/.dev ## make sql/current.sql anew, the schema on one page, from what the migrations make
+	@WRITE_SCHEMA=1 $(PY) -m pytest -q --no-header tests/store/test_current_schema.py
 
 sql-version: .venv/.dev ## raise the number of schema and functions (sql/version.json) where they have changed
 	@$(PY) -m scripts.raise_sql_version
