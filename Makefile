@@ -128,21 +128,11 @@ endef
 	@touch $@
 
 # wscat proves that a client which knows nothing of Recado works, axe-core that its pages do for everybody; TypeScript
-# checks their modules.
-# Without npm their tests are skipped.
+# checks their modules. Where npm is missing, or can't install them, their tests are skipped, and the run says so at its end.
 .PHONY: wscat
-ifneq ($(shell command -v npm 2>/dev/null),)
-wscat: tests/node_modules/.made
-else
-wscat:
-	@$(call without_wscat,there is no npm here)
-endif
+wscat: $(if $(shell command -v npm 2>/dev/null),tests/node_modules/.made)
 
 tests/node_modules/.made: tests/package.json
 	@echo "Installing wscat, axe-core and TypeScript into tests/node_modules ..."
-	@if npm --prefix tests install --no-package-lock --no-audit --no-fund --loglevel=error </dev/null >/dev/null; \
-	  then touch $@; else $(call without_wscat,npm could not install it); fi
-
-define without_wscat
-echo "wscat is missing ($(1))$(if $(filter 1,$(REQUIRE_ALL)),.,: its tests are skipped.)"$(if $(filter 1,$(REQUIRE_ALL)),; exit 1)
-endef
+	@npm --prefix tests install --no-package-lock --no-audit --no-fund --loglevel=error </dev/null >/dev/null \
+	  && touch $@ || [ "$(REQUIRE_ALL)" != 1 ]

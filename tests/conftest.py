@@ -20,7 +20,7 @@ import pytest
 import uvloop
 from pytest_asyncio import is_async_test
 
-from support import time_limit
+from support import missing_tools, other_postgres, time_limit
 
 pytest_plugins = ["support.doors", "support.rabbit_server"]
 
@@ -41,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "faults: longer tests of crashes, dead buses, cut lines (make faults)")
     time_limit.install(config)
     _keep_in_memory()
+    other_postgres.use_it()
 
 
 def _keep_in_memory() -> None:
@@ -87,7 +88,7 @@ def needs(*tools: str) -> str:
     places = (f"{ROOT}/tests/node_modules/.bin", str(Path(sys.executable).parent), os.environ.get("PATH", ""))
     found = next(filter(None, (shutil.which(tool, path=os.pathsep.join(places)) for tool in tools)), None)
     if not found:
-        lacks(f"{tools[-1]} is not installed")
+        lacks(tools[-1] + missing_tools.MISSING)
     return found
 
 
@@ -96,6 +97,14 @@ def lacks(reason: str) -> NoReturn:
     if REQUIRE_ALL:
         pytest.fail(f"{reason}, and REQUIRE_ALL=1", pytrace=False)
     pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
+    if skipped:
+        terminalreporter.section("not run here")
+        for line in missing_tools.summary(skipped):
+            terminalreporter.write_line(line)
 
 
 # --- the event loop: uvloop unless RECADO_TEST_LOOP=asyncio; what nobody handles fails the test ----

@@ -8,12 +8,16 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from support.other_postgres import PGSQL
+
 _made: asyncio.Task[Path] | None = None
 
 
 async def copy_to(data: Path) -> None:
     """Put an empty cluster where ``data`` says, as a start would have made it. Its folder must be there already."""
     global _made
+    if PGSQL is not None:  # the server that will run on it is of another version
+        return
     if _made is None or (_made.done() and _made.exception() is not None):
         _made = asyncio.create_task(_make())
     source = await asyncio.shield(_made)
