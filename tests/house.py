@@ -8,6 +8,7 @@ import re
 import statistics
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 DOORS = {"ws_server", "api", "bridges"}
 PRODUCT = (*sorted(DOORS), "messaging", "recado", "scripts", "sql", "standalone")
@@ -328,6 +329,30 @@ def words_used(source: str) -> set[str]:
 def check_used(text: str, sources: list[str]) -> list[str]:
     used: set[str] = set().union(*(words_used(source) for source in sources))
     return [f"queries.sql: {name} is used nowhere in messaging/" for name, _ in queries(text) if name not in used]
+
+
+def check_references(page: str, text: str, root: Path) -> list[str]:
+    """What a page names in backticks is there: paths, modules, and each `name` that it says is in a file."""
+    tops = "|".join(sorted(OURS | {"deploy", "docs", "examples"}))
+    named = re.findall(rf"`((?:{tops})/[\w./*-]*)`", text)
+    # `recado.x` and `sql.x` may be of the database.
+    modules = re.findall(rf"`((?:{'|'.join(sorted(OURS - {'recado', 'sql'}))})(?:\.[a-z_]\w*)+)`", text)
+    parts = re.findall(r"((?:`[\w.]+`, )*`[\w.]+`) in `([\w./]+\.\w+)`", text)
+    return [
+        *(f"{page}: there is no {path}" for path in named if not any(root.glob(path))),
+        *(f"{page}: there is no {name}" for name in modules if not is_module(name, root)),
+        *(
+            f"{page}: {name} is not in {path}"
+            for names, path in parts
+            for name in re.findall(r"[\w.]+", names)
+            if not re.search(rf"\b{re.escape(name)}\b", (root / path).read_text())
+        ),
+    ]
+
+
+def is_module(name: str, root: Path) -> bool:
+    path = root / name.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").exists() or name.endswith((".md", ".toml"))
 
 
 def check_pins(text: str) -> list[str]:

@@ -131,6 +131,14 @@ def test_pip_installs_nothing_that_it_has_no_hash_of(path: Path) -> None:
     complain([line for line in installs if "--require-hashes" not in line])
 
 
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/*.md")]
+
+
+@pytest.mark.parametrize("path", sorted(PAGES), ids=lambda path: path.name)
+def test_what_the_pages_name_is_there(path: Path) -> None:
+    complain(house.check_references(path.name, path.read_text(), ROOT))
+
+
 # --- the checkers bite -----------------------------------------------------------------------------
 
 
@@ -378,3 +386,10 @@ def test_good_pins_pass() -> None:
 def test_a_bad_pin_is_found(line: str) -> None:
     assert house.check_pins(f"{PIN}{line}\n{PIN}") == [f"not a pin with its hash: {line}"]
     assert house.check_pins(PIN.replace("==", ">=")) != []
+
+
+def test_what_a_page_names_in_vain_is_found() -> None:
+    good = "`Store` in `messaging/store/store.py`, `docs/*.md`, `api/`, `messaging.bus.nats`, `recado.publish`"
+    assert house.check_references("x.md", good, ROOT) == []
+    bad = "`Store`, `Shop` in `messaging/store/store.py`, `docs/*.txt`, `api/roads/`, `messaging.buses.nats`"
+    assert len(house.check_references("x.md", bad, ROOT)) == 4
