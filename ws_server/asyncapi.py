@@ -1,4 +1,4 @@
-"""The AsyncAPI 3 description of the WebSocket door, made from the types of `vocabulary`.
+"""The AsyncAPI 3 description of the WebSocket door, made from the types of `messaging.frames`.
 
 ``python -m ws_server.asyncapi`` prints it; the API serves the printed file (`make asyncapi`), and a test compares them.
 Operations are seen from the application that connects: it sends commands and receives the rest.

@@ -1,8 +1,9 @@
 """Leader election: some work is done by one process at a time, whose lease it is.
 
-A lease is a row with a term, given by the database's clock (`store_leases`); nothing of it hangs on a connection. The
-holder counts by its own clock from before the request that gave or renewed the lease, and stops some seconds before the
-end, so that its work has ended before the next holder's begins. What is written late names a term that is over.
+A lease is a row with a term, given by the database's clock (`messaging.store.leases`); nothing of it hangs on a
+connection. The holder counts by its own clock from before the request that gave or renewed the lease, and stops some
+seconds before the end, so that its work has ended before the next holder's begins. What is written late names a term
+that is over.
 """
 
 from __future__ import annotations
