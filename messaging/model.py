@@ -165,8 +165,7 @@ class User:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One immutable entry of a log. ``content`` is JSON text, byte for byte as it came."""
 
     seq: int
@@ -199,8 +198,10 @@ class Page:
     head: int
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+# Notices go over the bus as they are, as arrays: what is new in one stands at its end, with a default.
+
+
+class Appended(msgspec.Struct, frozen=True, array_like=True, tag="a"):
     """Notice: a topic has grown by first … last; with the messages, or without where they did not fit."""
 
     topic_id: int
@@ -209,16 +210,14 @@ class Appended:
     messages: tuple[Message, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(msgspec.Struct, frozen=True, array_like=True, tag="c"):
     """Notice: memberships or revocations of a user changed; ``ended``: topic and membership that ended."""
 
     user_id: int
     ended: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Voided:
+class Voided(msgspec.Struct, frozen=True, array_like=True, tag="v"):
     """Notice: a token was revoked by its id."""
 
     jti: str

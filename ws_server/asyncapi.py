@@ -15,11 +15,6 @@ from messaging import frames as vocabulary
 from messaging.frames import AnyCommand
 from messaging.settings.settings import Settings
 
-REPLIES: tuple[type[msgspec.Struct], ...] = (vocabulary.Done, vocabulary.HistoryPage, vocabulary.TopicList)
-PUSHES: tuple[type[msgspec.Struct], ...] = (
-    vocabulary.Connected, vocabulary.TopicPush, vocabulary.MessagePush, vocabulary.GapPush, vocabulary.Invited,
-    vocabulary.Removed, vocabulary.Heartbeat, vocabulary.ErrorPush, vocabulary.Closing,
-)  # fmt: skip
 ANSWERS: dict[str, type[msgspec.Struct]] = {
     "Subscribe": vocabulary.Done,
     "Suscribe": vocabulary.Done,
@@ -45,10 +40,18 @@ CLOSE_CODES = {
 }
 
 
+def replies() -> list[type[msgspec.Struct]]:
+    return list(dict.fromkeys(ANSWERS.values()))
+
+
+def pushes() -> list[type[msgspec.Struct]]:
+    return [kind for kind in vocabulary.Push.__subclasses__() if kind not in ANSWERS.values()]
+
+
 def document() -> dict[str, Any]:
     """The description as plain data."""
     commands: tuple[type[msgspec.Struct], ...] = get_args(AnyCommand)
-    everything = (*commands, *REPLIES, *PUSHES)
+    everything = (*commands, *replies(), *pushes())
     _, schemas = msgspec.json.schema_components(everything, ref_template="#/components/schemas/{name}")
     return {
         "asyncapi": "3.0.0",
@@ -61,7 +64,7 @@ def document() -> dict[str, Any]:
         "channels": {"session": _channel(everything)},
         "operations": {
             **{f"send{command.__name__}": _sends(command) for command in commands},
-            **{f"receive{push.__name__}": _receives(push) for push in PUSHES},
+            **{f"receive{push.__name__}": _receives(push) for push in pushes()},
         },
         "components": {"schemas": schemas, "messages": {kind.__name__: _message(kind) for kind in everything}},
     }

@@ -10,63 +10,17 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Iterable
-from datetime import datetime
 
 import msgspec
 
-from messaging.model import Appended, Changed, Message, Notice, Voided
+from messaging.model import Appended, Notice
 
 MAX_OUTBOX = 10_000  # notices; beyond it the oldest go, and peers find out
 
 
-class _Message(msgspec.Struct, array_like=True):
-    seq: int
-    sender: str
-    content: str
-    sent_at: datetime
-
-
-class _Appended(msgspec.Struct, array_like=True, tag="a"):
-    topic_id: int
-    first: int
-    last: int
-    messages: list[_Message] | None
-
-
-class _Changed(msgspec.Struct, array_like=True, tag="c"):
-    user_id: int
-    ended: tuple[int, int] | None = None
-
-
-class _Voided(msgspec.Struct, array_like=True, tag="v"):
-    jti: str
-
-
 _encode = msgspec.msgpack.Encoder().encode
-_notices: msgspec.msgpack.Decoder[list[_Appended | _Changed | _Voided]] = msgspec.msgpack.Decoder(
-    list[_Appended | _Changed | _Voided]
-)
+_decode = msgspec.msgpack.Decoder(list[Notice]).decode
 _ARRAY = struct.Struct(">BH")  # msgpack's head of a list of up to 65,535
-
-
-def _to_wire(notice: Notice) -> _Appended | _Changed | _Voided:
-    if isinstance(notice, Changed):
-        return _Changed(notice.user_id, notice.ended)
-    if isinstance(notice, Voided):
-        return _Voided(notice.jti)
-    messages = notice.messages
-    wire = None if messages is None else [_Message(m.seq, m.sender, m.content, m.sent_at) for m in messages]
-    return _Appended(notice.topic_id, notice.first, notice.last, wire)
-
-
-def _from_wire(wire: _Appended | _Changed | _Voided) -> Notice:
-    if isinstance(wire, _Changed):
-        return Changed(wire.user_id, wire.ended)
-    if isinstance(wire, _Voided):
-        return Voided(wire.jti)
-    messages = wire.messages
-    entries = None if messages is None else tuple(Message(m.seq, m.sender, m.content, m.sent_at) for m in messages)
-    return Appended(wire.topic_id, wire.first, wire.last, entries)
 
 
 def packed(parts: list[bytes]) -> bytes:
@@ -76,7 +30,7 @@ def packed(parts: list[bytes]) -> bytes:
 
 def unpacked(body: bytes) -> list[Notice]:
     """Raises msgspec.DecodeError: a node of another release has sealed it."""
-    return [_from_wire(wire) for wire in _notices.decode(body)]
+    return _decode(body)
 
 
 class Outbox:
@@ -120,11 +74,11 @@ def fitting(notice: Notice, room: int) -> bytes:
     if isinstance(notice, Appended) and notice.messages is not None:
         size = sum(len(message.content) for message in notice.messages)  # a lower bound, without encoding
         if size <= room:
-            whole = _encode(_to_wire(notice))
+            whole = _encode(notice)
             if len(whole) <= room:
                 return whole
         notice = Appended(notice.topic_id, notice.first, notice.last, None)
-    return _encode(_to_wire(notice))
+    return _encode(notice)
 
 
 class Inbox:

@@ -124,7 +124,7 @@ async def test_without_an_address_it_waits(row: object) -> None:
 
 async def test_what_is_no_news_is_buried() -> None:
     async with receiving() as receiver, outlet(platform(receiver.url)) as (to, _):
-        message = replace(parcel().message, content='{"hello":"there"}')
+        message = msgspec.structs.replace(parcel().message, content='{"hello":"there"}')
         with pytest.raises(Undeliverable, match="no news"):
             await to.send(OutgoingMessage("8.1", "@p", message))
         assert [] == receiver.got

@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 
-from ws_server.asyncapi import PUSHES, REPLIES, document
+from ws_server.asyncapi import document, pushes, replies
 
 
 @cache
@@ -16,7 +16,7 @@ def _checkers() -> list[jsonschema.Draft202012Validator]:
     schemas = described["components"]["schemas"]
     return [
         jsonschema.Draft202012Validator({**schemas[kind.__name__], "components": described["components"]})
-        for kind in (*REPLIES, *PUSHES)
+        for kind in (*replies(), *pushes())
     ]
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -738,7 +738,7 @@ class World:
 
 
 def told(notice: Appended, framed: bool) -> Appended:
-    return notice if framed else replace(notice, messages=None)
+    return notice if framed else msgspec.structs.replace(notice, messages=None)
 
 
 __all__ = ["Changed", "Peer", "World", "small_sizes", "told"]
