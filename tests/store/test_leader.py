@@ -325,7 +325,7 @@ STUBBORN = """
 import asyncio, contextlib
 from messaging.runtime.process import run_process
 from messaging.runtime.leader import run_as_leader
-from messaging.store.leases import LeaseBook, LeaseTimes
+from messaging.store.leases import LeaseStore, LeaseTimes
 
 async def stubborn(lease):
     print("leads", flush=True)
@@ -334,7 +334,7 @@ async def stubborn(lease):
             await asyncio.sleep(3600)
 
 async def work(settings, stop):
-    leases = LeaseBook(settings.database_url, LeaseTimes(2.0, 1.0, 0.2, 0.4, 0.05))
+    leases = LeaseStore(settings.database_url, LeaseTimes(2.0, 1.0, 0.2, 0.4, 0.05))
     await leases.open()
     await run_as_leader(leases, "test", stubborn)
 
