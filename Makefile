@@ -7,7 +7,7 @@ JOBS   ?= 4
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input -q
 INSTALL = $(PIP) install --require-hashes -r
 
-.PHONY: help run test cover check audit bench breaks hostile ezout faults fuzz asyncapi types permissions schema sql-version pins clean
+.PHONY: help run test cover check audit bench breaks hostile ezout faults fuzz types permissions schema sql-version pins clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -55,9 +55,6 @@ ezout: .venv/.dev ## the shops' example: customers check out, NATS and a member 
 
 permissions: .venv/.dev ## make the tables of docs/permissions.md anew from what the doors answer
 	@WRITE_PERMISSIONS=1 $(PY) -m pytest -q --no-header tests/permissions
-
-asyncapi: .venv/.dev ## make api/web/asyncapi.json anew from the types
-	@$(PY) -m ws_server.asyncapi > api/web/asyncapi.json
 
 types: .venv/.dev wscat ## make api/web/*.d.ts anew from the JSDoc of recado.js
 	@WRITE_TYPES=1 $(PY) -m pytest -q --no-header tests/pages/test_types.py

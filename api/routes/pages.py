@@ -1,4 +1,4 @@
-"""Pages without data of their own: every file of api/web, and the description of this surface for programs."""
+"""Pages without data of their own: every file of api/web, and what programs read of this surface and the WebSocket."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 import msgspec
 
+from api import asyncapi
 from api.openapi import describe
 from api.route import Answer, Handler, Request, Route
 
@@ -16,7 +17,6 @@ from api.route import Answer, Handler, Request, Route
 _PATHS = {
     "inbox/inbox.html": "/",
     "watch/watch.html": "/watch/{topic}",
-    "asyncapi.json": "/asyncapi.json",
 }
 _MEDIA = {
     ".css": "text/css; charset=utf-8",
@@ -33,6 +33,7 @@ def routes(described: list[Route]) -> list[Route]:
     description = msgspec.json.encode(describe(described))
     return [
         _page("/openapi.json", description, _MEDIA[".json"]),
+        _page("/asyncapi.json", msgspec.json.encode(asyncapi.document()), _MEDIA[".json"]),
         *(
             _page(path_of(name), file.read_bytes(), _MEDIA[PurePosixPath(name).suffix])
             for name, file in _files(resources.files("api").joinpath("web"))

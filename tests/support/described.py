@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 
-from ws_server.asyncapi import document, pushes, replies
+from api.asyncapi import document, pushes, replies
 
 
 @cache

@@ -1,12 +1,10 @@
 """The AsyncAPI 3 description of the WebSocket door, made from the types of `messaging.frames`.
 
-``python -m ws_server.asyncapi`` prints it; the API serves the printed file (`make asyncapi`), and a test compares them.
 Operations are seen from the application that connects: it sends commands and receives the rest.
 """
 
 from __future__ import annotations
 
-import json
 from typing import Any, get_args
 
 import msgspec
@@ -120,11 +118,3 @@ def _sends(command: type[msgspec.Struct]) -> dict[str, Any]:
 
 def _receives(push: type[msgspec.Struct]) -> dict[str, Any]:
     return {"action": "receive", "channel": {"$ref": "#/channels/session"}, "messages": [_in_session(push)]}
-
-
-def main() -> None:
-    print(json.dumps(document(), indent=2, ensure_ascii=False))
-
-
-if __name__ == "__main__":
-    main()
