@@ -6,11 +6,15 @@ import sys
 import tomllib
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
+import msgspec
 import pytest
 
 import house
 import recado
+from api.asyncapi import pushes
+from messaging import frames
 from messaging.store.queries import sql_checksum
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,6 +96,18 @@ def test_schema_and_functions_have_a_number_of_their_own() -> None:
     pinned = json.loads((ROOT / "sql" / "version.json").read_text())
     if pinned["checksum"] != sql_checksum():
         pytest.fail("sql/ has changed and its number has not: make sql-version", pytrace=False)
+
+
+@pytest.mark.parametrize("kind", [*get_args(frames.AnyCommand), *pushes()], ids=lambda kind: kind.__name__)
+def test_every_frame_is_told_of_decided_and_tested(kind: type[msgspec.Struct]) -> None:
+    """On the pages of the protocol and of permissions, which have a table of them, and in the tests of the decoder."""
+    tag = kind.__struct_config__.tag
+    told = {"docs/protocol.md": rf'`{tag}`|"action":"{tag}"', "tests/unit/test_protocol.py": kind.__name__}
+    if issubclass(kind, frames.Command):
+        told["docs/permissions.md"] = rf"(?m)^\| `{tag}` \|"
+    complain(
+        [f"{path} lacks {kind.__name__}" for path, how in told.items() if not re.search(how, (ROOT / path).read_text())]
+    )
 
 
 def test_every_room_is_type_checked_and_measured() -> None:
