@@ -352,7 +352,7 @@ def check_references(page: str, text: str, root: Path) -> list[str]:
 
 def is_module(name: str, root: Path) -> bool:
     path = root / name.replace(".", "/")
-    return path.is_dir() or path.with_suffix(".py").exists() or name.endswith((".md", ".toml"))
+    return path.is_dir() or path.with_suffix(".py").exists() or name.endswith((".md", ".py", ".toml"))
 
 
 def check_pins(text: str) -> list[str]:
