@@ -14,7 +14,7 @@ APT = {
     "rabbitmq-server": "rabbitmq-server",
     "tmux": "tmux",
 }
-NPM = {"axe-core", "wscat"}
+NPM = {"axe-core", "tsc", "wscat"}
 MISSING = " is not installed"
 
 

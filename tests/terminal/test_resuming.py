@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.datastructures import Headers
 
+from api.asyncapi import document
 from conftest import ROOT
 from recado.client.connection import retry_after
 from recado.client.pending_requests import PendingRequests
@@ -70,7 +71,7 @@ def test_a_close_code_says_whether_to_come_back(code: int, then: Next) -> None:
 
 
 def test_the_servers_close_codes_are_among_them_and_mean_what_it_says() -> None:
-    described = json.loads((ROOT / "api" / "web" / "asyncapi.json").read_text())["channels"]["session"]
+    described = document()["channels"]["session"]
     known = dict(cases_of(RECONNECTING["close_codes"]))
 
     for code, text in described["x-close-codes"].items():
