@@ -21,6 +21,7 @@ import uvloop
 from pytest_asyncio import is_async_test
 
 from support import missing_tools, other_postgres, time_limit
+from support import places, time_limit
 
 pytest_plugins = ["support.doors", "support.rabbit_server"]
 
@@ -51,8 +52,7 @@ def _keep_in_memory() -> None:
     for folder in MEMORY.glob(f"{RUN}*"):
         if _is_mine(folder):  # that run was killed
             shutil.rmtree(folder, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=RUN, dir=MEMORY))
-    folder.chmod(0o711)  # as root, PostgreSQL runs as another user, who must get through
+    folder = places.make_folder(MEMORY, RUN)
     if _is_mine(folder):
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
@@ -166,14 +166,12 @@ async def postgres_dsn() -> AsyncIterator[str]:
     """One PostgreSQL for all tests of a session."""
     from standalone.postgres import EmbeddedPostgres
 
-    root = Path(tempfile.mkdtemp(prefix="recado-test-"))
-    os.chmod(root, 0o711)  # noqa: PTH101 (as root, PostgreSQL runs as another user, who must get there)
-    postgres = EmbeddedPostgres(root / "data")
-    try:
-        yield await postgres.start()
-    finally:
-        await postgres.stop()
-        shutil.rmtree(root, ignore_errors=True)
+    with places.data_dir() as data:
+        postgres = EmbeddedPostgres(data)
+        try:
+            yield await postgres.start()
+        finally:
+            await postgres.stop()
 
 
 @pytest.fixture(scope="session")

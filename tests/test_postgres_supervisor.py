@@ -1,6 +1,5 @@
 """Embedded PostgreSQL with real processes: whatever dies, and whenever, nothing is left running and nothing is lost."""
 # Nothing else runs on this loop, and what is waited for is other processes, who set no event:
-# ruff: noqa: ASYNC110
 
 import asyncio
 import contextlib
@@ -13,7 +12,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,8 @@ from standalone.postgres import (
     binaries,
     parent_death,
 )
+from support.places import folder
+from support.waiting import until
 
 TIMEOUT_SECONDS = 20
 
@@ -80,22 +81,18 @@ asyncio.run(main())
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory that PostgreSQL's user may enter; below pytest's own, root's PostgreSQL could not."""
-    path = Path(tempfile.mkdtemp(prefix="recado-test-"))
-    path.chmod(0o711)
-    yield path
-    shutil.rmtree(path)
+    with folder() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 async def cluster() -> AsyncIterator[Path]:
     """A DATA_DIR with a cluster, kept for the module: making one is what takes the time."""
-    path = Path(tempfile.mkdtemp(prefix="recado-test-"))
-    path.chmod(0o711)
-    postgres = EmbeddedPostgres(path / "data")
-    await postgres.start()
-    await postgres.stop()
-    yield path / "data"
-    shutil.rmtree(path)
+    with folder() as made:
+        postgres = EmbeddedPostgres(made / "data")
+        await postgres.start()
+        await postgres.stop()
+        yield made / "data"
 
 
 def copy(cluster: Path, data_dir: Path) -> None:
@@ -161,12 +158,6 @@ def frozen(pid: int) -> Iterator[None]:
 async def first_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return (await asyncio.to_thread(process.stdout.readline)).strip()
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 def unlocked(data_dir: Path) -> bool:

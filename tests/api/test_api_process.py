@@ -11,7 +11,8 @@ import pytest
 
 from messaging.runtime.process import deployed_settings
 from messaging.settings.settings import SettingsError
-from support.doors import SECRET, free_port
+from support.doors import SECRET
+from support.places import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

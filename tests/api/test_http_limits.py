@@ -20,7 +20,7 @@ from api.slow_peers import SlowPeers
 from messaging.limits import strangers
 from messaging.permissions import BACKEND
 from support.doors import KEY, Door, Opener
-from support.members import until
+from support.waiting import until
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 STREAM = f"GET {NEWS}/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n"

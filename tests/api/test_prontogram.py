@@ -11,13 +11,12 @@ from typing import Any
 
 import asyncpg
 import pytest
-from test_seed_scenario import post
 from websockets.asyncio.client import connect
 
 from api.routes.about import ws_url_for
 from messaging.settings.settings import Settings
 from support.doors import KEY, Door, Opener
-from support.programs import recado
+from support.programs import post, recado
 
 V1 = "/api/v1"
 OFFER = {"sender": "ACMESky", "receiver": "ana", "body": "Rome, 39 €"}

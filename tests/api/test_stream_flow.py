@@ -17,7 +17,8 @@ from api.app import make_app
 from api.routes import stream
 from api.serving import serve
 from messaging.node import Node
-from support.doors import Door, Opener, free_port
+from support.doors import Door, Opener
+from support.places import free_port
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -20,7 +20,7 @@ from messaging.model import Changed
 from messaging.node import Node
 from messaging.settings.settings import Settings
 from support.lanes import QUICK, working
-from support.log import until
+from support.waiting import until
 
 TIME = 60  # seconds
 
@@ -143,7 +143,7 @@ async def have(node: Node, topic: str, count: int) -> list[str]:
     async def enough() -> bool:
         return len(await contents(node, topic)) >= count
 
-    await until(enough, TIME)
+    await until(enough, within=TIME)
     return await contents(node, topic)
 
 
@@ -153,7 +153,7 @@ async def until_settled(inlet: Inlet, feed: Feed) -> None:
     async def settled() -> bool:
         return inlet.held == 0 and (not feed.keeps or await feed.ready() == 0)
 
-    await until(settled, TIME)
+    await until(settled, within=TIME)
 
 
 async def until_buried(node: Node, count: int) -> list[str]:
@@ -162,7 +162,7 @@ async def until_buried(node: Node, count: int) -> list[str]:
     async def enough() -> bool:
         return len(await node.book.buried("in", 0, 100)) >= count
 
-    await until(enough, TIME)
+    await until(enough, within=TIME)
     return [each.letter.reason for each in await node.book.buried("in", 0, 100)]
 
 
@@ -343,7 +343,7 @@ class InConformance:
             await have(node, feed.topic, 1)
             await until_settled(inlet, feed)
             await self._pause(node, True)
-            await until(lambda: _is_closed(inlet), TIME)
+            await until(lambda: _is_closed(inlet), within=TIME)
             if feed.keeps:
                 await feed.put("2", "3")
                 assert await feed.ready() == 2

@@ -29,9 +29,9 @@ from messaging.bridge.inlet import Inlet
 from messaging.errors import Unavailable
 from messaging.settings.settings import Settings
 from support.lanes import QUICK, working
-from support.members import until
 from support.rabbit_readers import Office, inboxes_of, offers, office, one_queue, reading
 from support.rabbit_server import TIME, Rabbit, fresh
+from support.waiting import until
 
 
 def flags(*names: str) -> bytes:

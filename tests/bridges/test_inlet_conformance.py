@@ -24,10 +24,10 @@ from messaging.bridge.inlet import Source, SourceLost
 from messaging.errors import BadRequest
 from messaging.node import Node
 from messaging.store.store import Store
-from support.log import until
 from support.nats_server import Nats
 from support.rabbit_readers import offers
 from support.rabbit_server import Rabbit, fresh
+from support.waiting import until
 
 LIMIT = 2048
 
@@ -219,7 +219,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestJetStream(InConformance):
     @pytest.fixture
     async def feed(self, tmp_path: Path) -> AsyncIterator[Feed]:
-        server = Nats(tmp_path)
+        server = Nats(folder=tmp_path)
         await server.start()
         await server.make_stream("ORDERS", "orders.>")
         try:
@@ -231,7 +231,7 @@ class TestJetStream(InConformance):
 class TestCoreNats(InConformance):
     @pytest.fixture
     async def feed(self) -> AsyncIterator[Feed]:
-        server = Nats(None)
+        server = Nats()
         await server.start()
         try:
             yield NatsFeed(server, keeps=False)
@@ -284,7 +284,7 @@ class QueueFeed:
                 declared = await channel.declare_queue(self._queue, durable=True)
                 return bool(declared.declaration_result.consumer_count)
 
-        await until(is_read, TIME)
+        await until(is_read, within=TIME)
 
     async def ready(self) -> int:
         return await self._rabbit.waiting(self._queue)

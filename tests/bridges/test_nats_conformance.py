@@ -30,7 +30,7 @@ class JetStream(Nats):
 class TestJetStream(OutConformance):
     @pytest.fixture
     async def broker(self, tmp_path: Path) -> AsyncIterator[Broker]:
-        server = JetStream(tmp_path)
+        server = JetStream(folder=tmp_path)
         await server.start()
         await server.make_stream("ORDERS", "orders.>")
         try:

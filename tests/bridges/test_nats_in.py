@@ -111,7 +111,7 @@ async def pending(server: Nats) -> int:
 
 
 async def test_a_stream_is_stored_in_order_byte_for_byte_and_acknowledged(database: str, tmp_path: Path) -> None:
-    async with nats_server(tmp_path) as server, working(database) as node:
+    async with nats_server(folder=tmp_path) as server, working(database) as node:
         await server.make_stream("ORDERS", "orders.>")
         await put(server, b'{"a":  1.50}', *range(200))
         await put(server, "other", subject="orders.milan")
@@ -127,7 +127,7 @@ async def test_a_stream_is_stored_in_order_byte_for_byte_and_acknowledged(databa
 
 
 async def test_a_user_of_the_same_name_does_not_get_it(database: str, tmp_path: Path) -> None:
-    async with nats_server(tmp_path) as server, working(database) as node:
+    async with nats_server(folder=tmp_path) as server, working(database) as node:
         await server.make_stream("ORDERS", "orders.>")
         await node.actions.know("orders.rome")
         await put(server, 1)
@@ -142,7 +142,7 @@ async def test_what_was_not_acknowledged_comes_again_in_order_and_is_there_once(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first ten are stored and their acknowledgements lost; the next ten come before the server would repeat."""
-    async with nats_server(tmp_path) as server, working(database) as node:
+    async with nats_server(folder=tmp_path) as server, working(database) as node:
         await server.make_stream("ORDERS", "orders.>")
         await put(server, *range(10))
 
@@ -166,7 +166,7 @@ async def test_what_was_not_acknowledged_comes_again_in_order_and_is_there_once(
 async def test_while_the_database_is_away_nothing_is_acknowledged(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with nats_server(tmp_path) as server, working(database) as node:
+    async with nats_server(folder=tmp_path) as server, working(database) as node:
         await server.make_stream("ORDERS", "orders.>")
         tried = asyncio.Event()
 
@@ -186,7 +186,7 @@ async def test_while_the_database_is_away_nothing_is_acknowledged(
 
 
 async def test_what_cannot_be_kept_is_a_dead_letter_and_stops_nothing(database: str, tmp_path: Path) -> None:
-    async with nats_server(tmp_path) as server, working(database) as node:
+    async with nats_server(folder=tmp_path) as server, working(database) as node:
         await server.make_stream("ORDERS", "orders.>")
         bad = [b"no JSON", b'"\\u0000"', b"\xff\x00", b'"' + b"x" * OPEN.max_frame + b'"', b""]
         await put(server, 1, *bad, 2)
@@ -207,7 +207,7 @@ async def test_what_cannot_be_kept_is_a_dead_letter_and_stops_nothing(database: 
 async def test_a_consumer_that_is_deleted_is_made_again_where_it_was(
     database: str, tmp_path: Path, retention: RetentionPolicy
 ) -> None:
-    async with nats_server(tmp_path) as server, working(database) as node, server.client() as client:
+    async with nats_server(folder=tmp_path) as server, working(database) as node, server.client() as client:
         await client.jetstream().add_stream(StreamConfig(name="ORDERS", subjects=["orders.>"], retention=retention))
         async with reading(node, server):
             await put(server, 1, 2)
@@ -222,7 +222,7 @@ async def test_a_consumer_that_is_deleted_is_made_again_where_it_was(
 
 async def test_a_stream_that_is_made_again_is_another_one(database: str, tmp_path: Path) -> None:
     """Its numbers begin anew: they must not be taken for those of the first."""
-    async with nats_server(tmp_path) as server, working(database) as node:
+    async with nats_server(folder=tmp_path) as server, working(database) as node:
         await server.make_stream("ORDERS", "orders.>")
         async with reading(node, server), server.client() as client:
             await put(server, "a")
@@ -234,7 +234,7 @@ async def test_a_stream_that_is_made_again_is_another_one(database: str, tmp_pat
 
 
 async def test_only_what_is_new_where_that_is_wanted(database: str, tmp_path: Path) -> None:
-    async with nats_server(tmp_path) as server, working(database) as node:
+    async with nats_server(folder=tmp_path) as server, working(database) as node:
         await server.make_stream("ORDERS", "orders.>")
         await put(server, "old")
         async with reading(node, server, NatsIn("in", "orders.>", start="new")), server.client() as client:
@@ -246,7 +246,7 @@ async def test_only_what_is_new_where_that_is_wanted(database: str, tmp_path: Pa
 
 
 async def test_the_server_killed_and_frozen(database: str, tmp_path: Path) -> None:
-    async with nats_server(tmp_path) as server, working(database) as node:
+    async with nats_server(folder=tmp_path) as server, working(database) as node:
         await server.make_stream("ORDERS", "orders.>")
         async with reading(node, server):
             await put(server, *range(50))
@@ -266,7 +266,7 @@ async def test_of_a_consumer_that_is_deleted_nothing_new_is_lost_where_only_that
     database: str, tmp_path: Path
 ) -> None:
     """Nothing was acknowledged yet: a consumer that begins with what is new would leave out what came meanwhile."""
-    async with nats_server(tmp_path) as server, working(database) as node:
+    async with nats_server(folder=tmp_path) as server, working(database) as node:
         await server.make_stream("ORDERS", "orders.>")
         await put(server, "old")
         async with reading(node, server, NatsIn("in", "orders.>", start="new")), server.client() as client:
@@ -292,7 +292,7 @@ async def test_what_comes_late_is_not_left_out_where_its_consumer_is_deleted(
         return
 
     monkeypatch.setattr(nats_consumer, "_set_back", cannot)
-    async with nats_server(tmp_path) as server, working(database) as node, server.client() as client:
+    async with nats_server(folder=tmp_path) as server, working(database) as node, server.client() as client:
         await server.make_stream("ORDERS", "orders.>")
         away, publish_, asked = [True], Actions.publish, asyncio.Event()
 
@@ -367,7 +367,7 @@ async def test_core_waits_for_the_database_and_keeps_the_order(database: str, mo
 
 async def test_a_stream_that_is_made_later_is_read_from_then_on(database: str, tmp_path: Path) -> None:
     async with (
-        nats_server(tmp_path) as server,
+        nats_server(folder=tmp_path) as server,
         working(database) as node,
         server.client() as client,
         reading(node, server),
@@ -382,7 +382,7 @@ async def test_a_stream_that_is_made_later_is_read_from_then_on(database: str, t
 
 
 async def test_what_came_before_a_stream_was_found_is_given_out_first(tmp_path: Path) -> None:
-    async with nats_server(tmp_path) as server, server.client() as client:
+    async with nats_server(folder=tmp_path) as server, server.client() as client:
         source = NatsSource(IN, [server.url], origin, OPEN.max_frame, lambda: None)
         await source.open()
         try:
@@ -425,7 +425,7 @@ async def test_what_core_gives_ahead_of_us_is_bounded_in_bytes() -> None:
 async def test_several_streams_are_not_taken_for_one(
     database: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with nats_server(tmp_path) as server, working(database) as node:
+    async with nats_server(folder=tmp_path) as server, working(database) as node:
         await server.make_stream("ROME", "orders.rome")
         await server.make_stream("MILAN", "orders.milan")
         async with reading(node, server), server.client() as client:

@@ -121,7 +121,7 @@ async def test_an_envelope_has_what_stands_around_the_content() -> None:
 
 
 async def test_a_stream_keeps_one_copy_of_what_is_sent_twice(tmp_path: Path) -> None:
-    async with nats_server(tmp_path) as server:
+    async with nats_server(folder=tmp_path) as server:
         await server.make_stream("ORDERS", "orders.>")
         for _ in range(2):  # as after an answer that was lost
             outlet = outlet_to(server.url)
@@ -138,7 +138,7 @@ async def test_a_stream_keeps_one_copy_of_what_is_sent_twice(tmp_path: Path) -> 
 async def test_a_stream_that_is_made_later_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that may not store another message says so: by that it shows that it is asked."""
     monkeypatch.setattr(nats_out, "ASK_AGAIN", 0.0)
-    async with nats_server(tmp_path) as server:
+    async with nats_server(folder=tmp_path) as server:
         outlet = outlet_to(server.url)
         await outlet.send(parcel())
         async with server.client() as client:
@@ -153,7 +153,7 @@ async def test_a_stream_that_is_made_later_is_found(tmp_path: Path, monkeypatch:
 
 async def test_a_stream_that_is_demanded_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nats_out, "ASK_AGAIN", 0.0)
-    async with nats_server(tmp_path) as server:
+    async with nats_server(folder=tmp_path) as server:
         outlet = outlet_to(server.url, jetstream="always")
         with pytest.raises(Unreachable, match=r"no stream holds orders\.rome"):
             await outlet.send(parcel())
@@ -164,7 +164,7 @@ async def test_a_stream_that_is_demanded_is_waited_for(tmp_path: Path, monkeypat
 
 
 async def test_a_stream_that_goes_is_not_waited_for(tmp_path: Path) -> None:
-    async with nats_server(tmp_path) as server:
+    async with nats_server(folder=tmp_path) as server:
         await server.make_stream("ORDERS", "orders.>")
         outlet = outlet_to(server.url)
         await outlet.send(parcel())
@@ -178,15 +178,15 @@ async def test_a_stream_that_goes_is_not_waited_for(tmp_path: Path) -> None:
 
 async def test_without_jetstream_a_subject_that_had_a_stream_is_not_given_to_core(tmp_path: Path) -> None:
     """It would be taken for delivered, and the stream would never have it."""
-    server = Nats(tmp_path)
+    server = Nats(folder=tmp_path)
     await server.start()
     try:
         await server.make_stream("ORDERS", "orders.>")
         outlet = outlet_to(server.url)
         await outlet.send(parcel())
         await server.kill()
-        without = Nats(None)
-        without._port = server._port
+        without = Nats()
+        without.port = server.port
         await without.start()
         try:
             for _ in range(2):  # the first may find the broken line
@@ -202,7 +202,7 @@ async def test_without_jetstream_a_subject_that_had_a_stream_is_not_given_to_cor
 async def test_what_is_too_large_is_given_up(tmp_path: Path) -> None:
     config = tmp_path / "small.conf"
     config.write_text("max_payload: 2048")
-    async with nats_server(tmp_path / "js", "-c", str(config)) as server:
+    async with nats_server("-c", str(config), folder=tmp_path / "js") as server:
         outlet = outlet_to(server.url)
         fits = parcel(content="1" * (2048 - weight(headers_of(parcel(), "here"), b"")))
         await outlet.send(fits)
@@ -218,7 +218,7 @@ async def test_what_is_too_large_is_given_up(tmp_path: Path) -> None:
 
 
 async def test_a_subscriber_that_answers_is_not_taken_for_a_stream(tmp_path: Path) -> None:
-    async with nats_server(tmp_path) as server, server.client() as client:
+    async with nats_server(folder=tmp_path) as server, server.client() as client:
 
         async def answer(message: Msg) -> None:
             if message.reply:

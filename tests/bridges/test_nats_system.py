@@ -13,25 +13,14 @@ from typing import Any
 import aiohttp
 import pytest
 from nats.aio.msg import Msg
-from test_crash import kill_everything
 from websockets.asyncio.client import ClientConnection, connect
 
+from support.ezout import GOLDEN, event
 from support.nats_server import Nats, nats_server
-from support.programs import Recado, recado
+from support.programs import Recado, kill_everything, recado
 
 TIME = 60
 SHOPS = [f"3c6e0b8a-9c15-424a-8d1e-{number:012x}" for number in range(50)]
-GOLDEN = (
-    b'{"session_id": "8f14e45f-ceea-467f-a8e0-9a1b2c3d4e5f", "shop_id": "3c6e0b8a-9c15-424a-8d1e-1f2a3b4c5d6e", '
-    b'"shopper_id": "0cc175b9-c0f1-46b6-831c-399e26977266", "action_id": 1, '
-    b'"create_time": "2023-12-18 10:30:00+00:00", "action": "add", "product_name": "Caff\\u00e8", "product_id": 2, '
-    b'"product_price": 3.0, "UPC": "012", "category_id": "c", "basket_total": 12.5}'
-)
-
-
-def event(number: int = 1) -> dict[str, Any]:
-    given = json.loads(GOLDEN) | {"action_id": number, "create_time": "2023-12-18T10:30:00Z", "product_price": 3}
-    return dict(given)
 
 
 class Till:
@@ -104,7 +93,7 @@ async def test_what_a_till_posts_reaches_nats_byte_for_byte_and_members_now_or_l
 
 
 async def test_with_nats_down_publishing_goes_on_and_all_of_it_arrives(tmp_path: Path) -> None:
-    server = Nats(tmp_path)
+    server = Nats(folder=tmp_path)
     await server.start()
     await server.make_stream("NEWS", "updates.store.*")
     await server.kill()
@@ -133,7 +122,11 @@ def by_shop(messages: list[Msg]) -> dict[str, list[int]]:
 async def test_a_thousand_events_while_everything_is_killed(tmp_path: Path) -> None:
     """NATS three times, Recado with its database once, in the midst of it: each is in the stream once, and in order."""
     published = 0
-    async with nats_server(tmp_path) as server, recado(NATS_URL=server.url) as program, aiohttp.ClientSession() as http:
+    async with (
+        nats_server(folder=tmp_path) as server,
+        recado(NATS_URL=server.url) as program,
+        aiohttp.ClientSession() as http,
+    ):
         await server.make_stream("NEWS", "updates.store.*")
         till = Till(program, http)
 

@@ -16,9 +16,9 @@ from bridges.rabbitmq.connection import Reader, _Connection
 from bridges.rabbitmq.inlet import Inboxes
 from messaging.store.append import LogWriter
 from support.lanes import working
-from support.log import until
 from support.rabbit_readers import LIMIT, inboxes_of, offers, office, reading
 from support.rabbit_server import Rabbit, fresh
+from support.waiting import until
 from support.ws import receive, running
 
 
@@ -247,7 +247,7 @@ async def test_hundreds_of_users_are_read_in_time(rabbit: Rabbit, database: str)
                 standings = [await node.store.standing(f"@{name}") for name in (names[0], names[-1])]
                 return all(standing is not None and standing.head == 1 for standing in standings)
 
-            await until(both, 60)
+            await until(both, within=60)
     async with rabbit.channel() as channel:
         for name in names:
             await channel.queue_delete(name)

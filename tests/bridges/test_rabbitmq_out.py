@@ -21,8 +21,8 @@ from messaging.model import Message
 from messaging.node import Node
 from messaging.patterns import like
 from support.lanes import QUICK, publish, serving, working
-from support.log import until
 from support.rabbit_server import Rabbit, fresh
+from support.waiting import until
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -109,7 +109,7 @@ async def test_a_thousand_in_order_though_it_is_killed_in_the_middle(rabbit: Rab
         await rabbit.kill()
         await publish(node, topic, *contents[500:])
         await rabbit.start()
-        await until(lambda: is_done(node), 60)
+        await until(lambda: is_done(node), within=60)
     got = await rabbit.take(topic, await rabbit.waiting(topic))
     ids: dict[str | None, str] = {}
     for message in got:

@@ -15,10 +15,10 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from websockets.asyncio.client import connect
 
 from support.lanes import publish, working
-from support.log import until
 from support.programs import Program, recado
 from support.rabbit_readers import Office, offers
 from support.rabbit_server import Rabbit, fresh
+from support.waiting import until
 from support.ws import receive
 
 SECRET = "a-secret-that-is-only-for-these-tests-32+"

@@ -14,9 +14,9 @@ from messaging.actions import Actions
 from messaging.errors import Unavailable, UnknownTopic
 from messaging.store.bridges import BridgeStore, DeadLetter
 from support.lanes import working
-from support.log import until
 from support.rabbit_readers import LIMIT, Office, one_queue, reading
 from support.rabbit_server import Rabbit, fresh
+from support.waiting import until
 
 
 async def test_any_json_as_it_is(rabbit: Rabbit, database: str) -> None:
@@ -163,7 +163,7 @@ async def test_a_frozen_server_is_noticed_by_its_silence(
         await until(lambda: desk.is_read(queue))
         rabbit.freeze()
         try:
-            await until(lambda: _says(caplog, "bridge mail is waiting"), 60)
+            await until(lambda: _says(caplog, "bridge mail is waiting"), within=60)
         finally:
             rabbit.thaw()
         await rabbit.put(queue, b"1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from nats.aio.client import Client
@@ -19,6 +19,7 @@ from messaging.settings.settings import Settings
 from messaging.store.bridges import Report
 from support.lanes import QUICK, working
 from support.nats_server import Nats, nats_server
+from support.waiting import until
 
 TIME = 30
 NEVER = Schedule(steps=(86400,), most=86400, jitter=0)
@@ -43,12 +44,6 @@ async def bridged(node: Node, *inlets: Inlet) -> AsyncIterator[None]:
         await asyncio.wait([task])
         if not task.cancelled():
             task.result()
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(TIME):
-        while not await condition():  # noqa: ASYNC110 (a table tells nobody)
-            await asyncio.sleep(0.02)
 
 
 async def is_seen(node: Node, good: Callable[[Report], bool]) -> Report:
@@ -80,7 +75,7 @@ async def say(server: Nats, *payloads: str) -> None:
 
 
 async def test_paused_it_takes_nothing_and_resumed_it_goes_on_where_it_was(database: str, tmp_path: Path) -> None:
-    async with nats_server(tmp_path) as server, working(database) as node:
+    async with nats_server(folder=tmp_path) as server, working(database) as node:
         await server.make_stream("ORDERS", "orders.>")
         async with bridged(node, inlet(node, server)):
             await say(server, "1")

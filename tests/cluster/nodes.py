@@ -15,7 +15,8 @@ from messaging.node import Node
 from messaging.permissions import BACKEND
 from messaging.settings.settings import Settings
 from recado.client import Client, Message
-from support.programs import Program, free_port
+from support.places import free_port
+from support.programs import Program
 
 SECRET = "a-secret-that-is-only-for-these-tests-32+"
 START_TIME = 60

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from nodes import Cluster, Talker, backend, cluster, crowd, make_topic
-from test_buses import nats_server, socket_of, tcp_dsn
 
 from messaging.permissions import BACKEND, Caller
 from recado.client import Invited, Removed, SentAway, TokenRefused
+from support.buses import socket_of, tcp_dsn
 from support.lines import Line
+from support.nats_server import nats_server
 
 WITHIN = 20  # seconds: 10 promised, and a busy machine's slack
 RATE = 500  # messages per second
@@ -26,8 +27,8 @@ async def bus_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     if request.param == "postgres":
         yield "postgres:"
     else:
-        async with nats_server() as port:
-            yield f"nats://127.0.0.1:{port}"
+        async with nats_server() as server:
+            yield server.url
 
 
 def complete(got: list[int], last: int) -> bool:
@@ -99,8 +100,8 @@ async def dead_bus(database: str, kind: str) -> AsyncIterator[tuple[Cluster, Lin
             yield both, line
             await line.close()
     else:
-        async with nats_server() as port:
-            line = Line(port)
+        async with nats_server() as server:
+            line = Line(server.port)
             await line.open()
             async with cluster(database, f"nats://127.0.0.1:{line.port}", workers=1) as both:
                 yield both, line

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import pytest
 from nodes import Cluster, Talker, backend, cluster, crowd, make_topic
-from test_buses import Outside, nats_server, outside_nats, outside_postgres
 
 from messaging.bus.choose import NATS_SUBJECT
 from recado.client import Message
+from support.buses import Outside, outside_nats, outside_postgres
 from support.lines import Line
 from support.log import value
+from support.nats_server import nats_server
 
 SUSPENDED = 9  # seconds: longer than a line may be silent
 TIME = 20
@@ -33,10 +34,10 @@ class Overheard:
 
 @asynccontextmanager
 async def overheard(database: str, kind: str) -> AsyncIterator[Overheard]:
-    async with nats_server() as port:
-        url = "postgres:" if kind == "postgres" else f"nats://127.0.0.1:{port}"
+    async with nats_server() as server:
+        url = "postgres:" if kind == "postgres" else server.url
         reach: Callable[[], AbstractAsyncContextManager[Outside]] = (
-            outside_postgres(database) if kind == "postgres" else outside_nats(port, NATS_SUBJECT)
+            outside_postgres(database) if kind == "postgres" else outside_nats(server.url, NATS_SUBJECT)
         )
         async with reach() as outside, cluster(database, url, workers=1) as both:
             yield Overheard(both, outside)
@@ -90,8 +91,8 @@ async def refused(url: str) -> float:
 
 @asynccontextmanager
 async def line_to_nats() -> AsyncIterator[Line]:
-    async with nats_server() as port:
-        line = Line(port)
+    async with nats_server() as server:
+        line = Line(server.port)
         await line.open()
         try:
             yield line

@@ -5,35 +5,30 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
-import asyncpg
 import pytest
-from nats.aio.msg import Msg
 
-from conftest import needs
 from messaging.bus import exchange
 from messaging.bus.contract import Bus, LocalBus
 from messaging.bus.exchange import Exchange
 from messaging.bus.nats import NatsBus
-from messaging.bus.nats_connection import confirm, connect, let_go
 from messaging.bus.postgres import PostgresBus, binary
 from messaging.bus.seal import Seal
 from messaging.bus.wire import packed
 from messaging.model import Appended, Changed, Message, Notice, Voided
+from support.buses import Outside, outside_nats, outside_postgres, socket_of, tcp_dsn
 from support.lines import Line
+from support.nats_server import nats_server
+from support.places import free_port
 
 TIME = 15
 SECRET = bytes(range(32))
 NOW = datetime.now(UTC)
-_servers: dict[int, asyncio.subprocess.Process] = {}
 
 
 @dataclass
@@ -78,65 +73,6 @@ def appended(topic_id: int, *messages: Message) -> Appended:
     return Appended(topic_id, messages[0].seq, messages[-1].seq, messages)
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-@asynccontextmanager
-async def nats_server(*options: str) -> AsyncIterator[int]:
-    """A real server on a free port."""
-    port = free_port()
-    binary = needs("nats-server")
-    process = await asyncio.create_subprocess_exec(
-        binary, "-a", "127.0.0.1", "-p", str(port), *options, stderr=asyncio.subprocess.PIPE
-    )
-    _servers[port] = process
-    try:
-        assert process.stderr is not None
-        async for line in process.stderr:
-            if b"Server is ready" in line:
-                break
-        reading = asyncio.ensure_future(process.stderr.read())
-        yield port
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await reading
-        await process.wait()
-
-
-def tcp_dsn(dsn: str, port: int) -> str:
-    """A DSN over the line: asyncpg has no TLS to negotiate on it."""
-    parts = urlsplit(dsn)
-    return f"postgresql://{parts.username}@127.0.0.1:{port}{parts.path}?sslmode=disable"
-
-
-def socket_of(dsn: str) -> str:
-    query = parse_qs(urlsplit(dsn).query)
-    return str(Path(query["host"][0]) / f".s.PGSQL.{query.get('port', ['5432'])[0]}")
-
-
-@dataclass
-class Outside:
-    """Somebody who reaches what carries the parcels, and is no node."""
-
-    heard: list[bytes] = field(default_factory=list)
-    say: Callable[[bytes], Awaitable[None]] = field(init=False)
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def hear(self, data: bytes) -> None:
-        self.heard.append(data)
-        self._news.set()
-
-    async def until(self, count: int) -> None:
-        async with asyncio.timeout(TIME):
-            while len(self.heard) < count:
-                self._news.clear()
-                await self._news.wait()
-
-
 @dataclass
 class Buses:
     """Makes nodes' ends of one bus, over a line that the test holds."""
@@ -144,61 +80,6 @@ class Buses:
     make: Callable[[], Bus]
     line: Line | None
     outside: Callable[[], AbstractAsyncContextManager[Outside]] | None = None
-
-
-def outside_postgres(dsn: str) -> Callable[[], AbstractAsyncContextManager[Outside]]:
-    @asynccontextmanager
-    async def outside() -> AsyncIterator[Outside]:
-        async with role_without_grants(dsn) as connection:
-            somebody = Outside()
-            await connection.add_listener("recado", lambda *args: somebody.hear(str(args[3]).encode()))
-
-            async def say(data: bytes) -> None:
-                text = data.decode(errors="replace").replace("\0", "?")
-                await connection.execute("SELECT pg_notify('recado', $1)", text)
-
-            somebody.say = say
-            yield somebody
-
-    return outside
-
-
-@asynccontextmanager
-async def role_without_grants(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection of a role that may connect, and nothing else."""
-    parts = urlsplit(dsn)
-    owner = await asyncpg.connect(dsn)
-    await owner.execute("DROP ROLE IF EXISTS mallory; CREATE ROLE mallory LOGIN")
-    await owner.close()
-    connection = await asyncpg.connect(parts._replace(netloc=f"mallory@{parts.netloc.rpartition('@')[2]}").geturl())
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
-def outside_nats(port: int, subject: str) -> Callable[[], AbstractAsyncContextManager[Outside]]:
-    @asynccontextmanager
-    async def outside() -> AsyncIterator[Outside]:
-        client = await connect([f"nats://127.0.0.1:{port}"], "outside")
-        somebody = Outside()
-
-        async def hear(message: Msg) -> None:
-            somebody.hear(message.data)
-
-        async def say(data: bytes) -> None:
-            await client.publish(subject, data)
-            await confirm(client)
-
-        await client.subscribe(">", cb=hear)
-        await confirm(client)
-        somebody.say = say
-        try:
-            yield somebody
-        finally:
-            await let_go(client)
-
-    return outside
 
 
 @pytest.fixture(params=["local", "postgres", "nats"])
@@ -213,11 +94,11 @@ async def buses(request: pytest.FixtureRequest, database: str) -> AsyncIterator[
         yield Buses(lambda: PostgresBus(tcp_dsn(database, line.port)), line, outside_postgres(database))
         await line.close()
         return
-    async with nats_server() as port:
-        line = Line(port)
+    async with nats_server() as server:
+        line = Line(server.port)
         await line.open()
         servers = [f"nats://127.0.0.1:{line.port}"]
-        yield Buses(lambda: NatsBus(servers, "recado.test"), line, outside_nats(port, "recado.test"))
+        yield Buses(lambda: NatsBus(servers, "recado.test"), line, outside_nats(server.url, "recado.test"))
         await line.close()
 
 
@@ -426,20 +307,14 @@ async def test_a_cluster_of_three_nats_servers_goes_on_without_one() -> None:
         nats_server(*options(2)) as third,
         nats_server(*options(0)) as first,
     ):
-        urls = [f"nats://127.0.0.1:{port}" for port in (first, second, third)]
+        urls = [server.url for server in (first, second, third)]
         # One bus knows all servers, and begins with the first; the other is at the last.
         pair = iter([NatsBus(urls, "recado.test"), NatsBus(urls[2:], "recado.test")])
-        buses = Buses(lambda: next(pair), Line(first))  # the line is not used: it says that there is one
+        buses = Buses(lambda: next(pair), Line(first.port))  # the line is not used: it says that there is one
         async with ends(buses) as (made, listeners):
             made[0].tell(Changed(1))
             await listeners[1].until(lambda listener: Changed(1) in listener.heard or listener.resyncs > 1)
-            await stop_first(first)
+            await first.kill()
             again = listeners[1].resyncs
             made[0].tell(Changed(2))
             await listeners[1].until(lambda listener: Changed(2) in listener.heard or listener.resyncs > again)
-
-
-async def stop_first(port: int) -> None:
-    """Kill the server that listens on ``port``: a child of ours."""
-    _servers[port].kill()
-    await _servers[port].wait()

@@ -14,11 +14,12 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError
 from nats.protocol.parser import Parser
-from test_buses import free_port, nats_server
 
 from messaging.bus import nats_connection
 from messaging.bus.nats_connection import TROUBLE, confirm, connect, fault_of, has_jetstream, let_go, ping
 from messaging.errors import Unavailable
+from support.nats_server import nats_server
+from support.places import free_port
 
 TIME = 15
 INFO = b'INFO {"server_id":"x","version":"2.15.1","headers":true,"max_payload":1048576}\r\n'
@@ -59,10 +60,10 @@ async def say(port: int, *lines: bytes) -> None:
 )
 async def test_a_subject_of_any_bytes_is_given_out_and_the_line_goes_on(subject: bytes) -> None:
     heard = Heard()
-    async with nats_server() as port, line_to(port) as client:
+    async with nats_server() as server, line_to(server.port) as client:
         await client.subscribe("ny.>", cb=heard.take)
         await confirm(client)
-        await say(port, b"PUB " + subject + b" 3\r\nodd\r\nPUB ny.good 2\r\nok\r\n")
+        await say(server.port, b"PUB " + subject + b" 3\r\nodd\r\nPUB ny.good 2\r\nok\r\n")
 
         odd, good = await heard.next(), await heard.next()
         assert (subject, b"odd") == (odd.subject.encode(errors="surrogateescape"), odd.data)
@@ -79,11 +80,11 @@ def is_text(data: bytes) -> bool:
 )
 async def test_headers_that_are_none_are_named_and_the_line_goes_on(headers: bytes) -> None:
     heard = Heard()
-    async with nats_server() as port, line_to(port) as client:
+    async with nats_server() as server, line_to(server.port) as client:
         await client.subscribe("ny", cb=heard.take)
         await confirm(client)
         size = len(headers)
-        await say(port, b"HPUB ny %d %d\r\n%bodd\r\nPUB ny 2\r\nok\r\n" % (size, size + 3, headers))
+        await say(server.port, b"HPUB ny %d %d\r\n%bodd\r\nPUB ny 2\r\nok\r\n" % (size, size + 3, headers))
 
         odd, good = await heard.next(), await heard.next()
         assert (b"odd", "its headers are none") == (odd.data, fault_of(odd))
@@ -160,7 +161,7 @@ async def test_who_is_no_server_is_one_that_cannot_be_reached(greeting: bytes) -
 @pytest.mark.parametrize("turns", range(4))
 async def test_the_end_of_a_line_whose_transport_is_gone_is_quiet(turns: int) -> None:
     """uvloop's transports raise RuntimeError when they are written to after their end."""
-    async with nats_server() as port, line_to(port) as client:
+    async with nats_server() as server, line_to(server.port) as client:
         await client.subscribe("a", cb=Heard().take)
         await confirm(client)
         line: Any = client
@@ -176,7 +177,7 @@ async def test_the_end_of_a_line_whose_transport_is_gone_is_quiet(turns: int) ->
 
 async def test_a_cancellation_in_the_turn_of_its_result_is_heard() -> None:
     """Where it is not, whoever cancelled waits for a task that goes on for ever."""
-    async with nats_server("-js") as port, line_to(port) as client:
+    async with nats_server("-js") as server, line_to(server.port) as client:
         for ask in (lambda: client.flush(5), lambda: client.request("$JS.API.INFO", b"", timeout=5)):
             task = asyncio.ensure_future(ask())
             await cancel_with_result(client, task)
@@ -186,7 +187,7 @@ async def test_a_cancellation_in_the_turn_of_its_result_is_heard() -> None:
 
 
 async def test_who_was_cancelled_before_it_asks_is_cancelled_and_the_line_is_not_blamed() -> None:
-    async with nats_server() as port, line_to(port) as client:
+    async with nats_server() as server, line_to(server.port) as client:
 
         async def ask() -> None:
             asyncio.current_task().cancel()  # type: ignore[union-attr]
@@ -207,10 +208,10 @@ async def cancel_with_result(client: Any, task: asyncio.Future[Any]) -> None:
 
 
 async def test_a_connecting_that_is_cancelled_in_the_turn_of_its_result_leaves_nothing() -> None:
-    async with nats_server() as port:
+    async with nats_server() as server:
         before = asyncio.all_tasks()
         for turns in range(1, 60):
-            task = asyncio.ensure_future(connect([f"nats://127.0.0.1:{port}"], "test"))
+            task = asyncio.ensure_future(connect([server.url], "test"))
             for _ in range(turns):
                 await asyncio.sleep(0.0002)
             task.cancel()
@@ -223,9 +224,9 @@ async def test_a_connecting_that_is_cancelled_in_the_turn_of_its_result_leaves_n
 
 
 async def test_whether_a_server_has_jetstream_is_what_it_says_itself() -> None:
-    async with nats_server("-js") as port, line_to(port) as client:
+    async with nats_server("-js") as server, line_to(server.port) as client:
         assert has_jetstream(client)
-    async with nats_server() as port, line_to(port) as client:
+    async with nats_server() as server, line_to(server.port) as client:
         assert not has_jetstream(client)
 
 
@@ -264,9 +265,9 @@ def test_what_is_put_right_in_the_library_is_still_how_it_was() -> None:
 
 async def test_what_ends_by_itself_is_closed_once_for_all() -> None:
     ended = asyncio.Event()
-    async with nats_server() as port, line_to(port, closed=ended.set) as client:
-        server: Any = client
-        await server._process_op_err(ConnectionClosedError())
+    async with nats_server() as server, line_to(server.port, closed=ended.set) as client:
+        raw: Any = client
+        await raw._process_op_err(ConnectionClosedError())
         assert ended.is_set()
         with pytest.raises(TROUBLE):
             await ping(client)

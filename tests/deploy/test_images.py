@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 import socket
+import shutil
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from websockets.asyncio.client import connect
 from conftest import ROOT
 from messaging.auth.tokens import Tokens
 from support.once import once_a_run
+from support.places import free_port
 
 SECRET = "a-secret-that-is-only-for-these-tests-32+"
 KEY = "a-key-that-is-only-for-these-tests"
@@ -167,12 +169,6 @@ async def running(image: Image, **environ: str) -> AsyncIterator[asyncio.subproc
 
 async def is_healthy(image: Image, **environ: str) -> bool:
     return (await asyncio.to_thread(image.run, image.health, **environ)).returncode == 0
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 async def test_the_api_runs(images: dict[str, Image], database: str) -> None:

@@ -7,7 +7,6 @@ import contextlib
 import ipaddress
 import json
 import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,17 +17,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from conftest import ROOT, needs
-from support.log import until, value
+from support.log import value
+from support.places import free_port
+from support.waiting import until
 from support.ws import Running, receive, running, send
 
 TIME = 20  # seconds
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Proxy:

@@ -17,8 +17,9 @@ from messaging.bus.choose import make_bus
 from messaging.store import migrations
 from messaging.store.migrations import MigrationError, migrate
 from messaging.store.queries import load_queries, sql_version
-from support.log import connected, rows, run, until, value
+from support.log import connected, rows, run, value
 from support.spare_postgres import spare_postgres
+from support.waiting import until
 from support.ws import receive, running, send
 
 OF_THE_OWNER = {

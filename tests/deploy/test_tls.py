@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +25,8 @@ from messaging.store.migrations import migrate
 from standalone.postgres import account
 from support.authority import Authority
 from support.log import run, value
-from support.nats_server import free_port, nats_server
+from support.nats_server import nats_server
+from support.places import folder, free_port
 from support.rabbit_server import Rabbit
 
 REFUSED = "(?i)certificate.verify.failed"
@@ -56,13 +55,8 @@ class Place:
 
 @pytest.fixture
 def place() -> Iterator[Place]:
-    """One that other users may enter: PostgreSQL is not run by root."""
-    folder = Path(tempfile.mkdtemp(prefix="recado-tls-"))
-    folder.chmod(0o711)
-    try:
-        yield Place(folder, free_port())
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with folder() as made:
+        yield Place(made, free_port())
 
 
 @contextmanager
@@ -151,7 +145,7 @@ async def test_nats_is_reached_by_tls_alone_and_only_where_its_certificate_is_ri
     Authority(place.folder).vouch_for(HOST)
     config = place.folder / "nats.conf"
     config.write_text(place.read("cert_file:"))
-    server = nats_server(None, "-c", str(config))
+    server = nats_server("-c", str(config))
     monkeypatch.setenv("SSL_CERT_FILE", place.setting("SSL_CERT_FILE", "SSL_CERT_FILE"))
     async with server as running:
         here = replace(place, port=int(running.url.rpartition(":")[2]))

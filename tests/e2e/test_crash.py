@@ -3,30 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 
-from test_seed_scenario import post
-
-from support.programs import Recado, Wscat, recado, wscat
+from support.programs import Wscat, kill_everything, post, recado, wscat
 
 ROUNDS = 3
-
-
-def kill_everything(server: Recado) -> None:
-    """kill -9 of the process and of every process that it started."""
-    pids = [server.process.pid]
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/task/{pid}/children") as children:
-                pids += map(int, children.read().split())
-        except FileNotFoundError:
-            continue
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 async def read_until(person: Wscat, last: str, got: list[tuple[int, str]]) -> None:

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
-
-from support.programs import recado, wscat
-
-
-def post(url: str, body: dict[str, object]) -> int:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request) as answer:
-        return int(answer.status)
+from support.programs import post, recado, wscat
 
 
 async def test_four_users_two_topics_and_one_who_is_away() -> None:

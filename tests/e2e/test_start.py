@@ -20,8 +20,9 @@ import websockets
 
 from conftest import ROOT
 from messaging.auth.tokens import Tokens
-from support.log import connected, run, until, waits_for_lock
-from support.programs import data_dir, free_port
+from support.log import connected, run, waits_for_lock
+from support.places import data_dir, free_port
+from support.waiting import until
 
 SECRET = "s" * 32
 SERVICES = [("api", "1"), ("bridges", "1"), ("ws_server", "1"), ("ws_server", "2")]
@@ -137,7 +138,7 @@ async def test_a_lock_that_somebody_holds_is_waited_for_and_sigterm_ends_the_wai
 
 
 async def test_sigterm_while_the_database_is_being_made_ends_the_start_and_the_next_one_goes_on() -> None:
-    async with data_dir() as data:
+    with data_dir() as data:
         async with started("recado", DATA_DIR=str(data)) as node:
             assert node.process.stdout is not None
             await node.process.stdout.readline()
@@ -179,7 +180,7 @@ async def test_every_signal_to_stop_drains_and_more_of_them_change_nothing(
 
 async def test_a_stop_drains_though_nobody_reads_any_more_what_is_printed(tmp_path: Path) -> None:
     """As where a terminal is closed, or where Ctrl-C ends the `tee` behind a pipe first."""
-    async with data_dir() as data:
+    with data_dir() as data:
         fifo = tmp_path / "printed"
         os.mkfifo(fifo)
         to_fifo = ("sh", "-c", f'exec "$@" > {fifo}', "sh")
@@ -199,7 +200,7 @@ async def test_a_stop_drains_though_nobody_reads_any_more_what_is_printed(tmp_pa
 
 async def test_tokens_are_printed_for_a_person_at_a_terminal() -> None:
     leader, follower = os.openpty()
-    async with data_dir() as data:
+    with data_dir() as data:
         to_terminal = ("sh", "-c", f'exec "$@" > {os.ttyname(follower)}', "sh")
         async with started("recado", under=to_terminal, DATA_DIR=str(data)) as node:
             text = b""
@@ -249,7 +250,7 @@ async def test_a_port_or_host_that_is_not_to_be_had_is_told_by_its_setting(
 
 @pytest.mark.parametrize("encoding", ["iso-8859-1", "ascii"])
 async def test_where_the_output_takes_no_utf_8_it_is_plain_text(encoding: str) -> None:
-    async with data_dir() as data:
+    with data_dir() as data:
         given = {"DATA_DIR": str(data), "PYTHONIOENCODING": encoding, "PGSSLMODE": "verify-full", "PGHOST": "nowhere"}
         async with started("recado", **given) as node:
             assert f"Starting PostgreSQL in {data} ...\n" in await node.ready()
@@ -262,7 +263,7 @@ async def test_where_the_output_takes_no_utf_8_it_is_plain_text(encoding: str) -
 
 @pytest.mark.faults
 async def test_a_worker_that_stands_is_killed_and_the_door_is_not_ready_until_another_serves() -> None:
-    async with data_dir() as data:
+    with data_dir() as data:
         port = free_port()
         async with (
             started("recado", DATA_DIR=str(data), WORKERS="2", API_PORT=str(port)) as node,

@@ -82,7 +82,7 @@ async def test_a_node_ends_whenever_it_is_cancelled(database: str) -> None:
 
 @pytest.fixture
 async def nats(tmp_path: Path) -> AsyncIterator[Nats]:
-    async with nats_server(tmp_path / "jetstream") as server:
+    async with nats_server(folder=tmp_path / "jetstream") as server:
         yield server
 
 

@@ -16,8 +16,8 @@ from town import Town, town
 import ws_server.feeds.ticker
 import ws_server.server
 from support.log import HOLD_COMMIT, waits_for_lock
-from support.members import until
 from support.raw_ws import TEXT, frame, text
+from support.waiting import until
 
 FLIGHT = 300  # publishes: more than may be under way
 TURNS = 64  # requests: as many as may wait

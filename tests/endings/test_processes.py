@@ -18,8 +18,7 @@ from peer import CLOSE, UPGRADE, Peers, stays
 
 from messaging.auth.tokens import Tokens
 from messaging.settings.settings import Settings
-from support.log import waits_for_lock
-from support.members import sql
+from support.log import connected, waits_for_lock
 from support.raw_ws import text
 from support.ws import SECRET
 from ws_server.workers.supervisor import Workers
@@ -138,7 +137,7 @@ PROGRAMS: dict[str, list[PeerKind]] = {"ws_server": WS_PEERS, "api": HTTP_PEERS}
 
 
 async def token(database: str) -> str:
-    async with sql(database) as db:
+    async with connected(database) as db:
         await db.fetchval("SELECT 1")
     return Tokens(SECRET, ()).issue("diego")[0]
 
@@ -163,7 +162,7 @@ async def test_a_stop_ends_though_peers_hold_on(database: str, name: str) -> Non
 async def test_a_stop_ends_though_the_database_holds_what_was_sent(database: str) -> None:
     """Its sender has no answer: that is said, and the exit code is 1."""
     diego = await token(database)
-    async with program("ws_server", DATABASE_URL=database) as process, sql(database) as db:
+    async with program("ws_server", DATABASE_URL=database) as process, connected(database) as db:
         peers = Peers(ports(process.pid)[0])
         peer = await peers.websocket(diego)
         async with db.transaction():

@@ -17,8 +17,7 @@ from api.routes import stream
 from messaging.permissions import BACKEND
 from support.doors import Door
 from support.doors import running as running_door
-from support.log import waits_for_lock
-from support.members import sql
+from support.log import connected, waits_for_lock
 
 JSON = "Content-Type: application/json\r\n"
 
@@ -45,7 +44,11 @@ async def town(module_database: str) -> AsyncIterator[Town]:
         patch.setattr(connection, "HEAD_TIME", 1.0)
         patch.setattr(serving, "_IDLE", 1.0)
         patch.setattr(stream, "HEARTBEAT", 0.3)  # when a stream sees that nobody reads it any more
-        async with running_door(module_database) as door, peers(door.url) as all_peers, sql(module_database) as db:
+        async with (
+            running_door(module_database) as door,
+            peers(door.url) as all_peers,
+            connected(module_database) as db,
+        ):
             node = door.node
             owner = await node.actions.know("omar")
             await node.actions.create_topic(BACKEND, "noticias", owner, "public")

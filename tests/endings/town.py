@@ -9,7 +9,8 @@ import asyncpg
 from held import Held, descriptors, held
 from peer import CLOSE, Peer, Peers, peers
 
-from support.members import Publisher, sql
+from support.log import connected
+from support.members import Publisher
 from support.raw_ws import text
 from support.ws import Running, running
 
@@ -36,7 +37,7 @@ class Town:
 
 @asynccontextmanager
 async def town(dsn: str) -> AsyncIterator[Town]:
-    async with running(dsn) as recado, peers(recado.url) as all_peers, sql(dsn) as db:
+    async with running(dsn) as recado, peers(recado.url) as all_peers, connected(dsn) as db:
         here = Town(recado, all_peers, db, dsn)
         if not await db.fetchval("SELECT EXISTS (SELECT FROM recado.topics WHERE name = 'noticias')"):
             await settle(here)

@@ -20,11 +20,12 @@ from pamqp.commands import Basic
 
 from hostile.measuring import Arrivals, Row, every
 from hostile.peers import EVENT, one_command
-from hostile.rig import SECRET, Rig, Server, until
+from hostile.rig import SECRET, Server
 from support.nats_server import Nats, nats_server
 from support.rabbit_readers import offers
-from support.rabbit_server import Rabbit
+from support.rabbit_server import Rabbit, rabbit_server
 from support.raw_ws import raw_client, text
+from support.waiting import until
 
 SOON_RABBIT = 5.0  # seconds within which what is behind a bad message, or beside it, must be there
 SOON_NATS = 2.0
@@ -38,7 +39,8 @@ LENGTH = 20_000
 
 async def property_of_amqp(row: Row) -> None:
     """Each second a message with a time in microseconds into one user's queue, good ones behind it and beside it."""
-    async with _rabbit(row.rig) as rabbit, one_command(row, RABBITMQ_URL=rabbit.url) as (_, bystander):
+    (folder := row.rig.folder / "rabbit").mkdir()
+    async with rabbit_server(folder) as rabbit, one_command(row, RABBITMQ_URL=rabbit.url) as (_, bystander):
         users = ["mallory", "ana"]
         for user in users:
             await row.rig.node.actions.know(user)
@@ -62,7 +64,7 @@ async def property_of_amqp(row: Row) -> None:
 async def subject_of_nats(row: Row) -> None:
     """Each second a subject that is no UTF-8 into a stream that a bridge reads, and a good one behind it."""
     config = row.rig.file("bridges.toml", '[[nats.in]]\nname = "ny"\nsubject = "ny.>"\ntopic = "ny"\n')
-    async with nats_server(row.rig.folder / "nats") as nats:
+    async with nats_server(folder=row.rig.folder / "nats") as nats:
         await nats.make_stream("NY", "ny.>")
         async with one_command(row, NATS_URL=nats.url, BRIDGES_FILE=config) as (_, bystander), _raw(nats) as writer:
             writer.write(b"PUB ny.ok 1\r\n0\r\n")
@@ -143,7 +145,7 @@ async def bus_reset(row: Row) -> None:
                 return all(any(bystander.sent[n] > woken for n in each) for each in heard)
 
             with suppress(TimeoutError):
-                await until(again, FOUND_AGAIN)
+                await until(again, within=FOUND_AGAIN)
             row.found.check(again(), f"all hear the others again within {FOUND_AGAIN:.0f} s")
 
         await row.measure(suspend, bystander, least=SUSPENDED + FOUND_AGAIN + 3)
@@ -245,15 +247,3 @@ async def _unreadable(rabbit: Rabbit, queue: str) -> None:
             + amqp.marshal(ContentBody(body), line.number), False,
         ))  # fmt: skip
         await channel.declare_queue(queue, passive=True)  # answered behind it
-
-
-@asynccontextmanager
-async def _rabbit(rig: Rig) -> AsyncIterator[Rabbit]:
-    folder = rig.folder / "rabbit"
-    folder.mkdir()
-    rabbit = Rabbit(folder)
-    try:
-        await rabbit.start()
-        yield rabbit
-    finally:
-        await rabbit.stop()

@@ -9,8 +9,8 @@ from nats.aio.msg import Msg
 from hostile.bystander import Bystander
 from hostile.measuring import Row
 from hostile.namespaces import PORT, Network, Place
-from hostile.rig import until
 from support.nats_server import nats_server
+from support.waiting import until
 
 TAKEN_OVER = 15.0  # seconds that nobody may serve the bridges
 MORE = 10.0  # seconds that are waited on, to tell how long it took
@@ -64,7 +64,7 @@ async def silent_leader(row: Row) -> None:
     """Of two processes of bridges the one that serves them: nothing from it reaches the database, nor the other way."""
     network = await _far(row)
     # At the router, where everybody reaches it.
-    async with nats_server(row.rig.folder / "nats", "-a", "0.0.0.0") as nats, nats.client() as client:
+    async with nats_server("-a", "0.0.0.0", folder=row.rig.folder / "nats") as nats, nats.client() as client:
         await nats.make_stream("SHOPS", "updates.store.*")
         heard: dict[int, float] = {}
         loop = asyncio.get_running_loop()
@@ -90,7 +90,7 @@ async def silent_leader(row: Row) -> None:
                     return next((at - start for n, at in heard.items() if bystander.sent[n] > start), None)
 
                 try:
-                    took = await until(served, TAKEN_OVER + MORE)
+                    took = await until(served, within=TAKEN_OVER + MORE)
                 except TimeoutError:
                     took = float("inf")
                 row.found.check(took <= TAKEN_OVER, f"bridges taken over after {took:.1f} s")

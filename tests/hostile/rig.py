@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import signal
-import socket
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 
@@ -26,6 +22,8 @@ from messaging.node import Node
 from messaging.permissions import BACKEND
 from messaging.settings.settings import Settings
 from standalone.postgres import EmbeddedPostgres
+from support.places import folder, free_port
+from support.waiting import until
 
 SECRET = "a-secret-that-is-only-for-these-attacks-32+"
 START_SECONDS = 60.0
@@ -34,24 +32,6 @@ STOP_SECONDS = 30.0  # that a process may take to its end
 
 class Unable(Exception):
     """The row can't run here; the text says why."""
-
-
-async def until(check: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """Wait until ``check`` finds something; what it found. Raises TimeoutError."""
-    async with asyncio.timeout(seconds):
-        while True:
-            found = check()
-            if isinstance(found, Awaitable):
-                found = await found
-            if found:
-                return found
-            await asyncio.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Server:
@@ -186,7 +166,7 @@ class Rig:
         self.servers.append(server)
         self.stack.push_async_callback(server.end, 1.0)
         if ready:
-            await until(lambda: server.has_ended or server.says("^ready$"), START_SECONDS)
+            await until(lambda: server.has_ended or server.says("^ready$"), within=START_SECONDS)
             if server.has_ended:
                 raise Unable(f"{module} ended at its start:\n{server.log[-2000:]}")
         return server
@@ -212,13 +192,9 @@ class Rig:
 
 @asynccontextmanager
 async def rig() -> AsyncIterator[Rig]:
-    folder = Path(tempfile.mkdtemp(prefix="recado-hostile-"))
-    folder.chmod(0o711)  # as root, PostgreSQL runs as another user, who must get there
-    try:
+    with folder() as made:
         async with AsyncExitStack() as stack:
-            yield Rig(stack, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            yield Rig(stack, made)
 
 
 def _lines(path: str) -> list[str]:

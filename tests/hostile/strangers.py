@@ -11,7 +11,8 @@ import asyncpg
 import msgspec
 
 from hostile.measuring import Row, every
-from hostile.rig import Server, until
+from hostile.rig import Server
+from support.waiting import until
 
 CHANNEL = "recado"
 FORGED = -1  # a content that nobody has sent
@@ -89,7 +90,7 @@ async def with_locks(row: Row) -> None:
         async def start() -> None:
             late = await row.rig.start("ws_server", ready=False)
             with suppress(TimeoutError):
-                await until(lambda: late.log or late.has_ended, START)
+                await until(lambda: late.log or late.has_ended, within=START)
             row.found.check(bool(late.log), "a node that starts says something")
             late.terminate()
             started.append(late)

@@ -15,7 +15,8 @@ from typing import Any
 
 import aiohttp
 
-from support.programs import Program, Recado, free_port
+from support.places import free_port
+from support.programs import Program, Recado
 
 HERE = Path(__file__).parent
 TIME = 30.0  # seconds that what must come has
@@ -138,11 +139,3 @@ async def get(server: Recado, path: str, **headers: str) -> Any:
     async with aiohttp.ClientSession() as http, http.get(server.api + path, headers=headers) as response:
         assert response.status == 200, await response.text()
         return await response.json()
-
-
-async def eventually(check: Callable[[], Any], timeout: float = TIME) -> Any:
-    """What an async check gives once that is true, where nothing tells."""
-    async with asyncio.timeout(timeout):
-        while not (found := await check()):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-        return found

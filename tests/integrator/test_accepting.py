@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from test_platforms_file import node  # noqa: F401 (a fixture)
 
 from messaging.integrator.incoming import IncomingMessage
 from messaging.model import Membership, Message
@@ -15,7 +14,7 @@ from messaging.node import Node
 from messaging.permissions import BACKEND
 
 
-async def test_many_that_speak_at_once_leave_connections_for_others(node: Node) -> None:  # noqa: F811
+async def test_many_that_speak_at_once_leave_connections_for_others(node: Node) -> None:
     """Each waits for its turn: without a connection to wait on."""
     one = (await node.registry.register("one", "pull", None)).platform
     await node.registry.register("two", "pull", None)
@@ -31,12 +30,12 @@ async def test_many_that_speak_at_once_leave_connections_for_others(node: Node) 
     assert [each.deliveries for each in await asyncio.gather(*speaking)] == [1] * 50
 
 
-async def topics_of(node: Node, user: str) -> dict[str, Membership]:  # noqa: F811
+async def topics_of(node: Node, user: str) -> dict[str, Membership]:
     found = await node.store.memberships((await node.store.user(user)).id)
     return {membership.topic.name: membership for membership in found}
 
 
-async def test_a_person_of_ours_is_named_in_rooms_as_it_is_called_outside(node: Node) -> None:  # noqa: F811
+async def test_a_person_of_ours_is_named_in_rooms_as_it_is_called_outside(node: Node) -> None:
     """Its own messages reach the room's platforms; what is in its inbox does not."""
     one = (await node.registry.register("one", "pull", None)).platform
     await node.integrator.take_room(one, "r", "R", "private", [{"recado": ["Mario Rossi"], "one": [1]}])

@@ -20,7 +20,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from conftest import ROOT
-from support.programs import Program, Recado, Wscat, free_port, recado, wscat
+from support.places import free_port
+from support.programs import Program, Recado, Wscat, recado, wscat
 
 EXAMPLES = ("fourth_app", "fourth_app_webhook")
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from test_platforms_file import node  # noqa: F401 (a fixture)
 
 from api.routes.integrator import event_of
 from conftest import ROOT
@@ -62,7 +61,7 @@ def shape(value: Any) -> Any:
     return [shape(each) for each in value] if isinstance(value, list) else type(value).__name__
 
 
-async def test_events_are_as_they_are_told(node: Node) -> None:  # noqa: F811
+async def test_events_are_as_they_are_told(node: Node) -> None:
     shown = objects(next(block for block in blocks("json") if '"cursor"' in block))
     assert [each["type"] for each in shown] == [kind for kind in NewsType.__args__ if kind != "platform.test"]
     buas = (await node.registry.register("BuasApp", "pull", None)).platform

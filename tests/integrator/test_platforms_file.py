@@ -7,18 +7,16 @@ import json
 import logging
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conftest import ROOT
-from messaging.bus.contract import LocalBus
 from messaging.errors import Unauthorized
 from messaging.node import Node
-from messaging.settings.settings import Settings, SettingsError
-from support.programs import data_dir, free_port
+from messaging.settings.settings import SettingsError
+from support.places import data_dir, free_port
 
 SEEDS = [
     {
@@ -30,14 +28,6 @@ SEEDS = [
         "supportImage": "False", "token": 2222,
     },
 ]  # fmt: skip
-
-
-@pytest.fixture
-async def node(database: str) -> AsyncIterator[Node]:
-    node = Node(Settings(jwt_secret="a secret of the tests, of 32 bytes or more"), database, LocalBus())
-    await node.open()
-    yield node
-    await node.close()
 
 
 @pytest.fixture
@@ -120,7 +110,7 @@ async def test_a_mistake_is_told(node: Node, file: Path, text: str, words: str) 
 
 async def test_a_mistake_stops_the_start_with_one_line(file: Path) -> None:
     """And so does a file that is not there."""
-    async with data_dir() as data:
+    with data_dir() as data:
         ports = {"WS_PORT": str(free_port()), "API_PORT": str(free_port())}
         for content, words in ((None, "can't be read: No such file"), ("[", "is no list of platforms")):
             if content is not None:

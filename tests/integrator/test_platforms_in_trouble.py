@@ -12,10 +12,10 @@ from statistics import median
 
 import aiohttp
 import pytest
-from platforms_support import Fake, eventually, fakes, get
-from test_crash import kill_everything
+from platforms_support import Fake, fakes, get
 
-from support.programs import Recado, recado
+from support.programs import Recado, kill_everything, recado
+from support.waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -126,7 +126,7 @@ async def state_is(server: Recado, wanted: dict[str, str]) -> None:
         listed = {each["name"]: each["state"] for each in (await get(server, "/platforms"))["platforms"]}
         return wanted.items() <= listed.items()
 
-    await eventually(is_so)
+    await until(is_so)
 
 
 async def come_back(server: Recado, sender: Sender, buas: Fake, net: Fake) -> None:

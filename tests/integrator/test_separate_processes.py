@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from platforms_support import Fake, eventually, fakes, get
+from platforms_support import Fake, fakes, get
 
-from support.programs import Program, Recado, free_port
+from support.places import free_port
+from support.programs import Program, Recado
+from support.waiting import until
 
 
 @asynccontextmanager
@@ -36,7 +38,7 @@ async def services(database: str, file: Path) -> AsyncIterator[tuple[Recado, Pro
 async def test_what_one_process_accepts_another_delivers(database: str, tmp_path: Path) -> None:
     async with fakes(tmp_path) as (three, file), services(database, file) as (api, bridges):
         gwt, buas = three["GWT_CHAT"], three["BuasApp"]
-        await eventually(lambda: is_imported(api, buas))
+        await until(lambda: is_imported(api, buas))
         await buas.say(api, "room", id=5, name="T", type="group", users=[{"GWT_CHAT": ["bob"]}])
         await buas.say(api, "message", roomId=5, senderId=1, text="one")
         await gwt.message("one")
@@ -44,7 +46,7 @@ async def test_what_one_process_accepts_another_delivers(database: str, tmp_path
 
         await gwt.end()
         await buas.say(api, "message", roomId=5, senderId=1, text="two")
-        await eventually(lambda: is_waiting(api))
+        await until(lambda: is_waiting(api))
         await gwt.start()
         await get(api, f"/ping?token={gwt.token}")  # said to the one process, for the other's lane
         await gwt.message("two")

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from platforms_support import Fake, eventually, fakes, get
+from platforms_support import Fake, fakes, get
 
 from support.programs import Recado, Wscat, recado, wscat
+from support.waiting import until
 
 SPEAKERS: dict[str, str | int] = {"GWT_CHAT": "bob", "net core": "7", "BuasApp": 1}
 ROOM = [{"GWT_CHAT": ["bob"]}, {"net core": ["7"]}, {"BuasApp": [1]}, {"recado": ["omar"]}]
@@ -54,7 +55,7 @@ async def imported(server: Recado, three: dict[str, Fake]) -> None:
         users = (await get(server, "/users"))["users"]
         return all(len(users[name]) >= len(fake.users) for name, fake in three.items())
 
-    await eventually(all_there)
+    await until(all_there)
 
 
 async def test_users_are_imported_at_once(everybody: Everybody) -> None:

@@ -13,11 +13,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from test_nats_system import GOLDEN, event
 from websockets.asyncio.client import ClientConnection, connect
 
+from support.ezout import GOLDEN, event
 from support.nats_server import nats_server
-from support.programs import Program, Recado, free_port, recado
+from support.places import free_port
+from support.programs import Program, Recado, recado
 from support.rabbit_server import Rabbit, fresh
 
 HERE = Path(__file__).parent
@@ -130,7 +131,7 @@ async def test_prontograms_page_shows_what_its_callers_post(rabbit: Rabbit, tmp_
 
 
 async def test_ezouts_publisher_reaches_a_plain_subscriber_of_nats(tmp_path: Path) -> None:
-    async with nats_server(tmp_path) as broker, recado(**LOCKED, NATS_URL=broker.url) as server:
+    async with nats_server(folder=tmp_path) as broker, recado(**LOCKED, NATS_URL=broker.url) as server:
         port = broker.url.rpartition(":")[2]
         async with program("nats_subscriber", "127.0.0.1", port, "updates.store.*") as subscriber:
             await subscriber.line("^ready$")

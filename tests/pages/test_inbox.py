@@ -16,9 +16,8 @@ from browsing import (
     until_stored,
 )
 from playwright.async_api import Browser, Page, expect
-from test_crash import kill_everything
 
-from support.programs import Recado
+from support.programs import Recado, kill_everything
 
 pytest_plugins = ["browsing"]
 

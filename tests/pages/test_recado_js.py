@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from browsing import post, until_stored
 from playwright.async_api import Browser, expect
 
-from support.programs import free_port, recado
+from support.places import free_port
+from support.programs import recado
 
 pytest_plugins = ["browsing"]
 

@@ -7,8 +7,10 @@ import json
 
 from websockets.frames import Opcode
 
-from support.members import Log, Publisher, cursor, read_to_mark, read_until, sql, until, until_confirmed
+from support.log import connected
+from support.members import Log, Publisher, cursor, read_to_mark, read_until, until_confirmed
 from support.raw_members import RawClient
+from support.waiting import until
 from support.ws import receive, running, send
 
 TOPICS = ("noticias", "deporte", "clima")
@@ -162,7 +164,7 @@ async def test_leaving_ends_the_claim_and_joining_again_begins_a_new_one(databas
 
 async def test_seq_goes_up_by_one_on_a_connection_gaps_included(database: str) -> None:
     """Behind, live, behind again: 3,000 messages while it reads, with 500 gone from the middle."""
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         await recado.topic("noticias", "omar", "diego")
         press = Publisher(recado)
         await press.publish("noticias", [{"n": n, "x": "y" * 200} for n in range(1, 1501)])

@@ -12,7 +12,8 @@ import pytest
 
 from conftest import ROOT
 from messaging.model import Message, Topic
-from support.log import Answer, Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
+from support.log import Answer, Desk, connected, desk, draft, rows, run, stored, told, value, waits_for_lock
+from support.waiting import until
 
 # Every COMMIT takes a moment of its own, while its heads are held.
 DAWDLE = """

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from support.log import draft, rows, until
+from support.log import draft, rows
 from support.raw_ws import PONG, RawClient, frame, raw_client, text
+from support.waiting import until
 from support.ws import Running, running
 
 TOPIC = "noticias"

@@ -14,7 +14,9 @@ import ws_server.feeds.membership_sync
 from messaging.model import Changed, Notice, User
 from messaging.permissions import BACKEND, Caller
 from messaging.store.store import Store
-from support.members import Log, Medium, Publisher, read_until, sql, until, until_confirmed
+from support.log import connected
+from support.members import Log, Medium, Publisher, read_until, until_confirmed
+from support.waiting import until
 from support.ws import Running, receive, running, send
 
 NEVER = 3600.0
@@ -89,7 +91,7 @@ async def test_with_the_bus_dead_all_is_found_within_ten_seconds(database: str) 
             two.client("ana") as ana,
             two.client("lucia") as lucia,
             two.client("carla") as carla_stays,
-            connected(two, jti_token) as carla,
+            entered(two, jti_token) as carla,
         ):
             for link in (diego, ana, lucia, carla, carla_stays):
                 await receive(link, "connected")
@@ -126,7 +128,7 @@ async def test_with_the_bus_dead_all_is_found_within_ten_seconds(database: str) 
 
 
 @asynccontextmanager
-async def connected(recado: Running, token: str) -> AsyncIterator[Any]:
+async def entered(recado: Running, token: str) -> AsyncIterator[Any]:
     from websockets.asyncio.client import connect
 
     async with connect(f"{recado.url}/{token}", proxy=None, compression=None, ping_interval=None) as link:
@@ -248,7 +250,7 @@ async def test_a_database_restored_from_a_backup_makes_everybody_come_back(
 ) -> None:
     """The log ends before what was delivered: 4012, and on return everything of the restored log, from its cursor."""
     monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", 0.1 if found_by == "sweep" else NEVER)
-    async with two_nodes(database, Medium("bare")) as (one, two), sql(database) as db:
+    async with two_nodes(database, Medium("bare")) as (one, two), connected(database) as db:
         await one.topic("noticias", "omar", "diego")
         async with two.client("diego") as diego:
             await read_until_published(one, diego)
@@ -288,7 +290,7 @@ async def restore(db: Any) -> int:
 
 async def test_every_change_of_memberships_or_revocations_raises_the_version(database: str) -> None:
     """In the same transaction as the change, so that the sweep of versions finds it whatever became of its notice."""
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         actions = recado.node.actions
         await recado.topic("noticias", "omar")
         diego = await actions.know("diego")

@@ -15,8 +15,10 @@ import messaging.delivery
 import ws_server.feeds.hub
 import ws_server.feeds.ticker
 import ws_server.session
-from support.members import Log, Publisher, cursor, read_until, sql, until, until_confirmed
+from support.log import connected
+from support.members import Log, Publisher, cursor, read_until, until_confirmed
 from support.raw_members import RawClient
+from support.waiting import until
 from support.ws import Running, receive, running, send
 from ws_server.session import BUFFER_BYTES
 
@@ -262,7 +264,7 @@ async def test_only_a_session_that_takes_nothing_is_stuck(database: str, monkeyp
                     while not session.closing:
                         await press.publish("noticias", ["y" * 4000] * 20)
                         await read_until(ana, log, "noticias", log.last("noticias") + 20)
-                await until(lambda: session.gone, 15)
+                await until(lambda: session.gone)
 
 
 async def test_history_replies_are_bounded(database: str, watch: Watch) -> None:
@@ -329,7 +331,7 @@ class running_meanwhile:
 async def test_a_flood_of_publishes_is_read_as_fast_as_it_is_stored(database: str, watch: Watch) -> None:
     """10,000 publishes of a client that reads nothing: few are in flight at any time, and every one is stored."""
     many = 10_000
-    async with running(database, rate_limit=0.0) as recado, sql(database) as db:
+    async with running(database, rate_limit=0.0) as recado, connected(database) as db:
         await recado.topic("noticias", "omar")
         async with await RawClient.connect(f"{recado.url}/{recado.token('omar')}", SMALL) as omar:
             await omar.next("connected")

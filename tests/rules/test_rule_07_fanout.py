@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import ws_server.feeds.hub
-from support.members import Publisher, until
+from support.members import Publisher
 from support.raw_members import RawClient
+from support.waiting import until
 from support.ws import Running, running
 
 MANY = 300

@@ -10,8 +10,9 @@ from bridges.rabbitmq.messages import read_offer
 from messaging.bridge.arrivals import Arrival, Incoming, Storing
 from messaging.log.housekeeping import KEYS_KEPT, Housekeeping
 from messaging.settings.settings import Settings
-from support.log import connected, desk, draft, rows, run, stored, told, until, value
+from support.log import connected, desk, draft, rows, run, stored, told, value
 from support.raw_ws import raw_client, text
+from support.waiting import until
 from support.ws import running
 
 

@@ -8,7 +8,8 @@ import pytest
 
 import ws_server.feeds.membership_sync
 from messaging.permissions import BACKEND
-from support.members import Log, Publisher, read_to_mark, read_until, sql
+from support.log import connected
+from support.members import Log, Publisher, read_to_mark, read_until
 from support.ws import Running, receive, running, send
 
 REQUESTS: list[dict[str, Any]] = [
@@ -60,7 +61,7 @@ async def test_a_hidden_topic_answers_like_an_absent_one(database: str, hidden: 
 
 
 async def test_joining_again_as_a_member_changes_nothing(database: str) -> None:
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         await recado.topic("noticias", "ana", "diego")
         await Publisher(recado).publish("noticias", range(3))
         membership = "SELECT id, joined_seq, role, invited_by FROM recado.memberships ORDER BY id"
@@ -114,7 +115,7 @@ async def test_a_removed_member_that_is_behind_gets_no_more_pages(
     monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", 3600.0)
     from support.raw_members import RawClient
 
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         await recado.topic("secreto", "omar", "diego", kind="private")
         await Publisher(recado).publish("secreto", [{"n": n, "x": "y" * 1000} for n in range(1, 201)])
         async with await RawClient.connect(f"{recado.url}/{recado.token('diego')}") as diego:
@@ -166,7 +167,7 @@ async def history(link: Any, topic: str, **more: int) -> list[int]:
 
 
 async def test_a_direct_message_goes_to_known_users_alone(database: str) -> None:
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         await recado.node.actions.know("ana")
         async with recado.client("diego") as diego, recado.client("ana") as ana:
             reply = await ask(diego, action="message", topic_name="@nobody", content=1, id="1")

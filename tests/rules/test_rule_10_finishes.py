@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from messaging.errors import RecadoError
-from support.log import HOLD_COMMIT, Desk, connected, desk, draft, rows, stored, until, value, waits_for_lock
+from support.log import HOLD_COMMIT, Desk, connected, desk, draft, rows, stored, value, waits_for_lock
 from support.raw_ws import close, raw_client, text
 from support.spare_postgres import Spare, spare_postgres
+from support.waiting import until
 from support.ws import Running, running
 
 

@@ -15,9 +15,10 @@ import pytest
 from messaging.log.housekeeping import Housekeeping
 from messaging.settings.settings import Settings
 from messaging.store.append import WriterForgotten
-from support.log import HOLD_COMMIT, Desk, connected, desk, draft, rows, run, stored, told, until, value, waits_for_lock
+from support.log import HOLD_COMMIT, Desk, connected, desk, draft, rows, run, stored, told, value, waits_for_lock
 from support.postgres_proxy import Cut, proxied
 from support.spare_postgres import Spare, spare_postgres
+from support.waiting import until
 
 SOON = 0.3  # seconds after which a line without an answer is given up, where a test waits for that
 

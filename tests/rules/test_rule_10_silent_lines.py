@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from test_rule_10_finishes import HOLD_COMMIT
 
 from conftest import lacks
 from hostile.namespaces import Network, Place, PlacedPostgres, missing, network
 from messaging.store.migrations import migrate
-from support.log import connected, desk, draft, run, until, value, waits_for_lock
+from support.log import HOLD_COMMIT, connected, desk, draft, run, value, waits_for_lock
+from support.places import folder
+from support.waiting import until
 
 SOON = 10  # seconds from the silence on
 
@@ -43,21 +40,16 @@ class Far:
 async def far() -> AsyncIterator[Far]:
     if why := missing():
         lacks(why)
-    root = Path(tempfile.mkdtemp(prefix="recado-silent-"))
-    os.chmod(root, 0o711)  # noqa: PTH101 (see conftest)
-    try:
-        with network() as net:
-            there, here = net.place(), net.place()
-            postgres = PlacedPostgres(root / "data", there)
-            near = await postgres.start()
-            try:
-                await migrate(near)
-                with here.inside():
-                    yield Far(net, here, postgres.dsn, near)
-            finally:
-                await postgres.stop()
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+    with folder() as root, network() as net:
+        there, here = net.place(), net.place()
+        postgres = PlacedPostgres(root / "data", there)
+        near = await postgres.start()
+        try:
+            await migrate(near)
+            with here.inside():
+                yield Far(net, here, postgres.dsn, near)
+        finally:
+            await postgres.stop()
 
 
 async def test_another_node_publishes_soon_after_a_line_fell_silent_before_its_commit_arrived(far: Far) -> None:

@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from messaging.permissions import BACKEND
-from support.members import sql
+from support.log import connected
 from support.raw_members import RawClient
 from support.ws import SECRET, Running, receive, running, send
 
@@ -160,7 +160,7 @@ async def test_strange_content_is_kept_byte_for_byte(omar: RawClient, database: 
         await omar.send(message(content))
         delivered = await omar.next()
         assert delivered["action"] == "message" and delivered["seq"] == number, (content[:50], delivered)
-    async with sql(database) as db:
+    async with connected(database) as db:
         kept = [row[0] for row in await db.fetch("SELECT content FROM recado.messages ORDER BY seq")]
     # JSON allows white space around a value; it is no part of it.
     assert [text.strip() for text in kept] == [text.strip() for text in TAKEN]

@@ -8,7 +8,8 @@ import pytest
 
 from messaging.log.housekeeping import Housekeeping
 from messaging.permissions import BACKEND
-from support.members import Log, Publisher, cursor, read_to_mark, read_until, sql, until_confirmed, until_sql
+from support.log import connected
+from support.members import Log, Publisher, cursor, read_to_mark, read_until, until_confirmed, until_sql
 from support.ws import receive, running, send
 
 COUNT = "SELECT count(*) = $1 FROM recado.messages"
@@ -33,7 +34,7 @@ async def test_gaps_are_sent_in_place_and_confirmed(
 
     if not purged:
         monkeypatch.setattr(Housekeeping, "_purge", nothing)
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         await recado.topic("noticias", "omar", "diego")
         await Publisher(recado).publish("noticias", range(1, 13))
         await db.execute(
@@ -60,7 +61,7 @@ async def test_gaps_are_sent_in_place_and_confirmed(
 
 
 async def test_a_log_of_which_nothing_is_left_is_one_gap(database: str) -> None:
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         await recado.topic("noticias", "omar", "diego")
         await Publisher(recado).publish("noticias", range(1000))
         await db.execute("DELETE FROM recado.messages")
@@ -72,7 +73,7 @@ async def test_a_log_of_which_nothing_is_left_is_one_gap(database: str) -> None:
 
 async def test_a_lifetime_ends_by_the_clock_of_the_database(database: str) -> None:
     """`ttl` on the wire: the one who comes too late is told of a gap, and the live one had the message."""
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         await recado.topic("noticias", "omar", "diego", "ana")
         async with recado.client("ana") as ana, recado.client("omar") as omar:
             await receive(ana, "connected")
@@ -96,7 +97,7 @@ async def test_a_lifetime_ends_by_the_clock_of_the_database(database: str) -> No
 async def test_other_topics_keep_messages_for_their_retention(database: str, own: bool) -> None:
     """By age: the topic's own retention, else the setting's. A live reader notices nothing."""
     retention = 7200 if own else None
-    async with running(database, retention=10**8 if own else 7200) as recado, sql(database) as db:
+    async with running(database, retention=10**8 if own else 7200) as recado, connected(database) as db:
         await recado.node.actions.create_topic(
             BACKEND, "noticias", await recado.node.actions.know("omar"), "public", retention
         )
@@ -118,7 +119,7 @@ async def test_other_topics_keep_messages_for_their_retention(database: str, own
 
 async def test_a_direct_message_goes_once_it_was_seen(database: str) -> None:
     """Within ten seconds of being seen; and not before."""
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         await recado.node.actions.know("diego")
         await Publisher(recado).publish("@diego", ["one", "two"])
         await recado.topic("noticias", "diego")
@@ -141,7 +142,7 @@ async def test_a_direct_message_goes_once_it_was_seen(database: str) -> None:
 
 
 async def test_a_direct_message_stays_while_a_device_has_not_seen_it(database: str) -> None:
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         async with recado.client("diego", "?device=phone") as phone, recado.client("diego", "?device=laptop") as laptop:
             await receive(phone, "connected")
             await receive(laptop, "connected")
@@ -159,7 +160,7 @@ async def test_a_direct_message_stays_while_a_device_has_not_seen_it(database: s
 
 
 async def test_a_device_that_stays_connected_for_months_counts_all_the_while(database: str) -> None:
-    async with running(database) as recado, sql(database) as db, recado.client("diego", "?device=wall") as wall:
+    async with running(database) as recado, connected(database) as db, recado.client("diego", "?device=wall") as wall:
         await receive(wall, "connected")
         await db.execute("UPDATE recado.devices SET seen_at = now() - interval '31 days'")
         await recado.door._roster.stay_seen()
@@ -168,7 +169,7 @@ async def test_a_device_that_stays_connected_for_months_counts_all_the_while(dat
 
 async def test_a_device_unseen_for_30_days_does_not_count_and_is_told_what_was_seen(database: str) -> None:
     """What another device saw is a gap of that reason; what its lifetime ended, of the other."""
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         async with recado.client("diego", "?device=old") as old, recado.client("diego", "?device=new") as new:
             await receive(old, "connected")
             await receive(new, "connected")
@@ -188,7 +189,7 @@ async def test_a_device_unseen_for_30_days_does_not_count_and_is_told_what_was_s
 
 async def test_an_inbox_of_a_user_that_never_connected_keeps_everything(database: str) -> None:
     """No counting cursor: nothing is purged, but what its lifetime ends."""
-    async with running(database, inbox_ttl=3600) as recado, sql(database) as db:
+    async with running(database, inbox_ttl=3600) as recado, connected(database) as db:
         await recado.node.actions.know("diego")
         await Publisher(recado).publish("@diego", range(5))
         kept = (
@@ -218,7 +219,7 @@ async def test_a_page_cut_by_its_limit_makes_no_gap(database: str) -> None:
 
 async def test_purging_takes_no_head_and_little_at_a_time(database: str) -> None:
     """While somebody holds the topic's head, old messages go all the same, at most 1,000 in one transaction."""
-    async with running(database) as recado, sql(database) as db, sql(database) as holder:
+    async with running(database) as recado, connected(database) as db, connected(database) as holder:
         await recado.topic("noticias", "omar")
         await Publisher(recado).publish("noticias", range(2500))
         await db.execute(

@@ -24,8 +24,9 @@ from messaging.runtime import leader
 from messaging.runtime.leader import LeadershipLost, Lease, run_as_leader
 from messaging.store.leases import LeaseStore, LeaseTimes
 from support.intake import PUBLISH, contents, taking_in, until_empty
-from support.log import connected, desk, run, until, value
+from support.log import connected, desk, run, value
 from support.postgres_proxy import proxied
+from support.waiting import until
 
 QUICK = LeaseTimes(length=2.0, margin=1.0, renew_every=0.2, request=0.4, ask_every=0.05)
 TERM = "SELECT term FROM recado.leases WHERE name = 'test'"

@@ -13,7 +13,8 @@ from messaging.model import Topic
 from messaging.readers.cursors import Cursors
 from messaging.settings.settings import Settings
 from messaging.store.store import Move, Store
-from support.log import Desk, connected, desk, draft, rows, run, told, until, value
+from support.log import Desk, connected, desk, draft, rows, run, told, value
+from support.waiting import until
 
 DAY = 86400
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,19 @@ from messaging.auth.tokens import Tokens
 from messaging.bus.contract import LocalBus
 from messaging.node import Node
 from messaging.settings.settings import Settings
+from support.places import free_port
 
 SECRET = "a secret of the tests, of 32 bytes or more"
 KEY = "the key of the tests' backend"
+
+
+@pytest.fixture
+async def node(database: str) -> AsyncIterator[Node]:
+    """One without a door, that is not at work."""
+    node = Node(Settings(jwt_secret=SECRET), database, LocalBus())
+    await node.open()
+    yield node
+    await node.close()
 
 
 @dataclass
@@ -97,10 +106,3 @@ async def running(dsn: str, wrong: WrongCredentials | None = None, **values: Any
         await node.close()
         if not work.cancelled():
             work.result()  # the node broke down: say how
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -11,7 +11,8 @@ from messaging.log.intake import Intake
 from messaging.observability.metrics import Metrics
 from messaging.settings.settings import Settings
 from messaging.store.intake import IntakeStore
-from support.log import Desk, connected, rows, stored, until
+from support.log import Desk, connected, rows, stored
+from support.waiting import until
 
 PUBLISH = "SELECT recado.publish($1, $2, $3)"
 

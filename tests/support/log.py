@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
 
@@ -17,8 +17,8 @@ from messaging.model import Appended, Membership, Topic
 from messaging.observability.metrics import Metrics
 from messaging.store.append import Draft, Verdict
 from messaging.store.store import Store
+from support.waiting import until
 
-T = TypeVar("T")
 Answer = Verdict | RecadoError
 
 # Every append, once it has done everything else, waits for this lock, still uncommitted.
@@ -28,14 +28,6 @@ BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NULL; END $$;
 CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON recado.messages DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION hold();
 """
-
-
-async def until(check: Callable[[], Awaitable[T]], timeout: float = 20) -> T:
-    """Wait until ``check`` finds something; what it found."""
-    async with asyncio.timeout(timeout):
-        while not (found := await check()):  # noqa: ASYNC110 (what is waited for is in the database)
-            await asyncio.sleep(0.005)
-        return found
 
 
 def draft(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import atexit
 import shutil
-import tempfile
 from pathlib import Path
 
 from support.other_postgres import PGSQL
+from support.places import make_folder
 
 _made: asyncio.Task[Path] | None = None
 
@@ -29,9 +29,8 @@ async def copy_to(data: Path) -> None:
 async def _make() -> Path:
     from standalone.postgres import EmbeddedPostgres
 
-    root = Path(tempfile.mkdtemp(prefix="recado-made-"))
+    root = make_folder()
     atexit.register(shutil.rmtree, root, ignore_errors=True)
-    root.chmod(0o711)
     postgres = EmbeddedPostgres(root / "data")
     await postgres.start()
     await postgres.stop()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -18,32 +17,15 @@ from messaging.errors import RecadoError
 from messaging.model import Appended, Notice
 from messaging.permissions import BACKEND
 from messaging.store.append import Verdict
+from support.waiting import until
 from support.ws import Running, send
 
 # --- waiting for what happens ----------------------------------------------------------------------
 
 
-async def until(true: Callable[[], Any], within: float = 20) -> None:
-    """Wait for something in this process that tells nobody when it happens."""
-    async with asyncio.timeout(within):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
-@asynccontextmanager
-async def sql(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
 async def until_sql(connection: asyncpg.Connection, question: str, *args: Any, within: float = 20) -> None:
     """Wait until the database answers true."""
-    async with asyncio.timeout(within):
-        while not await connection.fetchval(question, *args):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    await until(lambda: connection.fetchval(question, *args), within=within)
 
 
 async def cursor(recado: Running, user: str, topic: str, device: str = "") -> int:
@@ -55,9 +37,7 @@ async def cursor(recado: Running, user: str, topic: str, device: str = "") -> in
 
 
 async def until_confirmed(recado: Running, user: str, topic: str, seq: int, device: str = "") -> None:
-    async with asyncio.timeout(20):
-        while await cursor(recado, user, topic, device) < seq:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: cursor(recado, user, topic, device), lambda found: found >= seq)
 
 
 # --- reading, checked ------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,34 +19,29 @@ from nats.js.errors import NotFoundError
 from bridges.config import NatsOut
 from bridges.nats.outlet import NatsOutlet
 from conftest import needs
+from support.places import free_port
 
 TIME = 30  # seconds
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Nats:
     """The server; with JetStream where it has a folder."""
 
-    def __init__(self, folder: Path | None, *options: str) -> None:
+    def __init__(self, *options: str, folder: Path | None = None) -> None:
         self._folder = folder
         self._options = options
-        self._port = free_port()
+        self.port = free_port()
         self._process: asyncio.subprocess.Process | None = None
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self._port}"
+        return f"nats://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
         """Returns once it answers."""
         jetstream = () if self._folder is None else ("-js", "-sd", str(self._folder))
         self._process = await asyncio.create_subprocess_exec(
-            needs("nats-server"), "-a", "127.0.0.1", "-p", str(self._port), *jetstream, *self._options,
+            needs("nats-server"), "-a", "127.0.0.1", "-p", str(self.port), *jetstream, *self._options,
             stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         await asyncio.wait_for(self._answers(), TIME)
@@ -56,7 +50,7 @@ class Nats:
         """Beware of this port's connection to itself, which a dead server's port may give: it never says INFO."""
         while True:
             try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 info = await asyncio.wait_for(reader.read(4), 1)
                 writer.close()
                 if info == b"INFO":
@@ -113,8 +107,8 @@ async def _noted(exc: Exception) -> None:
 
 
 @asynccontextmanager
-async def nats_server(folder: Path | None = None, *options: str) -> AsyncIterator[Nats]:
-    server = Nats(folder, *options)
+async def nats_server(*options: str, folder: Path | None = None) -> AsyncIterator[Nats]:
+    server = Nats(*options, folder=folder)
     await server.start()
     try:
         yield server

@@ -6,28 +6,20 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
-import socket
 import sys
-import tempfile
 import urllib.request
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from conftest import ROOT, needs
 from support import made_cluster
+from support.places import data_dir, free_port
 
 START_TIME = 60  # seconds; a first start makes the database
 TIME = 20
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Program:
@@ -102,20 +94,9 @@ class Recado(Program):
 
 
 @asynccontextmanager
-async def data_dir() -> AsyncIterator[Path]:
-    """A folder that PostgreSQL's user can reach also where the tests run as root."""
-    root = Path(tempfile.mkdtemp(prefix="recado-e2e-"))
-    root.chmod(0o711)
-    try:
-        yield root / "data"
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-
-
-@asynccontextmanager
 async def recado(**environ: str) -> AsyncIterator[Recado]:
     """A running Recado, whose database has been made already; ended at the end, if the test has not done it."""
-    async with data_dir() as data:
+    with data_dir() as data:
         await made_cluster.copy_to(data)
         ports = {"WS_PORT": str(free_port()), "API_PORT": str(free_port())}
         given = {"DATA_DIR": str(data), **ports, **environ}
@@ -127,6 +108,23 @@ async def recado(**environ: str) -> AsyncIterator[Recado]:
             yield program
         finally:
             await program.end()
+
+
+def kill_everything(server: Recado) -> None:
+    """kill -9 of the process and of every process that it started."""
+    pids = [server.process.pid]
+    for pid in pids:
+        with suppress(FileNotFoundError):
+            pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def post(url: str, body: Mapping[str, object]) -> int:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        return int(answer.status)
 
 
 class Wscat(Program):

@@ -18,8 +18,8 @@ from messaging.model import Message
 from messaging.node import Node
 from messaging.settings.settings import Settings
 from support.lanes import QUICK, working
-from support.log import until
 from support.rabbit_server import Rabbit
+from support.waiting import until
 
 LIMIT = 2048  # bytes of a content
 
@@ -58,7 +58,7 @@ class Office:
         async def enough() -> bool:
             return len(await self.messages(topic)) >= count
 
-        await until(enough, timeout)
+        await until(enough, within=timeout)
         return [json.loads(message.content) for message in await self.messages(topic)]
 
     async def buried(self, bridge: str, count: int) -> list[tuple[str, str]]:

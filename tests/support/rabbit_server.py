@@ -8,11 +8,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import shutil
 import signal
-import socket
 import struct
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -27,6 +24,7 @@ from pamqp.header import ContentHeader
 
 from bridges.rabbitmq.connection import CLOSE_TIME, TROUBLE
 from conftest import needs
+from support.places import folder, free_port
 
 START_TIME = 90  # seconds; on a free machine it takes 7
 TIME = 20
@@ -34,28 +32,27 @@ TIME = 20
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-async def rabbit() -> AsyncIterator[Rabbit]:
-    """One server for all tests of a session; names come from `fresh`, as queues outlive a test."""
-    folder = Path(tempfile.mkdtemp(prefix="recado-rabbit-"))
+@asynccontextmanager
+async def rabbit_server(folder: Path) -> AsyncIterator[Rabbit]:
     server = Rabbit(folder)
     try:
         await server.start()
         yield server
     finally:
         await server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def rabbit() -> AsyncIterator[Rabbit]:
+    """One server for all tests of a session; names come from `fresh`, as queues outlive a test."""
+    with folder() as made:
+        async with rabbit_server(made) as server:
+            yield server
 
 
 def fresh(name: str) -> str:
     """A name that no other test has."""
     return f"{name}{next(_numbers)}"
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def program() -> str:

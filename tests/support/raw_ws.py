@@ -10,7 +10,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+HANDSHAKE = (
+    "GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: cmVjYWRvLXRlc3RzLXJhdw==\r\n{more}\r\n"
+)
 
 
 def frame(opcode: int, payload: bytes = b"") -> bytes:
@@ -137,3 +142,22 @@ async def raw_client(url: str, path: str, *early: bytes) -> AsyncIterator[RawCli
     finally:
         writer.transport.abort()
         await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def line(url: str, address: str = "127.0.0.1") -> AsyncIterator[Stream]:
+    host, _, port = url.removeprefix("ws://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port), local_addr=(address, 0))
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+        await asyncio.sleep(0)
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(10):
+        try:
+            return await reader.read()
+        except ConnectionError:
+            return b""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +14,9 @@ import asyncpg
 
 from messaging.store.migrations import migrate
 from standalone.postgres import EmbeddedPostgres
-from support.log import run, until, value
+from support.log import run, value
+from support.places import folder
+from support.waiting import until
 
 _CHECKPOINTER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
 
@@ -92,12 +92,10 @@ class Spare:
 
 @asynccontextmanager
 async def spare_postgres() -> AsyncIterator[Spare]:
-    root = Path(tempfile.mkdtemp(prefix="recado-spare-"))
-    os.chmod(root, 0o711)  # noqa: PTH101 (see conftest)
-    spare = Spare(root)
-    try:
-        await spare.start()
-        yield spare
-    finally:
-        await spare.end()
-        shutil.rmtree(root, ignore_errors=True)
+    with folder() as root:
+        spare = Spare(root)
+        try:
+            await spare.start()
+            yield spare
+        finally:
+            await spare.end()

@@ -9,11 +9,8 @@ import asyncio
 import contextlib
 import io
 import os
-import shutil
 import signal
-import socket
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +22,7 @@ import pytest
 
 from recado.client import Client, Message, State
 from recado.terminal.commands import make_parser, outcome
+from support.places import data_dir, free_port
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,23 +109,10 @@ async def soon(awaitable: Awaitable[T]) -> T:
         return await awaitable
 
 
-async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it is so, where nothing tells; at most 15 s."""
-    async with asyncio.timeout(15):
-        while not await check():  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-
-
 async def take(client: Client, count: int) -> list[Message]:
     """The next messages."""
     async with asyncio.timeout(15):
         return [await anext(client) for _ in range(count)]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # --- processes -------------------------------------------------------------------------------------
@@ -186,15 +171,20 @@ async def command(*arguments: str, environ: dict[str, str]) -> asyncio.subproces
     )
 
 
+@asynccontextmanager
+async def serving(**environ: str) -> AsyncIterator[Server]:
+    with data_dir() as data:
+        server = Server(data)
+        server.environ |= environ
+        try:
+            await server.start()
+            yield server
+        finally:
+            await server.stop()
+
+
 @pytest.fixture(scope="session")
 async def server() -> AsyncIterator[Server]:
     """One server for all commands; a test that stops it starts it again."""
-    root = Path(tempfile.mkdtemp(prefix="recado-test-"))
-    os.chmod(root, 0o711)  # noqa: PTH101 (as root, PostgreSQL runs as another user, who must get there)
-    server = Server(root / "data")
-    try:
-        await server.start()
+    async with serving() as server:
         yield server
-    finally:
-        await server.stop()
-        shutil.rmtree(root, ignore_errors=True)

@@ -10,9 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from terminal_support import ROOT, Server, eventually, soon
+from terminal_support import ROOT, Server, soon
 
 from conftest import needs
+from support.waiting import until
 
 pytest_plugins = ["terminal_support"]
 
@@ -66,7 +67,7 @@ class Person:
             return all(text in screen for text in texts)
 
         try:
-            await eventually(seen)
+            await until(seen)
         except TimeoutError:
             pytest.fail(f"{self.name} does not see {texts}:\n{await self.screen()}", pytrace=False)
 
@@ -74,7 +75,7 @@ class Person:
         async def left() -> bool:
             return f"{self.name}:" not in await self._tmux.ask("list-sessions")
 
-        await eventually(left)
+        await until(left)
 
 
 @pytest.fixture

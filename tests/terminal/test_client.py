@@ -4,11 +4,13 @@ import asyncio
 import json
 
 import pytest
-from terminal_support import States, cuttable, eventually, free_port, soon, take
+from terminal_support import States, cuttable, soon, take
 
 from messaging.permissions import BACKEND
 from recado.client import Client, Closed, Gap, Invited, Message, Refused, Removed, SentAway, State, TokenRefused
 from recado.client.connection import until_silent
+from support.places import free_port
+from support.waiting import until
 from support.ws import Running, running
 
 
@@ -123,7 +125,7 @@ async def test_what_comes_of_another_log_is_taken_for_new_though_its_seqs_were_t
                 found, _ = await recado.node.actions.topics(BACKEND, await recado.node.actions.user("diego"))
                 return any(m.topic.name == "news" and cursor == 3 for m, _, cursor in found)
 
-            await eventually(confirmed)
+            await until(confirmed)
     assert [message.seq for message in old + new] == [1, 2, 3, 1, 2, 3]
     assert len({message.epoch for message in old + new}) == 2
 
@@ -415,7 +417,7 @@ async def test_gaps_are_given_in_their_place_and_acknowledged(database: str) -> 
             async def gone() -> bool:
                 return len((await omar.history("news")).messages) == 1
 
-            await eventually(gone)
+            await until(gone)
         async with Client(recado.url, recado.token("diego")) as diego:
             gap = await soon(diego.next())
             assert isinstance(gap, Gap)

@@ -6,12 +6,14 @@ import signal
 import sys
 
 import pytest
-from terminal_support import ROOT, Server, command, environment, eventually, free_port, soon
+from terminal_support import ROOT, Server, command, environment, soon
 
 from messaging.auth.tokens import Tokens
 from recado.client import Client
 from recado.terminal.commands import make_parser
 from recado.terminal.rest import Rest
+from support.places import free_port
+from support.waiting import until
 
 pytest_plugins = ["terminal_support"]
 
@@ -121,7 +123,7 @@ async def until_member(server: Server, user: str) -> None:
     async def joined() -> bool:
         return "general" in (await server.run("topics", "--user", user))[1]
 
-    await eventually(joined)
+    await until(joined)
 
 
 async def test_tail_goes_on_where_it_ended_and_is_told_apart_by_device(server: Server) -> None:

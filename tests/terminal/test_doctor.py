@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import asyncpg
 import pytest
-from terminal_support import Server, command, environment, eventually, free_port, soon
+from terminal_support import Server, command, environment, soon
 
 from recado.terminal.doctor.diagnosis import Door, Finding
 from recado.terminal.doctor.doctor import report
@@ -13,6 +13,8 @@ from recado.terminal.formatting import Paint
 from standalone.doctor.diagnosis import Bus, Database, Facts, Machine, findings
 from standalone.doctor.probes import embedded_dsn, shipped
 from support import ws as ws_support
+from support.places import free_port
+from support.waiting import until
 from support.ws import SECRET, running
 
 pytest_plugins = ["terminal_support"]
@@ -138,7 +140,7 @@ async def test_fsync_that_is_off_is_found(server: Server) -> None:
         async def off() -> bool:
             return bool(await admin.fetchval("SHOW fsync") == "off")
 
-        await eventually(off)
+        await until(off)
         code, found = await examine(server)
     finally:
         await admin.execute("ALTER SYSTEM RESET fsync")

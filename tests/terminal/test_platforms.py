@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from terminal_support import Server, eventually
+from terminal_support import Server, serving
 
 from messaging.store.bridges import BridgeStore, DeadLetter
 from messaging.store.pool import Pool
@@ -26,6 +22,7 @@ from recado.terminal.commands import make_parser
 from recado.terminal.formatting import Paint
 from recado.terminal.platforms import advised, age, table
 from standalone.doctor.probes import embedded_dsn
+from support.waiting import until
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 AN_HOUR_AGO = (NOW - timedelta(hours=1)).isoformat()
@@ -34,16 +31,8 @@ AN_HOUR_AGO = (NOW - timedelta(hours=1)).isoformat()
 @pytest.fixture(scope="module")
 async def server() -> AsyncIterator[Server]:
     """A server of its own, which may push to this machine."""
-    root = Path(tempfile.mkdtemp(prefix="recado-test-"))
-    os.chmod(root, 0o711)  # noqa: PTH101 (as root, PostgreSQL runs as another user, who must get there)
-    server = Server(root / "data")
-    server.environ["INTEGRATOR_ALLOW_NETS"] = "127.0.0.0/8"
-    try:
-        await server.start()
+    async with serving(INTEGRATOR_ALLOW_NETS="127.0.0.0/8") as server:
         yield server
-    finally:
-        await server.stop()
-        shutil.rmtree(root, ignore_errors=True)
 
 
 class Picky(BaseHTTPRequestHandler):
@@ -122,7 +111,7 @@ async def test_what_was_given_up_is_shown_counted_and_sent_again(server: Server,
         one = (await listed(server))["picky"]
         return bool(one["dead_letters"] == 2 and one["lag"] == 0)
 
-    await eventually(is_through)
+    await until(is_through)
     _, out, _ = await server.run("platforms")
     assert next(line for line in out.splitlines() if line.startswith("picky ")).endswith(" 0 to come, 2 dead")
     _, out, _ = await server.run("platforms", "dead", "picky")

@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from ipaddress import ip_network
 
-from support.members import until
-from support.ws import Running, receive, running
-
-HANDSHAKE = (
-    "GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: cmVjYWRvLXRlc3RzLXJhdw==\r\n{more}\r\n"
-)
-Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-@asynccontextmanager
-async def line(recado: Running, address: str = "127.0.0.1") -> AsyncIterator[Stream]:
-    host, _, port = recado.url.removeprefix("ws://").rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port), local_addr=(address, 0))
-    try:
-        yield reader, writer
-    finally:
-        writer.transport.abort()
-        await asyncio.sleep(0)
-
-
-async def ended(reader: asyncio.StreamReader) -> bytes:
-    async with asyncio.timeout(10):
-        try:
-            return await reader.read()
-        except ConnectionError:
-            return b""
+from support.raw_ws import HANDSHAKE, ended, line
+from support.waiting import until
+from support.ws import receive, running
 
 
 async def test_an_address_has_so_many_connections_and_others_are_let_in(database: str) -> None:
     async with running(database, max_connections_per_address=2) as recado, AsyncExitStack() as stack:
         for user in ("diego", "ana"):
             await receive(await stack.enter_async_context(recado.client(user)), "connected")
-        async with line(recado) as (reader, _):
+        async with line(recado.url) as (reader, _):
             assert await ended(reader) == b""
         counted = {"limit": "max_connections_per_address"}
         assert recado.node.metrics.registry.get_sample_value("recado_limit_reached_total", counted) == 1
@@ -51,7 +26,7 @@ async def test_an_address_has_so_many_connections_and_others_are_let_in(database
 async def test_silent_connections_give_way_and_sessions_stay(database: str) -> None:
     async with running(database, max_connections_per_address=3) as recado, recado.client("diego") as diego:
         await receive(diego, "connected")
-        async with line(recado) as (silent, _), line(recado) as (half, writer):
+        async with line(recado.url) as (silent, _), line(recado.url) as (half, writer):
             writer.write(HANDSHAKE[:30].encode())
             async with recado.client("ana") as ana, recado.client("lucia") as lucia:
                 for link in (ana, lucia):
@@ -66,7 +41,7 @@ async def test_behind_a_trusted_proxy_whom_it_names_counts(database: str) -> Non
     changes = {"max_connections_per_address": 1, "trusted_proxies": (ip_network("127.0.0.0/8"),)}
     async with running(database, **changes) as recado, AsyncExitStack() as stack:
         for client, answer in (("192.0.2.1", b" 101 "), ("192.0.2.1", b" 429 "), ("192.0.2.2", b" 101 ")):
-            reader, writer = await stack.enter_async_context(line(recado))
+            reader, writer = await stack.enter_async_context(line(recado.url))
             more = f"X-Forwarded-For: {client}\r\n"
             writer.write(HANDSHAKE.format(path=recado.token("diego"), more=more).encode())
             async with asyncio.timeout(10):
@@ -82,14 +57,14 @@ async def test_all_connections_to_the_process_leave_descriptors_for_the_database
         recado.node.connections._most = 3
         for user in ("diego", "ana", "lucia"):
             await receive(await stack.enter_async_context(recado.client(user)), "connected")
-        async with line(recado, "127.0.0.2") as (reader, _):
+        async with line(recado.url, "127.0.0.2") as (reader, _):
             assert await ended(reader) == b""
         value = recado.node.metrics.registry.get_sample_value
         assert value("recado_limit_reached_total", {"limit": "descriptors"}) == 1
 
 
 async def test_a_handshake_that_is_too_long_ends(database: str) -> None:
-    async with running(database) as recado, line(recado) as (reader, writer):
+    async with running(database) as recado, line(recado.url) as (reader, writer):
         writer.write(b"GET /x HTTP/1.1\r\n" + b"".join(b"A%d: %b\r\n" % (n, b"x" * 8000) for n in range(10)))
         assert await ended(reader) == b""
         await until(lambda: not len(recado.node.connections))
@@ -100,7 +75,7 @@ async def test_who_was_refused_or_leaves_gives_way_to_who_comes(database: str) -
     async with running(database, max_connections_per_user=1) as recado, recado.client("diego") as diego:
         await receive(diego, "connected")
         recado.node.connections._most = 3
-        async with line(recado) as (wrong, knocks), line(recado) as (second, comes):
+        async with line(recado.url) as (wrong, knocks), line(recado.url) as (second, comes):
             knocks.write(HANDSHAKE.format(path="wrong", more="").encode())
             await wrong.readuntil(b" 401 ")
             comes.write(HANDSHAKE.format(path=recado.token("diego"), more="").encode())

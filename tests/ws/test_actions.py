@@ -17,7 +17,8 @@ from websockets.typing import Subprotocol
 
 import ws_server.server
 from messaging.permissions import BACKEND
-from support.members import Log, Publisher, cursor, read_until, until, until_confirmed
+from support.members import Log, Publisher, cursor, read_until, until_confirmed
+from support.waiting import until
 from support.ws import Running, receive, running, send
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)\Z")

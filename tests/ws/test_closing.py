@@ -17,8 +17,10 @@ import ws_server.feeds.membership_sync
 import ws_server.feeds.ticker
 import ws_server.server
 from messaging.permissions import BACKEND
-from support.members import Log, Publisher, read_until, sql, until, until_confirmed, until_sql
+from support.log import connected
+from support.members import Log, Publisher, read_until, until_confirmed, until_sql
 from support.raw_members import RawClient
+from support.waiting import until
 from support.ws import Running, receive, running, send
 from ws_server.requests import Requests
 
@@ -125,7 +127,7 @@ async def test_4012_when_the_server_drains(recado: Running) -> None:
 
 async def test_4012_for_a_session_that_is_being_opened_when_the_server_drains(recado: Running, database: str) -> None:
     await recado.topic("noticias", "diego")
-    async with sql(database) as db:
+    async with connected(database) as db:
         await db.execute("BEGIN")
         await db.execute("LOCK TABLE recado.devices")  # the opening waits
         async with recado.client("diego") as diego:
@@ -183,8 +185,9 @@ async def test_what_a_revoked_session_still_waits_for_is_not_done(
             [link] = recado.door._links
             await until(lambda: "replies" in link.unread_for)
             await recado.node.actions.revoke_user("diego")
-            assert isinstance(link.reader, Requests)
-            await until(lambda: not recado.door._links and not link.reader._working)
+            requests = link.reader
+            assert isinstance(requests, Requests)
+            await until(lambda: not recado.door._links and not requests._working)
             await Publisher(recado).publish("noticias", ["behind it"])
         messages, _, _ = await recado.node.actions.history(BACKEND, "noticias", None, None, 2)
         assert "late" not in [json.loads(message.content) for message in messages]
@@ -297,7 +300,7 @@ async def test_confirmations_are_stored_before_the_close_frame(
 ) -> None:
     """No timer flushes them here: who has the close frame finds its cursor where it was."""
     monkeypatch.setattr(messaging.readers.cursors, "FLUSH_EVERY", NEVER)
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         await recado.topic("noticias", "omar", "diego")
         token = recado.token("diego", lifetime=3 if how == "expired" else 60)
         async with connect(f"{recado.url}/{token}", proxy=None) as diego:
@@ -323,7 +326,7 @@ async def test_confirmations_are_stored_before_the_close_frame(
 
 async def test_what_a_session_published_is_stored_though_it_has_gone(recado: Running, database: str) -> None:
     await recado.topic("noticias", "omar")
-    async with sql(database) as db, await RawClient.connect(f"{recado.url}/{recado.token('omar')}") as omar:
+    async with connected(database) as db, await RawClient.connect(f"{recado.url}/{recado.token('omar')}") as omar:
         await omar.next("connected")
         await db.execute("BEGIN")
         await db.execute("SELECT FROM recado.heads FOR UPDATE")  # the append must wait

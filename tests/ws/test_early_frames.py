@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from test_accepting_connections import HANDSHAKE, ended, line
 
 from messaging.limits.connections import MAX_HEAD
 from support.log import connected, waits_for_lock
-from support.raw_ws import PING, close, frame, raw_client, text
+from support.raw_ws import HANDSHAKE, PING, close, ended, frame, line, raw_client, text
 from support.ws import Running, running
 
 
@@ -49,7 +48,11 @@ async def test_no_reply_comes_before_the_answer(recado: Running) -> None:
 async def test_what_comes_while_the_token_is_looked_up_waits(recado: Running, database: str) -> None:
     """And a peer that sends on and on is cut off: nothing holds what it sends."""
     head = HANDSHAKE.format(path=recado.token("new"), more="").encode()
-    async with connected(database) as other, line(recado) as (reader, writer), line(recado) as (flooded, flooding):
+    async with (
+        connected(database) as other,
+        line(recado.url) as (reader, writer),
+        line(recado.url) as (flooded, flooding),
+    ):
         async with other.transaction():
             await other.execute("LOCK TABLE recado.users")
             for each in (writer, flooding):

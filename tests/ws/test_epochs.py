@@ -10,8 +10,10 @@ import pytest
 import messaging.readers.cursors
 import ws_server.feeds.membership_sync
 from messaging.permissions import BACKEND
-from support.members import Log, Publisher, cursor, read_until, sql, until, until_confirmed
+from support.log import connected
+from support.members import Log, Publisher, cursor, read_until, until_confirmed
 from support.raw_members import RawClient
+from support.waiting import until
 from support.ws import Running, receive, running, send
 
 NEVER = 3600.0
@@ -121,7 +123,7 @@ async def test_an_acknowledgement_of_another_epoch_is_ignored(database: str) -> 
 async def restore(recado: Running, database: str, head: int) -> None:
     """The database as it was when the topic ended there, and nothing was confirmed."""
     topic = (await recado.node.actions.topic(BACKEND, "noticias")).topic.id
-    async with sql(database) as db, db.transaction():
+    async with connected(database) as db, db.transaction():
         await db.execute("UPDATE recado.heads SET last_seq = $2 WHERE topic_id = $1", topic, head)
         await db.execute("DELETE FROM recado.messages WHERE topic_id = $1 AND seq > $2", topic, head)
         await db.execute("UPDATE recado.cursors SET seq = 0 WHERE topic_id = $1", topic)
@@ -172,7 +174,7 @@ async def test_a_confirmation_above_the_head_does_not_hide_what_comes(database: 
         await Publisher(recado).publish("noticias", [1, 2])
         async with recado.client("diego", "?ack=explicit"):
             await until(lambda: list(recado.door.hub.sessions()))
-        async with sql(database) as db:
+        async with connected(database) as db:
             await db.execute("UPDATE recado.cursors SET seq = 9")
         known = recado.node.store.epochs.identity
         async with recado.client("diego") as diego:

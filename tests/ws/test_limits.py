@@ -12,8 +12,8 @@ from websockets.frames import CloseCode
 from websockets.protocol import Event
 
 import ws_server.pace
-from support.members import until
 from support.raw_ws import PING, PONG, TEXT, RawClient, frame, raw_client, text
+from support.waiting import until
 from support.ws import Running, receive, running, send
 from ws_server.connection import MAX_FRAGMENTS, Connection
 from ws_server.turns import MAX_FRAMES

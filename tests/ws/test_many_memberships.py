@@ -16,9 +16,11 @@ import ws_server.feeds.memberships
 from messaging.permissions import BACKEND
 from messaging.store.store import Store
 from messaging.store.tokens import TokenStore
+from support.log import connected
 from support.many_topics import join_many
-from support.members import Medium, Publisher, sql, until
+from support.members import Medium, Publisher
 from support.raw_ws import RawClient, raw_client, text
+from support.waiting import until
 from support.ws import Running, receive, running, send
 
 NEVER = 3600.0
@@ -59,11 +61,14 @@ async def steps(value: Callable[[], int]) -> AsyncIterator[list[int]]:
 
 @pytest.mark.usefixtures("slices")
 async def test_opening_and_going_give_way_to_others(database: str) -> None:
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         await recado.node.actions.know("diego")
         await join_many(db, "diego", 1000)
         hub = recado.door.hub
-        live = lambda: sum(len(feed.live) for feed in hub.feeds.values())  # noqa: E731
+
+        def live() -> int:
+            return sum(len(feed.live) for feed in hub.feeds.values())
+
         async with steps(lambda: len(hub.feeds)) as attached, steps(live) as admitted:
             async with recado.client("diego") as diego:
                 assert (await receive(diego, "connected"))["topics"] == 1001
@@ -76,7 +81,7 @@ async def test_opening_and_going_give_way_to_others(database: str) -> None:
 
 @pytest.mark.usefixtures("slices", "no_sweep")
 async def test_what_is_pending_in_all_of_them_comes(database: str) -> None:
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         await recado.node.actions.know("diego")
         await join_many(db, "diego", 3 * SLICE)
         for number in (1, SLICE, SLICE + 1, 3 * SLICE):
@@ -219,7 +224,7 @@ async def test_who_is_revoked_while_it_connects_is_sent_away(
 
 
 async def test_topics_come_by_name_a_page_at_a_time(database: str) -> None:
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         await recado.node.actions.know("diego")
         await join_many(db, "diego", 1500)
         async with recado.client("diego") as diego:
@@ -239,7 +244,7 @@ async def test_topics_come_by_name_a_page_at_a_time(database: str) -> None:
 
 
 async def test_pages_are_of_what_a_token_lets_see(database: str) -> None:
-    async with running(database) as recado, sql(database) as db:
+    async with running(database) as recado, connected(database) as db:
         await recado.node.actions.know("diego")
         await join_many(db, "diego", 50)
         token = recado.token("diego", payload={"topics": {"read": ["many/*5"]}})

@@ -8,8 +8,9 @@ import pytest
 
 from messaging.errors import Unavailable
 from messaging.permissions import Caller
-from support.log import connected, stored, until, value
+from support.log import connected, stored, value
 from support.raw_ws import RawClient, raw_client, text
+from support.waiting import until
 from support.ws import running
 from ws_server.publishes import Known, Order
 from ws_server.session import Session
