@@ -65,8 +65,9 @@ def run(folder: Path, text: str, *options: str) -> tuple[int, str]:
     # Neither this run's own settings nor plugins that only cost time.
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "COV"))}
     environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    ended = subprocess.run(command, env=environ, timeout=60, **output)
+    ended = subprocess.run(
+        command, env=environ, timeout=60, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     return ended.returncode, ended.stdout
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 import msgspec
 
@@ -98,7 +98,7 @@ class Exchange:
         if asyncio.get_running_loop().time() - self._heard_at > SILENCE_SECONDS:
             raise TimeoutError("nothing of our own comes back through it")
 
-    async def departures(self, gather: float, limit: Callable[[], int]) -> AsyncIterator[bytes]:
+    async def departures(self, gather: float, limit: Callable[[], int]) -> AsyncGenerator[bytes, None]:
         """Parcels to send, for ever: what gathers within ``gather`` seconds leaves together; heartbeats when idle.
 
         Args:

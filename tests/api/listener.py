@@ -44,7 +44,8 @@ class Listener:
     async def event(self, within: float = 10) -> Event:
         """The next event. Raises EOFError at the end of the stream."""
         async with asyncio.timeout(within):
-            name, data = "message", []
+            name = "message"
+            data: list[str] = []
             while line := await self.response.content.readline():
                 field, _, value = line.decode().removesuffix("\n").partition(":")
                 value = value.removeprefix(" ")

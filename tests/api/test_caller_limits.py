@@ -73,10 +73,11 @@ async def test_a_limit_that_is_reached_is_409_and_says_which(open_door: Opener) 
     for name in ("a", "b"):
         await door.ask("PUT", f"{V1}/topics/{name}", 201, token=KEY, json={"owner": "omar"})
     await door.ask("PUT", f"{V1}/topics/own", 201, token=ana, json={})
-    for method, path, body in (
+    more: list[tuple[str, str, Any]] = [
         ("PUT", f"{V1}/topics/more", {}),
         ("POST", f"{V1}/topics", {"topic_name": "more", "user": "ana", "is_private": False}),
-    ):
+    ]
+    for method, path, body in more:
         refused = await door.ask(method, path, 409, token=ana, json=body)
         assert "limit_reached" == refused["code"] and "MAX_TOPICS_PER_USER" in refused["message"]
     await door.ask("PUT", f"{V1}/topics/a/members/ana", 201, token=ana)

@@ -14,7 +14,7 @@ from support.doors import KEY, Door
 _LONG = "9" * 5000  # digits; Python makes no int of so many
 SHOP = "3c6e0b8a-9c15-424a-8d1e-1f2a3b4c5d6e"
 TOPIC = f"updates.store.{SHOP}"
-EVENT = {
+EVENT: dict[str, Any] = {
     "session_id": "8F14E45F-CEEA-467F-A8E0-9A1B2C3D4E5F",
     "shop_id": "{" + SHOP + "}",
     "shopper_id": "0cc175b9c0f146b6831c399e26977266",

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -306,7 +307,7 @@ async def filled(door: Door, count: int) -> None:
 
 async def test_a_history_is_cut_at_128_kib_and_goes_on(door: Door) -> None:
     await filled(door, 10)
-    pages = []
+    pages: list[Any] = []
     after = 0
     while not pages or pages[-1]["more"]:
         text = await door.ask("GET", f"{NEWS}/messages?after={after}&limit=100")

@@ -43,6 +43,9 @@ async def last_of(door: Door, topic: str) -> tuple[int, Message]:
     return topic_id, message
 
 
+Json = dict[str, Any]
+
+
 async def say(door: Door, path: str, status: int = 200, **body: Any) -> Any:
     return await door.ask("POST", path, status, json=body)
 
@@ -66,7 +69,7 @@ async def test_a_user_is_told_to_every_other_platform_wherever_the_sender_stands
 async def test_the_same_message_is_the_same_whether_its_ids_are_numbers_or_text(door: Door) -> None:
     tokens = await three(door)
     for room, sender in ((5, 1), ("5", "1"), (5, "1")):
-        said = {"id": "m-1", "roomId": room, "senderId": sender, "text": "Hi", "token": tokens["GWT_CHAT"]}
+        said: Json = {"id": "m-1", "roomId": room, "senderId": sender, "text": "Hi", "token": tokens["GWT_CHAT"]}
         assert await say(door, "/message", **said) == "success"
     assert [kind for kind, _ in await inbox(door, "BuasApp")] == ["user.created", "message.created"]
 
@@ -128,7 +131,7 @@ async def test_a_message_goes_to_the_rooms_platforms_alone_and_the_senders_news_
     tokens = await three(door)
     users = [{"GWT_CHAT": ["bob"]}, {"BuasApp": [1]}]
     await say(door, "/room", id=5, name="Trip", type="group", users=users, token=tokens["BuasApp"])
-    message = {"roomOriginalPlatform": "BuasApp", "roomId": 5, "senderId": 2, "text": "ciao"}
+    message: Json = {"roomOriginalPlatform": "BuasApp", "roomId": 5, "senderId": 2, "text": "ciao"}
     assert await say(door, "/message", **message, token=tokens["BuasApp"]) == "success"
     told = await inbox(door, "GWT_CHAT")
     assert [kind for kind, _ in told] == ["user.created", "room.created", "user.created", "message.created"]
@@ -152,7 +155,7 @@ async def test_the_token_decides_who_speaks_never_the_body(door: Door) -> None:
 async def test_a_room_that_nobody_told_of_goes_to_all_as_it_did_and_is_refused_to_new_platforms(door: Door) -> None:
     tokens = await three(door)
     new = await register(door, "Fourth")
-    said = {"roomOriginalPlatform": "BuasApp", "roomId": 99, "senderId": 1, "text": "?"}
+    said: Json = {"roomOriginalPlatform": "BuasApp", "roomId": 99, "senderId": 1, "text": "?"}
     await say(door, "/message", **said, token=tokens["BuasApp"])
     assert [kind for kind, _ in await inbox(door, "Fourth")] == ["user.created", "message.created"]
     answer = await say(door, "/message", 404, roomId=98, senderId=1, text="?", token=new)
@@ -163,13 +166,13 @@ async def test_a_private_room_is_closed_to_platforms_that_are_not_in_it(door: Do
     tokens = await three(door)
     users = [{"GWT_CHAT": ["bob"]}]
     await say(door, "/room", id=5, name="Two", type="private", users=users, token=tokens["BuasApp"])
-    said = {"roomOriginalPlatform": "BuasApp", "roomId": 5, "senderId": 1, "text": "?"}
+    said: Json = {"roomOriginalPlatform": "BuasApp", "roomId": 5, "senderId": 1, "text": "?"}
     await say(door, "/message", 403, **said, token=tokens["net core"])
 
 
 async def test_a_room_may_name_a_platform_that_has_gone_where_its_platform_reads_the_list_only_once(door: Door) -> None:
     tokens, new = await three(door), await register(door, "Fourth")
-    room = {"id": 5, "name": "T", "type": "public", "users": [{"gone": ["x"]}, {"GWT_CHAT": ["bob"]}]}
+    room: Json = {"id": 5, "name": "T", "type": "public", "users": [{"gone": ["x"]}, {"GWT_CHAT": ["bob"]}]}
     await say(door, "/room", **room, token=tokens["BuasApp"])
     assert (await inbox(door, "GWT_CHAT"))[-1][1]["users"] == room["users"]
     answer = await say(door, "/room", 400, **room, token=new)
@@ -239,8 +242,8 @@ async def test_ping_answers_as_it_did_and_wakes_the_lane_of_who_calls(door: Door
 
 async def test_the_same_id_again_is_answered_the_same_and_nothing_is_sent(door: Door) -> None:
     tokens = await three(door)
-    said = {"roomOriginalPlatform": "BuasApp", "roomId": 9, "senderId": 1, "text": "once", "id": "m-1"}
-    asked = {"json": {**said, "token": tokens["BuasApp"]}, "headers": {"Accept": "application/json"}}
+    said: Json = {"roomOriginalPlatform": "BuasApp", "roomId": 9, "senderId": 1, "text": "once", "id": "m-1"}
+    asked: Json = {"json": {**said, "token": tokens["BuasApp"]}, "headers": {"Accept": "application/json"}}
     answers = [await door.ask("POST", "/message", 200, **asked) for _ in range(3)]
     assert answers == [{"id": "m-1", "status": "queued", "deliveries": 2}] * 3
     assert [kind for kind, _ in await inbox(door, "GWT_CHAT")] == ["user.created", "message.created"]
@@ -249,7 +252,7 @@ async def test_the_same_id_again_is_answered_the_same_and_nothing_is_sent(door: 
 
 async def test_senders_at_the_same_time_leave_one_order_and_no_double(door: Door) -> None:
     tokens = await three(door)
-    said = {"roomOriginalPlatform": "BuasApp", "roomId": 9, "senderId": 1, "token": tokens["BuasApp"]}
+    said: Json = {"roomOriginalPlatform": "BuasApp", "roomId": 9, "senderId": 1, "token": tokens["BuasApp"]}
     twice = [str(n) for n in range(20)] * 2
     await asyncio.gather(*(say(door, "/message", **said, text=text, id=f"m-{text}") for text in twice))
     ours, theirs = await inbox(door, "GWT_CHAT"), await inbox(door, "net core")
@@ -350,7 +353,7 @@ async def test_a_backend_makes_rooms_for_our_users_and_speaks_for_them_in_the_to
     await say(door, "/room", id="all", name="All", type="public", users=users, token=OWN)
     assert [kind for kind, _ in await inbox(door, "GWT_CHAT")] == ["user.created", "room.created"]
     await say(door, "/message", 400, roomId="all", senderId="ana", text="who would see it here?", token=OWN)
-    said = {"content": "hola", "sender": "ana"}
+    said: Json = {"content": "hola", "sender": "ana"}
     await door.ask("POST", "/api/v1/topics/recado%253Aall/messages", 201, json=said)
     await door.node.integrator.take_own(*await last_of(door, "recado%3Aall"))
     assert (await inbox(door, "GWT_CHAT"))[-1][1]["text"] == "hola"
@@ -375,7 +378,7 @@ async def test_no_user_of_ours_can_have_a_name_from_outside(door: Door) -> None:
 
 async def test_a_rooms_topic_that_was_deleted_is_made_again_with_the_room(door: Door) -> None:
     tokens = await three(door)
-    room = {"id": 5, "name": "T", "type": "private", "users": [{OWN: ["ana"]}], "token": tokens["BuasApp"]}
+    room: Json = {"id": 5, "name": "T", "type": "private", "users": [{OWN: ["ana"]}], "token": tokens["BuasApp"]}
     await say(door, "/room", **room)
     await door.ask("DELETE", "/api/v1/topics/BuasApp%253A5", 204)
     await say(door, "/room", **room)
@@ -390,7 +393,7 @@ async def test_who_was_only_mentioned_by_others_is_not_missed_in_a_list(door: Do
     await say(door, "/user", id=1, name="Ana", token=tokens["BuasApp"])
     users = [{"BuasApp": ["x", "y", "z"]}]
     await say(door, "/room", id="r", name="R", type="group", users=users, token=tokens["GWT_CHAT"])
-    said = {"roomOriginalPlatform": "GWT_CHAT", "roomId": "r", "senderId": "x", "text": "?"}
+    said: Json = {"roomOriginalPlatform": "GWT_CHAT", "roomId": "r", "senderId": "x", "text": "?"}
     await say(door, "/message", **said, token=tokens["BuasApp"])
     platform = await door.node.registry.find("BuasApp")
     async with door.node.platforms.acceptance() as acceptance:
@@ -452,7 +455,7 @@ async def test_imported_users_are_introduced_before_their_first_message(door: Do
 
 async def test_who_spoke_before_the_first_import_is_told_by_its_name_then(door: Door) -> None:
     tokens = await three(door)
-    said = {"roomOriginalPlatform": "BuasApp", "roomId": 9, "senderId": 1, "text": "hi"}
+    said: Json = {"roomOriginalPlatform": "BuasApp", "roomId": 9, "senderId": 1, "text": "hi"}
     await say(door, "/message", **said, token=tokens["BuasApp"])
     buas = await door.node.registry.find("BuasApp")
     await door.node.integrator.import_users(buas, Diff(changed=(Listed(1, "Ana"), Listed(2, "Bea"))))

@@ -43,7 +43,7 @@ def test_two_of_one_content_must_be_named_twice() -> None:
 
 
 def test_a_gap_needs_no_naming() -> None:
-    entries = [Gap(1, 3, "expired"), message(4, "1"), Gap(5, 6, "expired"), message(7, "2")]
+    entries: list[Message | Gap] = [Gap(1, 3, "expired"), message(4, "1"), Gap(5, 6, "expired"), message(7, "2")]
     assert longest_run(entries, NEWS, names_of([Named("news", "1")])) == (6, False)
 
 

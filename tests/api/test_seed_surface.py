@@ -99,7 +99,8 @@ async def test_the_topics_of_a_user(door: Door) -> None:
 async def test_the_topics_of_a_user_come_by_name_a_page_at_a_time(door: Door) -> None:
     for name in ("c", "a", "b"):
         await topic(door, name)
-    after, names = "", []
+    after: str | None = ""
+    names: list[str] = []
     while after is not None:
         found = await door.ask("GET", f"{V1}/topics?user=ana&limit=1" + (f"&after={after}" if after else ""))
         names += [each["topic_name"] for each in found["topics"]]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 Make = Callable[[int], bytes]
+Text = Callable[[int], str]
 
 PRIME = 2**61 - 1  # Python's hash of an integer is the integer modulo this
 
@@ -22,9 +24,13 @@ RUNS = [
     "1", "1_", "1.", "a", "a/", "-", "--:", " ", "\t", ";", '";', "=&", ",", "%2F", "*a", "é", "😀", "\\", "[",
     "\u202e",
 ]  # fmt: skip
-TEXTS: dict[str, Callable[[int], str]] = {
-    f"{run!r} again and again": lambda size, run=run: run * max(1, size // len(run.encode())) + "!" for run in RUNS
-}
+
+
+def _again(run: str, size: int) -> str:
+    return run * max(1, size // len(run.encode())) + "!"
+
+
+TEXTS: dict[str, Text] = {f"{run!r} again and again": partial(_again, run) for run in RUNS}
 
 VALUES: dict[str, Make] = {
     "a run of digits": lambda size: b"1" * size,
@@ -40,6 +46,11 @@ VALUES: dict[str, Make] = {
     "a text that does not end": lambda size: b'"' + b"a" * size,
 }
 
+
+def as_bytes(text: Text) -> Make:
+    return lambda size: text(size).encode()
+
+
 HOLE = "\0hole"
 
 
@@ -53,9 +64,13 @@ def documents(example: Any, more: Iterable[str] = ()) -> Iterator[tuple[str, Mak
     for path in (*_paths(example), *((name,) for name in more)):
         head, tail = _around(_with(example, path, HOLE))
         for name, value in VALUES.items():
-            yield f"{_shown(path)}: {name}", lambda size, value=value, head=head, tail=tail: head + value(size) + tail
+            yield f"{_shown(path)}: {name}", partial(_between, head, value, tail)
         if 0 in path:
             yield f"{_shown(path)}: many of one hash", _many(example, path)
+
+
+def _between(head: bytes, value: Make, tail: bytes, size: int) -> bytes:
+    return head + value(size) + tail
 
 
 def _many(example: Any, path: tuple[Any, ...]) -> Make:

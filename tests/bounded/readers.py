@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,8 @@ import msgspec
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
 from cryptography.hazmat.primitives.asymmetric import ec
-from inputs import TEXTS, Make, colliding, documents
+from inputs import TEXTS, Make, Text, as_bytes, colliding, documents
+from nats.errors import ProtocolError
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeaderValue
 
@@ -29,15 +31,14 @@ from bridges.config import checked, decode
 from bridges.nats.connection import Names
 from bridges.nats.outlet import Ack
 from bridges.outlet import Gone, Undeliverable, Unreachable
-from bridges.rabbitmq.frames import HEADER, METHOD, frame_head, harmless
-from bridges.rabbitmq.messages import Delivery, is_queue_name, read_content, read_offer
+from bridges.rabbitmq.frames import HEADER, METHOD, Delivery, frame_head, harmless
+from bridges.rabbitmq.messages import is_queue_name, read_content, read_offer
 from bridges.subjects import check_filter, subject_of
 from bridges.webhooks.answers import Answer, check_success, classify
 from bridges.webhooks.client import START_BYTES, final_status
 from bridges.webhooks.outlet import _as_header
 from messaging.auth.issuers.keys import read_keys
 from messaging.auth.tokens import Tokens
-from messaging.bus.nats_connection import ProtocolError
 from messaging.bus.nats_connection import _Reader as _nats_reader
 from messaging.bus.seal import Seal
 from messaging.bus.wire import fitting, packed, unpacked
@@ -123,17 +124,24 @@ def _of_another(given: bytes) -> object:
     return asyncio.run(Tokens(SECRET, parse_issuers(json.dumps(ISSUERS))).verify(_text(given)))
 
 
+def _signed(make: Make, size: int) -> bytes:
+    return jwt.PyJWS().encode(make(size * 3 // 4), SECRET, "HS256").encode()
+
+
+def _of_parts(text: Text, size: int) -> bytes:
+    return b"e30." + text(size // 2).encode() + b"." + b"." * (size // 2)
+
+
 def _tokens() -> Iterator[tuple[str, Make]]:
     """Whose parts are dear, signed or not."""
-    whole = jwt.PyJWS()
     example = {
         "sub": "ana", "exp": time.time() + 3600, "payload": {"topics": {"read": ["a*b"]}}, "iss": "i", "aud": ["x"],
     }  # fmt: skip
     for name, make in documents(example, ("iat", "nbf", "jti", "username")):
-        yield name, lambda size, make=make: whole.encode(make(size * 3 // 4), SECRET, "HS256").encode()
+        yield name, partial(_signed, make)
     for name, text in TEXTS.items():
-        yield name, lambda size, text=text: text(size).encode()
-        yield f"parts: {name}", lambda size, text=text: b"e30." + text(size // 2).encode() + b"." + b"." * (size // 2)
+        yield name, as_bytes(text)
+        yield f"parts: {name}", partial(_of_parts, text)
 
 
 def _in_pieces(given: bytes) -> object:
@@ -183,9 +191,13 @@ def _amqp(given: bytes) -> object:
     return [harmless(kind, bytes(7), given) for kind in (METHOD, HEADER)]
 
 
+def _run_behind_a_head(run: bytes, size: int) -> bytes:
+    return bytes(12) + run * (size // len(run))
+
+
 def _runs() -> Iterator[tuple[str, Make]]:
     for run in (b"\0", b"\xff", b"\0\x3c\0\x3c", b"\x7f\xfe", b"\x20\0\0\0\xff"):
-        yield repr(run), lambda size, run=run: bytes(12) + run * (size // len(run))
+        yield repr(run), partial(_run_behind_a_head, run)
 
 
 class _Sink:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ import msgspec
 import pytest
 from asking import WebSocket, frame, http, request
 from growth import MOST, TIMES, growth_beside
-from inputs import TEXTS, Make, documents
+from inputs import TEXTS, Make, Text, as_bytes, documents
 
 from api.endpoint import ENVELOPE
 from api.route import Route
@@ -34,7 +35,7 @@ COMMANDS: dict[str, type[msgspec.Struct]] = {kind.__struct_config__.tag: kind fo
 
 
 async def grown(name: str, ask: Callable[[bytes], object], make: Make, most: int) -> list[str]:
-    times = await growth_beside(partial(asyncio.to_thread, ask), make(most // TIMES), make(most))
+    times = await growth_beside(lambda data: asyncio.to_thread(ask, data), make(most // TIMES), make(most))
     return [f"{name}: {times:.0f} times the work for {TIMES} times the bytes"] if times > MOST else []
 
 
@@ -57,9 +58,17 @@ def targets(route: Route) -> Iterator[tuple[str, Callable[[str], str]]]:
     """Where in a route's address a text may stand."""
     for part in route.path.split("/"):
         if part.startswith("{"):
-            yield part, lambda text, part=part: route.path.replace(part, quote(text, safe="%=&;"))
+            yield part, partial(_in_path, route, part)
     for name in fields_of(route.query):
-        yield f"?{name}", lambda text, name=name: f"{_plain(route)}?{name}={quote(text, safe='%=&;')}"
+        yield f"?{name}", partial(_in_query, route, name)
+
+
+def _in_path(route: Route, part: str, text: str) -> str:
+    return route.path.replace(part, quote(text, safe="%=&;"))
+
+
+def _in_query(route: Route, name: str, text: str) -> str:
+    return f"{_plain(route)}?{name}={quote(text, safe='%=&;')}"
 
 
 def _plain(route: Route) -> str:
@@ -74,7 +83,8 @@ async def test_each_route_works_no_more_than_its_input_is_long(door: Door, part:
 
 async def grown_at(door: Door, route: Route) -> list[str]:
     """The inputs for which a route's work grows too fast."""
-    port, headers = door.settings.api_port, {"Authorization": f"Bearer {KEY}"}
+    port = door.settings.api_port
+    headers: dict[str, Any] = {"Authorization": f"Bearer {KEY}"}
     found: list[str] = []
     for where, target in targets(route):
         for attack in TEXTS_OF_LINES:
@@ -82,16 +92,14 @@ async def grown_at(door: Door, route: Route) -> list[str]:
             def ask(data: bytes, target: Callable[[str], str] = target) -> object:
                 return http(port, request(route.method, target(data.decode())[:LINE], **headers))
 
-            text = TEXTS[attack]
-            found += await grown(f"{where}: {attack}", ask, lambda size, text=text: text(size).encode(), LINE)
+            found += await grown(f"{where}: {attack}", ask, as_bytes(TEXTS[attack]), LINE)
     for header in route.headers:
         for attack in TEXTS_OF_LINES[:2]:
 
-            def ask(data: bytes, header: str = header) -> object:
-                return http(port, request(route.method, _plain(route), **headers, **{header: data.decode()}))
+            def ask_with(data: bytes, header: str = header) -> object:
+                return http(port, request(route.method, _plain(route), **headers | {header: data.decode()}))
 
-            text = TEXTS[attack]
-            found += await grown(f"{header}: {attack}", ask, lambda size, text=text: text(size).encode(), LINE)
+            found += await grown(f"{header}: {attack}", ask_with, as_bytes(TEXTS[attack]), LINE)
     if route.body is not None:
         assert route.example is not None, "an example says where its dear parts may stand"
         more = [each for each in fields_of(route.body) if each not in route.example]
@@ -128,7 +136,7 @@ async def test_each_header_is_read_in_linear_time(door: Door) -> None:
             return http(door.settings.api_port, request("POST", "/messages", b"{}", **given), [b"{}"])
 
         name = f"{header}: {attack}"
-        found += await grown(name, ask, lambda size, text=text: text(size).encode(), LINE)
+        found += await grown(name, ask, as_bytes(text), LINE)
     assert found == []
 
 
@@ -210,6 +218,10 @@ HANDSHAKES: dict[str, Callable[[str], tuple[str, str]]] = {
 }
 
 
+def _half(text: Text, size: int) -> bytes:
+    return text(size // 2).encode()
+
+
 async def test_a_handshake_costs_no_more_than_it_is_long(people: ws_support.Running) -> None:
     found = []
     for part, (attack, text) in itertools.product(HANDSHAKES, TEXTS.items()):
@@ -222,7 +234,7 @@ async def test_a_handshake_costs_no_more_than_it_is_long(people: ws_support.Runn
                 return
 
         name = f"{part}: {attack}"
-        found += await grown(name, ask, lambda size, text=text: text(size // 2).encode(), LINE)
+        found += await grown(name, ask, partial(_half, text), LINE)
     assert found == []
 
 
@@ -232,7 +244,7 @@ async def test_a_handshake_costs_no_more_than_it_is_long(people: ws_support.Runn
 async def test_a_quadratic_route_is_caught(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     from api.routes.legacy import pydantic_compat
 
-    monkeypatch.setattr(pydantic_compat, "_NUMBER", pydantic_compat.re.compile(r"\d+\.?\d*x\Z"))
+    monkeypatch.setattr(pydantic_compat, "_NUMBER", re.compile(r"\d+\.?\d*x\Z"))
     route = ROUTES["POST /publish/{shop_id}"]
 
     def post(data: bytes) -> object:

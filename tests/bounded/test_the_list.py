@@ -83,8 +83,8 @@ def parts(shape: Any, where: str) -> Iterator[tuple[str, Any]]:
             for each in types:
                 yield from parts(each, where)
         case msgspec.inspect.StructType(fields=fields):
-            for each in fields:
-                yield from parts(each.type, f"{where}.{each.encode_name}")
+            for field in fields:
+                yield from parts(field.type, f"{where}.{field.encode_name}")
         case msgspec.inspect.DictType(value_type=inner):
             yield where, shape
             yield from parts(inner, where + "{}")

@@ -18,7 +18,8 @@ from bridges.outlet import OutgoingMessage
 from bridges.webhooks.answers import PoisonDetector
 from bridges.webhooks.client import Patience, PlatformHttpClient
 from bridges.webhooks.outlet import WebhookOutlet
-from messaging.integrator.events import Platform, PlatformEvent
+from messaging.integrator.events import NewsType, Platform, PlatformEvent
+from messaging.integrator.store import PlatformStore
 from messaging.model import Message
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -172,8 +173,8 @@ def platform(url: str | None, style: str = "paths", **more: Any) -> Platform:
     return Platform(**{**fields, **more})
 
 
-class Shelf:
-    """The book, as far as an outlet reads it: one platform."""
+class Shelf(PlatformStore):
+    """As far as an outlet reads it: one platform."""
 
     def __init__(self, row: Platform | None) -> None:
         self.row = row
@@ -186,7 +187,7 @@ DATA = b'{"roomOriginalPlatform":"a","roomId":7,"senderId":"u","senderPlatform":
 
 
 def parcel(
-    kind: str = "message.created", data: bytes = DATA, identity: str = "msg_1", tries: int = 0
+    kind: NewsType = "message.created", data: bytes = DATA, identity: str = "msg_1", tries: int = 0
 ) -> OutgoingMessage:
     content = msgspec.json.encode(PlatformEvent(identity, kind, AT, msgspec.Raw(data))).decode()
     return OutgoingMessage("8.1", "@%bridge/gwt", Message(1, "%bridge/a", content, AT), tries)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from messaging.bus.contract import LocalBus
 from messaging.node import Node
 from messaging.settings.settings import Settings, SettingsError
 
-URLS = {"nats_url": "nats://127.0.0.1:1", "rabbitmq_url": "amqp://127.0.0.1:1"}
+URLS: dict[str, Any] = {"nats_url": "nats://127.0.0.1:1", "rabbitmq_url": "amqp://127.0.0.1:1"}
 
 
 def written(folder: Path, text: str) -> Settings:

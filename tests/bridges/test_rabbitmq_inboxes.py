@@ -200,7 +200,8 @@ async def test_a_queue_that_somebody_deletes_is_made_again(rabbit: Rabbit, datab
 
 async def test_a_queue_with_other_arguments_is_read_as_it_is(rabbit: Rabbit, database: str) -> None:
     ana, bob = fresh("ana"), fresh("bob")
-    for name, arguments in ((ana, {"x-message-ttl": 3_600_000}), (bob, {"x-queue-type": "quorum"})):
+    kinds: dict[str, dict[str, Any]] = {ana: {"x-message-ttl": 3_600_000}, bob: {"x-queue-type": "quorum"}}
+    for name, arguments in kinds.items():
         async with rabbit.channel() as channel:
             declared = await channel.declare_queue(name, durable=True, arguments=arguments)
             await channel.default_exchange.publish(aio_pika.Message(offers(["Rome"])[0]), declared.name)

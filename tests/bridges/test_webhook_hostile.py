@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from push_support import (
@@ -27,7 +27,7 @@ from support.authority import Authority
 METADATA = "http://169.254.169.254/latest/meta-data/"
 
 
-async def sent(url: str, *, names: Names | None = None, nets: object = (), **row: object) -> None:
+async def sent(url: str, *, names: Names | None = None, nets: object = (), **row: Any) -> None:
     async with outlet(platform(url, **row), names=names, nets=nets) as (to, _):
         await to.send(parcel())
 

@@ -16,6 +16,7 @@ from bridges.webhooks.platforms import PlatformLanes
 from messaging.errors import Unavailable
 from messaging.integrator.events import Platform
 from messaging.integrator.importing import Implausible
+from messaging.model import Message
 from messaging.node import Node
 from messaging.settings.settings import Settings
 from support.lanes import QUICK, working
@@ -46,11 +47,19 @@ class Lister:
     async def known(self) -> list[str]:
         return [person.name for person in await self.node.platforms.people(self.platform.id, "", 1000)]
 
+    async def row(self) -> Platform:
+        row = await self.node.platforms.by_id(self.platform.id)
+        assert row is not None
+        return row
+
+    async def users_as_of(self) -> Any:
+        return (await self.row()).users_as_of
+
     async def told(self) -> list[tuple[str, str]]:
         """What the other platform has heard since the last time: type and name."""
         pulled = await self.node.pulling.news(self.listener, None, 1000, 0.0)
         await self.node.pulling.news(self.listener, pulled.next, 1, 0.0)
-        news = [msgspec.json.decode(entry.content) for entry in pulled.entries]
+        news = [msgspec.json.decode(entry.content) for entry in pulled.entries if isinstance(entry, Message)]
         return [(each["type"], each["data"]["name"]) for each in news]
 
 
@@ -107,13 +116,13 @@ NOT_BELIEVED = {
 async def test_what_is_not_believed_changes_nothing(database: str) -> None:
     async with lister(database) as it:
         await it.once(reply(200, users(*NAMES)))
-        before = (await it.node.platforms.by_id(it.platform.id)).users_as_of
+        before = await it.users_as_of()
         for what, answer in NOT_BELIEVED.items():
             for _ in range(3):
                 with pytest.raises(Implausible):
                     await it.once(answer)
             assert (list(NAMES), []) == (await it.known(), await it.told()), what
-        assert before == (await it.node.platforms.by_id(it.platform.id)).users_as_of
+        assert before == await it.users_as_of()
 
 
 async def test_a_list_as_long_as_it_may_be_is_taken(database: str) -> None:
@@ -205,7 +214,7 @@ async def test_an_import_outlives_the_database(database: str, monkeypatch: pytes
 
 async def test_the_guard_holds_for_imports_too(database: str) -> None:
     async with lister(database) as it:
-        row = await it.node.platforms.by_id(it.platform.id)
+        row = await it.row()
         guarded = PlatformHttpClient(())
         importer = Importer(it.platform.id, it.node.platforms, it.node.integrator, guarded)
         with pytest.raises(NotReached, match="is refused"):

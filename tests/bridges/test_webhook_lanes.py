@@ -16,7 +16,7 @@ from bridges.webhooks.outlet import WebhookOutlet
 from bridges.webhooks.platforms import PER_SECOND, PlatformLanes, RoomsOutlet
 from messaging.bridge.schedule import Pace, Schedule
 from messaging.errors import Forbidden, RecadoError, Unavailable
-from messaging.integrator.events import Platform
+from messaging.integrator.events import Platform, Style
 from messaging.settings.settings import Settings
 from support.lanes import publish, working
 
@@ -27,7 +27,7 @@ NEVER = Schedule(steps=(600.0,), most=600.0)  # a try comes from a poke, or not 
 
 
 @pytest.mark.parametrize("style", ["paths", "webhook"])
-async def test_a_platform_that_comes_while_it_runs_hears_of_all_in_order(database: str, style: str) -> None:
+async def test_a_platform_that_comes_while_it_runs_hears_of_all_in_order(database: str, style: Style) -> None:
     async with town(database) as there, receiving() as receiver:
         await there.add("new", receiver.url, style)
         await there.settle("new")
@@ -238,7 +238,7 @@ async def test_one_stopped_and_one_gone_lose_nothing_and_keep_the_order(database
 async def test_what_a_user_writes_into_a_room_reaches_its_platforms(database: str) -> None:
     async with town(database) as there, receiving() as receiver:
         await there.add("outside", receiver.url)
-        users = [{"speaker": [1]}, {"outside": [2]}, {"recado": ["ana"]}]
+        users: list[dict[str, list[int | str]]] = [{"speaker": [1]}, {"outside": [2]}, {"recado": ["ana"]}]
         await there.node.integrator.take_room(there.speaker, 1, "all", "public", users)
         await there.say("from outside")
         await heard(receiver, 1)

@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from push_support import AT, DATA, SECRET, Patience, Request, outlet, parcel, platform, receiving, reply
+from push_support import AT, DATA, SECRET, Answer, Request, outlet, parcel, platform, receiving, reply
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from bridges.outlet import OutgoingMessage, Undeliverable, Unreachable
 from bridges.webhooks.answers import SUSPECT_AFTER
+from bridges.webhooks.client import Patience
 from bridges.webhooks.outlet import push_for, read_news
-from messaging.integrator.events import PlatformEvent
+from messaging.integrator.events import NewsType, Platform, PlatformEvent
 
 OLDER = "whsec_plJ3nmyCDGBKInavdOK15jsl"
 ODD_IDS = ["a b", "é", "a\r\nX-Evil: 1", "\t", "日本"]
@@ -29,7 +30,7 @@ ODD_IDS = ["a b", "é", "a\r\nX-Evil: 1", "\t", "日本"]
         ("room.updated", "/api/room"), ("message.created", "/api/message"),
     ],
 )  # fmt: skip
-async def test_the_first_systems_get_the_data_alone_at_their_paths(kind: str, path: str) -> None:
+async def test_the_first_systems_get_the_data_alone_at_their_paths(kind: NewsType, path: str) -> None:
     async with receiving() as receiver, outlet(platform(receiver.url)) as (to, _):
         await to.send(parcel(kind))
         [got] = receiver.got
@@ -39,14 +40,14 @@ async def test_the_first_systems_get_the_data_alone_at_their_paths(kind: str, pa
 
 
 @pytest.mark.parametrize("kind", ["user.removed", "platform.test"])
-async def test_what_the_first_systems_have_no_path_for_is_not_sent(kind: str) -> None:
+async def test_what_the_first_systems_have_no_path_for_is_not_sent(kind: NewsType) -> None:
     async with receiving() as receiver, outlet(platform(receiver.url)) as (to, _):
         await to.send(parcel(kind))
         assert [] == receiver.got
 
 
 @pytest.mark.parametrize("kind", ["user.removed", "message.created"])
-async def test_one_url_gets_the_type_the_time_and_the_data(kind: str) -> None:
+async def test_one_url_gets_the_type_the_time_and_the_data(kind: NewsType) -> None:
     async with receiving() as receiver, outlet(platform(receiver.url + "hook?a=1", "webhook")) as (to, _):
         await to.send(parcel(kind))
         [got] = receiver.got
@@ -116,7 +117,7 @@ async def test_a_new_address_works_with_the_next_try() -> None:
 
 
 @pytest.mark.parametrize("row", [None, platform(None, "pull")])
-async def test_without_an_address_it_waits(row: object) -> None:
+async def test_without_an_address_it_waits(row: Platform | None) -> None:
     async with outlet(row) as (to, _):
         with pytest.raises(Unreachable, match="no url"):
             await to.send(parcel())
@@ -226,7 +227,7 @@ async def broken(*_: object) -> None:
 
 
 @pytest.mark.parametrize("answer", [silent, broken])
-async def test_what_may_have_arrived_is_sent_again_or_buried_as_the_platform_wants_it(answer: object) -> None:
+async def test_what_may_have_arrived_is_sent_again_or_buried_as_the_platform_wants_it(answer: Answer) -> None:
     async with receiving(answer) as receiver, outlet(platform(receiver.url)) as (to, shelf):
         with pytest.raises(Unreachable):
             await to.send(parcel())

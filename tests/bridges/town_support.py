@@ -14,7 +14,7 @@ from push_support import LOOPBACK, SHORT, Receiver
 from bridges.webhooks.client import Patience, PlatformHttpClient
 from bridges.webhooks.platforms import PlatformLanes
 from messaging.bridge.schedule import Schedule
-from messaging.integrator.events import Platform
+from messaging.integrator.events import Platform, Style
 from messaging.integrator.incoming import IncomingMessage
 from messaging.node import Node
 from messaging.settings.settings import Settings
@@ -31,7 +31,7 @@ class Town:
     speaker: Platform
     running: asyncio.Task[None]
 
-    async def add(self, name: str, url: str | None, style: str = "webhook", **more: Any) -> Platform:
+    async def add(self, name: str, url: str | None, style: Style = "webhook", **more: Any) -> Platform:
         registered = await self.node.registry.register(name, style, url, **more)
         return registered.platform
 
@@ -73,7 +73,7 @@ async def town(
 
 def texts(receiver: Receiver) -> list[str]:
     """What was said in the room, in the order in which it was pushed; repetitions are dropped, as by any receiver."""
-    found = {}
+    found: dict[str, str] = {}
     for request in receiver.pushed:
         said = request.said
         data = said.get("data", said)

@@ -12,6 +12,7 @@ import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -180,7 +181,7 @@ async def test_the_api_runs(images: dict[str, Image], database: str) -> None:
         for path in ("/readyz", "/docs", "/web/docs/docs.js", "/openapi.json"):
             async with http.get(path) as response:
                 assert response.status == 200, path
-        asked = {"json": {"user": "ana"}, "headers": {"Authorization": f"Bearer {KEY}"}}
+        asked: dict[str, Any] = {"json": {"user": "ana"}, "headers": {"Authorization": f"Bearer {KEY}"}}
         async with http.post("/api/v1/tokens", **asked) as response:
             assert response.status == 201
     assert not await is_healthy(image, **environ)

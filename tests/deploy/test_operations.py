@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
+from typing import Any
 
 import asyncpg
 from page_blocks import block
@@ -19,7 +20,7 @@ from support.ws import receive, running, send
 TEXT = (ROOT / "docs" / "operations.md").read_text()
 
 
-def names(metrics: Iterator[Metric]) -> set[str]:
+def names(metrics: Iterable[Metric]) -> set[str]:
     return {metric.name + ("_total" if metric.type == "counter" else "") for metric in metrics}
 
 
@@ -61,7 +62,7 @@ async def test_raised_heads_are_told_as_one_gap(database: str) -> None:
     await run(database, block("operations.md", "UPDATE recado.heads"))
     async with running(database) as door, door.client("bob") as bob, door.client("ana") as ana:
         await send(ana, action="message", topic_name="t", content=2, id="two")
-        frames = []
+        frames: list[Any] = []
         while not frames or frames[-1].get("content") != 2:
             frame = await receive(bob)
             if frame.get("topic_name") == "t":

@@ -9,7 +9,9 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from page_blocks import block
@@ -89,11 +91,10 @@ async def postgres(place: Place) -> AsyncIterator[str]:
     programs = postgres_programs()
 
     async def do(program: str, *arguments: str) -> None:
-        who = {"user": user.uid, "group": user.gid, "extra_groups": []} if os.geteuid() == 0 else {}
+        who: dict[str, Any] = {"user": user.uid, "group": user.gid, "extra_groups": []} if os.geteuid() == 0 else {}
         command = [str(programs / program), "-D", str(data), *arguments]
-        await asyncio.to_thread(
-            subprocess.run, command, check=True, cwd=data, timeout=TIME, stdout=subprocess.DEVNULL, **who
-        )
+        running = partial(subprocess.run, command, check=True, cwd=data, timeout=TIME, stdout=subprocess.DEVNULL)
+        await asyncio.to_thread(running, **who)
 
     await do("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
     listening = f"listen_addresses = '127.0.0.1'\nport = {place.port}\nunix_socket_directories = '{data}'\n"

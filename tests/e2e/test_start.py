@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
@@ -209,7 +210,7 @@ async def test_tokens_are_printed_for_a_person_at_a_terminal() -> None:
             line = re.search(r"wscat -c (\S+) +# omar", text.decode())
             assert line is not None
             async with websockets.connect(line[1]) as omar:
-                assert b'"omar"' in (await omar.recv()).encode()
+                assert '"omar"' in await omar.recv(decode=True)
             assert await node.end(signal.SIGTERM) == 0
     os.close(leader)
     os.close(follower)
@@ -237,7 +238,8 @@ async def test_a_port_or_host_that_is_not_to_be_had_is_told_by_its_setting(
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        async with started(program, DATABASE_URL=database, WORKERS=workers, **{f"{setting}_PORT": port}) as node:
+        given: dict[str, Any] = {"DATABASE_URL": database, "WORKERS": workers, f"{setting}_PORT": port}
+        async with started(program, **given) as node:
             assert await node.end() == 1
             assert one_line(node.errors).startswith(f"{program}: {setting}_PORT: another program has port {port} ")
     for host in ("nowhere.invalid", "192.0.2.1", "a..b"):
@@ -251,7 +253,12 @@ async def test_a_port_or_host_that_is_not_to_be_had_is_told_by_its_setting(
 @pytest.mark.parametrize("encoding", ["iso-8859-1", "ascii"])
 async def test_where_the_output_takes_no_utf_8_it_is_plain_text(encoding: str) -> None:
     with data_dir() as data:
-        given = {"DATA_DIR": str(data), "PYTHONIOENCODING": encoding, "PGSSLMODE": "verify-full", "PGHOST": "nowhere"}
+        given: dict[str, Any] = {
+            "DATA_DIR": str(data),
+            "PYTHONIOENCODING": encoding,
+            "PGSSLMODE": "verify-full",
+            "PGHOST": "nowhere",
+        }
         async with started("recado", **given) as node:
             assert f"Starting PostgreSQL in {data} ...\n" in await node.ready()
             assert await node.end(signal.SIGTERM) == 0

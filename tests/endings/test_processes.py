@@ -100,7 +100,15 @@ async def takes_no_replies(peers: Peers, path: str, token: str) -> None:
     await peer.say(60 * text(action="history", topic_name="@diego"))
 
 
-WS_PEERS = [connects, half_a_handshake, is_open, bursts_and_closes, bursts_of_publishes, takes_no_replies]
+PeerKind = Callable[[Peers, str, str], Awaitable[None]]
+WS_PEERS: list[PeerKind] = [
+    connects,
+    half_a_handshake,
+    is_open,
+    bursts_and_closes,
+    bursts_of_publishes,
+    takes_no_replies,
+]
 
 
 async def half_a_request(peers: Peers, path: str, token: str) -> None:
@@ -131,9 +139,8 @@ async def streams(peers: Peers, path: str, token: str) -> None:
     await peer.hear(b"event-stream")
 
 
-HTTP_PEERS = [connects, half_a_request, half_a_body, kept_alive, takes_no_answers, streams]
-PeerKind = Callable[[Peers, str, str], Awaitable[None]]
-PROGRAMS: dict[str, list[PeerKind]] = {"ws_server": WS_PEERS, "api": HTTP_PEERS}
+HTTP_PEERS: list[PeerKind] = [connects, half_a_request, half_a_body, kept_alive, takes_no_answers, streams]
+PROGRAMS = {"ws_server": WS_PEERS, "api": HTTP_PEERS}
 
 
 async def token(database: str) -> str:

@@ -10,6 +10,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from aiormq.abc import ChannelFrame
@@ -240,7 +241,7 @@ async def _unreadable(rabbit: Rabbit, queue: str) -> None:
     body = b"{}"
     header = struct.pack("!HHQHQ", Basic.frame_id, 0, len(body), HAS_TIMESTAMP, MICROSECONDS)
     async with rabbit.channel() as channel:
-        line = await channel.get_underlay_channel()
+        line: Any = await channel.get_underlay_channel()
         await line.write_queue.put(ChannelFrame(
             amqp.marshal(Basic.Publish(exchange="", routing_key=queue), line.number)
             + struct.pack("!BHI", HEADER, line.number, len(header)) + header + FRAME_END

@@ -93,7 +93,7 @@ class Network:
     def place(self) -> Place:
         self._places += 1
         number = self._places
-        place = self._hold(Place(f"10.213.{number}.2", f"10.213.{number}.1"))
+        place: Place = self._hold(Place(f"10.213.{number}.2", f"10.213.{number}.1"))
         end = f"to{number}"
         self._router.ip("link", "add", end, "type", "veth", "peer", "name", LINE)
         self._router.ip("link", "set", LINE, "netns", place.path)

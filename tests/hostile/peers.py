@@ -36,7 +36,7 @@ EVENT = {
 
 
 @asynccontextmanager
-async def one_command(row: Row, **environ: str) -> AsyncIterator[tuple[Server, Bystander]]:
+async def one_command(row: Row, **environ: Any) -> AsyncIterator[tuple[Server, Bystander]]:
     """`python -m recado` on a database of its own, and a bystander of it."""
     await row.rig.database()
     server = await row.rig.start("recado", **environ)

@@ -154,7 +154,7 @@ class Rig:
             "API_PORT": str(free_port()), "AUTH_MODE": "key", "API_KEY": SECRET, **more,
         }  # fmt: skip
         log = self.folder / f"log{len(self.servers)}"
-        command = (sys.executable, "-m", module)
+        command: tuple[str, ...] = (sys.executable, "-m", module)
         if descriptors:
             command = ("prlimit", f"--nofile={descriptors}", *command)
         with log.open("wb") as output:

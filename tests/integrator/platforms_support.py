@@ -97,6 +97,10 @@ class Fake:
                 self._news.clear()
                 await self._news.wait()
 
+    async def heard(self, beyond: int, timeout: float = TIME) -> None:
+        """Wait until it was told more than so many things."""
+        await self.until(lambda: len(self.told) > beyond, timeout)
+
     async def message(self, text: str, timeout: float = TIME) -> Json:
         """The message of this text, once it has come."""
         await self.until(lambda: text in self.texts(), timeout)

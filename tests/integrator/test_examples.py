@@ -148,6 +148,7 @@ def test_an_example_is_short(name: str) -> None:
     for node in ast.walk(tree):
         is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         if is_text or isinstance(node, ast.Import | ast.ImportFrom) or getattr(node, "name", "") == "is_signed":
+            assert isinstance(node, ast.stmt)
             skipped |= set(range(node.lineno, (node.end_lineno or 0) + 1))
     count = sum(1 for number, line in enumerate(lines, 1) if number not in skipped and line.strip())
     assert count <= 30, count

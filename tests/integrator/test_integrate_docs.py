@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -63,10 +63,11 @@ def shape(value: Any) -> Any:
 
 async def test_events_are_as_they_are_told(node: Node) -> None:
     shown = objects(next(block for block in blocks("json") if '"cursor"' in block))
-    assert [each["type"] for each in shown] == [kind for kind in NewsType.__args__ if kind != "platform.test"]
+    assert [each["type"] for each in shown] == [kind for kind in get_args(NewsType) if kind != "platform.test"]
     buas = (await node.registry.register("BuasApp", "pull", None)).platform
     fourth = (await node.registry.register("Fourth", "pull", None)).platform
-    desk, members = node.integrator, [{"BuasApp": [17]}, {"Fourth": ["f"]}]
+    desk = node.integrator
+    members: list[dict[str, list[int | str]]] = [{"BuasApp": [17]}, {"Fourth": ["f"]}]
     await desk.take_user(buas, 17, "Ana")
     await desk.take_user(buas, 17, "Ana María")
     await desk.take_user(buas, 18, "Leo")

@@ -68,7 +68,7 @@ class Arrivals:
             count = len(self.fake.told)
             for text in self.fake.texts()[len(self.times) :]:
                 self.times.setdefault(text, time.monotonic())
-            await self.fake.until(lambda seen=count: len(self.fake.told) > seen, 3600)
+            await self.fake.heard(count, 3600)
 
 
 @asynccontextmanager

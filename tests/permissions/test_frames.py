@@ -18,7 +18,7 @@ from messaging.frames import AnyCommand
 from support.ws import SECRET, Running, receive, running, send
 
 KEY, METER = "the key of the tests' backend", "a token for the counters alone"
-LOCKED = {"auth_mode": "key", "api_key": KEY, "metrics_token": METER}
+LOCKED: dict[str, Any] = {"auth_mode": "key", "api_key": KEY, "metrics_token": METER}
 PROXY, FOREIGN = {"X-Forwarded-For": "192.0.2.1"}, {"Origin": "https://evil.example"}
 COMMANDS = [kind.__struct_config__.tag for kind in AnyCommand.__args__]
 

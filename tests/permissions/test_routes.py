@@ -43,7 +43,7 @@ class House:
 
 @pytest.fixture
 async def house(database: str) -> AsyncIterator[House]:
-    key = {"api_key": KEY, "metrics_token": METER}
+    key: dict[str, Any] = {"api_key": KEY, "metrics_token": METER}
     nets = (ipaddress.ip_network("127.0.0.0/8"),)
     async with AsyncExitStack() as stack:
         doors = [
@@ -56,7 +56,7 @@ async def house(database: str) -> AsyncIterator[House]:
         for user in ("ana", "bob", "eve"):
             await doors[0].node.actions.know(user)
         platform = await doors[0].node.registry.register("Fourth", "pull", None)
-        yield House(*doors, old, platform.token)
+        yield House(doors[0], doors[1], doors[2], doors[3], old, platform.token)
 
 
 async def said(house: House, door: Door, route: Route, ask: Ask, *, token: str = "", old: bool = False,

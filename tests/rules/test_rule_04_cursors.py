@@ -250,9 +250,9 @@ async def test_an_ack_above_what_the_connection_was_sent_moves_nothing(database:
             diego.write(text(action="ack", topic_name=TOPIC, seq=seq, ref=f"r{seq}"))
             refusal = await diego.answer(f"r{seq}")
             assert (refusal["action"], refusal["code"], refusal["topic_name"]) == ("error", "bad_request", TOPIC)
-        for seq in (0, -1, 2**53, 1.5, "1", None):
-            diego.write(text(action="ack", topic_name=TOPIC, seq=seq, ref=f"r{seq}"))
-            assert (await diego.answer(f"r{seq}"))["code"] == "bad_request"
+        for none in (0, -1, 2**53, 1.5, "1", None):
+            diego.write(text(action="ack", topic_name=TOPIC, seq=none, ref=f"r{none}"))
+            assert (await diego.answer(f"r{none}"))["code"] == "bad_request"
         diego.write(text(action="ack", topic_name="deporte", seq=1, ref="x"))
         assert (await diego.answer("x"))["code"] == "unknown_topic"
         assert await moved(recado, diego) == {"": 0}

@@ -25,7 +25,7 @@ IN_TIME = 10.0  # seconds: the promise with the bus entirely dead
 
 @asynccontextmanager
 async def two_nodes(dsn: str, medium: Medium, **changes: Any) -> AsyncIterator[tuple[Running, Running]]:
-    async with running(dsn, medium.bus(), **changes) as one, running(dsn, medium.bus(), **changes) as two:  # type: ignore[arg-type]
+    async with running(dsn, medium.bus(), **changes) as one, running(dsn, medium.bus(), **changes) as two:
         yield one, two
 
 

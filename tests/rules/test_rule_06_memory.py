@@ -278,7 +278,7 @@ async def test_history_replies_are_bounded(database: str, watch: Watch) -> None:
             seqs: list[int] = []
             before = None
             while before != 1:
-                more = {} if before is None else {"before": before}
+                more: dict[str, Any] = {} if before is None else {"before": before}
                 await send(omar, action="history", topic_name="fotos", limit=100, **more)
                 raw = await omar.recv()
                 assert len(raw) <= 2 * 65_536 + 65_536

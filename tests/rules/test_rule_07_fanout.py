@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -13,6 +14,7 @@ from support.members import Publisher
 from support.raw_members import RawClient
 from support.waiting import until
 from support.ws import Running, running
+from ws_server.protocol import entry_frames
 
 MANY = 300
 
@@ -92,16 +94,15 @@ async def test_no_task_per_session_but_the_library_s(crowd: Any) -> None:
 
 async def test_a_batch_is_one_write_per_recipient(crowd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     recado, others, stalled, _ = crowd
-    encoded = []
-    entry_frames = ws_server.feeds.hub.entry_frames
-    monkeypatch.setattr(ws_server.feeds.hub, "entry_frames", lambda *args: encoded.append(args) or entry_frames(*args))
+    encoding = Mock(wraps=entry_frames)
+    monkeypatch.setattr(ws_server.feeds.hub, "entry_frames", encoding)
     before = writes(recado)
     tasks = asyncio.all_tasks()
     await Publisher(recado).publish("noticias", range(100))  # one batch: all are handed over in one step
     delivered = writes(recado)
     assert delivered[0] - before[0] == 100 * MANY
     assert delivered[1] - before[1] == MANY
-    assert len(encoded) == 1  # the frames of a message are made once, however many get it
+    assert encoding.call_count == 1  # the frames of a message are made once, however many get it
     assert not [task for task in asyncio.all_tasks() - tasks if task is not asyncio.current_task()]
     await asyncio.gather(*(reach(link, 100) for link in (*others, stalled)))
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -280,7 +281,7 @@ async def test_a_machine_that_slept_stops_before_it_does_anything(
 
 
 async def test_work_that_finds_its_lease_over_begins_anew_with_the_next(database: str) -> None:
-    begun = []
+    begun: list[Any] = []
 
     async def work(lease: Lease) -> None:
         async def part() -> None:

@@ -101,7 +101,7 @@ async def roles(dsn: str, topic_id: int) -> dict[str, str]:
         " WHERE m.topic_id = $1",
         topic_id,
     )
-    return dict(found)  # type: ignore[arg-type]
+    return dict(found)
 
 
 async def leave(node: Desk, topic_id: int, *names: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from messaging.bus.contract import LocalBus
 from messaging.node import Node
@@ -27,7 +28,7 @@ async def pool_to(dsn: str) -> AsyncIterator[Pool]:
         await pool.close()
 
 
-def fresh(pool: Pool, **times: float) -> Nodes:
+def fresh(pool: Pool, **times: Any) -> Nodes:
     return Nodes(pool, secrets.token_hex(16), **times)
 
 

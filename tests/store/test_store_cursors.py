@@ -19,7 +19,7 @@ async def reading(node: Desk, topic: str, user: str, *devices: str) -> tuple[int
 
 
 async def stored(dsn: str) -> dict[str, int]:
-    return dict(await rows(dsn, "SELECT device, seq FROM recado.cursors WHERE seq > 0"))  # type: ignore[arg-type]
+    return dict(await rows(dsn, "SELECT device, seq FROM recado.cursors WHERE seq > 0"))
 
 
 async def test_a_cursor_only_rises(database: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from typing import Any
 
 import asyncpg
 import pytest
@@ -309,7 +310,7 @@ async def test_devices_and_memberships_meet(database: str, first: str, second: s
         other_id = await ana.topic("deporte", "ana", "omar")
         omar = await user_id(ana, "omar")
         await ana.store.see_device(omar, "old")
-        statements = {
+        statements: dict[str, tuple[Any, ...]] = {
             "join": ("SELECT recado.join_topic($1, $2, 'member', NULL)", topic_id, omar),
             "device": ("SELECT recado.see_device($1, $2, 16, '30 days')", omar, "phone"),
             "leave": ("SELECT FROM recado.leave_topic($1, $2)", other_id, omar),

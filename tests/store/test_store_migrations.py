@@ -28,7 +28,7 @@ async def empty(postgres_dsn: str) -> AsyncIterator[str]:
 
 
 async def applied(dsn: str) -> list[tuple[str, str, object]]:
-    return await rows(dsn, "SELECT name, checksum, applied_at FROM recado.migrations ORDER BY applied_at, name")  # type: ignore[return-value]
+    return await rows(dsn, "SELECT name, checksum, applied_at FROM recado.migrations ORDER BY applied_at, name")
 
 
 async def test_five_runners_at_once(empty: str) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bridges.config import Rabbit as RabbitConfig
@@ -36,7 +37,7 @@ class Office:
         for name in names:
             await self.node.actions.know(name)
         for name in names:
-            await until(lambda name=name: self.is_read(name))
+            await until(partial(self.is_read, name))
 
     async def is_read(self, queue: str) -> bool:
         return await self.consumers(queue) > 0

@@ -13,6 +13,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import aio_pika
 import pytest
@@ -75,11 +76,11 @@ class RawHeader(ContentHeader):
 async def _publish(channel: AbstractChannel, queue: str, body: bytes, header: ContentHeader) -> asyncio.Future[object]:
     """Without the id that this library gives to a message that has none, as others do not. Done once confirmed."""
     publish = Basic.Publish(exchange="", routing_key=queue)
-    frames = [publish, header, *([ContentBody(body)] if body else [])]
-    underlay = await channel.get_underlay_channel()
+    frames: list[Any] = [publish, header, *([ContentBody(body)] if body else [])]
+    underlay: Any = await channel.get_underlay_channel()
     underlay.delivery_tag += 1
     confirmed: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-    underlay.confirmations[underlay.delivery_tag] = confirmed  # type: ignore[attr-defined]
+    underlay.confirmations[underlay.delivery_tag] = confirmed
     await underlay.write_queue.put(ChannelFrame.marshall(channel_number=underlay.number, frames=frames))
     return confirmed
 

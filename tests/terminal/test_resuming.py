@@ -31,6 +31,9 @@ from recado.client.resuming import (
 START = datetime(2026, 11, 22, tzinfo=UTC)
 
 
+Thing = Message | Gap | Invited | Removed
+
+
 def vectors(name: str) -> Any:
     """What both clients decide, in Python and in JavaScript."""
     return json.loads((ROOT / "tests" / "vectors" / f"{name}.json").read_text())
@@ -102,12 +105,12 @@ def test_the_error_has_a_type_and_says_what_to_do() -> None:
 # --- nothing twice ---------------------------------------------------------------------------------
 
 
-def receive(positions: Positions, *things: object) -> list[object]:
+def receive(positions: Positions, *things: Thing) -> list[Thing]:
     given = []
     for thing in things:
         if isinstance(thing, Message | Gap):
             positions.arrive(thing)
-        fresh = positions.fresh(thing)  # type: ignore[arg-type]
+        fresh = positions.fresh(thing)
         if fresh is not None:
             positions.receive(fresh)
             given.append(fresh)
@@ -151,13 +154,14 @@ async def test_what_is_given_and_acknowledged(steps: list[dict[str, Any]]) -> No
 @given(st.lists(st.integers(1, 20), max_size=60))
 def test_whatever_is_redelivered_each_seq_is_given_once_and_they_rise(starts: list[int]) -> None:
     """Each connection begins somewhere at or before the position and goes up by one, as the protocol says."""
-    positions, given = Positions(), []
+    positions = Positions()
+    given: list[Any] = []
     for start in starts:
         reached = len(given)
         for seq in range(min(start, reached + 1), min(start, reached + 1) + 5):
             given += receive(positions, message(seq))
 
-    assert [entry.seq for entry in given] == list(range(1, len(given) + 1))  # type: ignore[attr-defined]
+    assert [entry.seq for entry in given] == list(range(1, len(given) + 1))
 
 
 # --- frames ----------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ applied later: between the two anything may happen. Whatever a peer is sent is c
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -28,8 +29,9 @@ from messaging.delivery import Feed, Place
 from messaging.errors import Unavailable
 from messaging.model import MAX_SEQ, Appended, Changed, Membership, Message, Notice, Page, Topic, User
 from messaging.readers.cursors import Cursors
+from messaging.readers.pages import SharedPage
 from messaging.store.store import Move
-from ws_server.feeds.catchup import CatchUp, SharedPage
+from ws_server.feeds.catchup import CatchUp
 from ws_server.feeds.hub import Hub
 from ws_server.feeds.membership_sync import SLICES, MembershipSync
 from ws_server.feeds.memberships import Walk
@@ -39,7 +41,7 @@ from ws_server.protocol import entry_frames
 from ws_server.session import Session
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-SIZES = [  # everything so small that a few messages overflow it
+SIZES: list[tuple[Any, dict[str, Any]]] = [  # everything so small that a few messages overflow it
     (messaging.delivery, {"TAIL_BYTES": 400, "CHUNK_MIN": 150, "CHUNK_MAX": 600}),
     (ws_server.protocol, {"PIECE_BYTES": 300}),
     (ws_server.session, {"BUFFER_BYTES": 600, "CHUNK_MIN": 150}),
@@ -64,7 +66,7 @@ def small_sizes() -> Iterator[None]:
 class _Pause:
     """The point between asking the store and getting its answer."""
 
-    def __await__(self) -> Iterator[None]:
+    def __await__(self) -> Generator[None, None, None]:
         yield
 
 
@@ -72,7 +74,7 @@ class Job:
     """A coroutine of the product, stepped by hand; made at its first step."""
 
     def __init__(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-        self._make = lambda: function(*args)
+        self._make = partial(function, *args)
         self._coroutine: Coroutine[Any, Any, None] | None = None
         self.done = False
 
@@ -223,7 +225,7 @@ class ModelPages:
     def __init__(self, store: ModelStore) -> None:
         self._store = store
 
-    async def read(self, topic: Topic, after: int, budget: int, membership: int | None = None) -> SharedPage:
+    async def read(self, topic: Topic, after: int, budget: int, membership: int | None = None) -> SharedPage[Any]:
         page, holds = await self._store.page(topic, after, budget, [] if membership is None else [membership])
         return SharedPage(page, entry_frames(topic.name, page.entries), holds)
 

@@ -98,8 +98,9 @@ async def test_one_without_end_is_refused() -> None:
 
 @pytest.mark.parametrize("claim", ["exp", "iat", "aud", "sub"])
 async def test_what_must_be_said(claim: str) -> None:
+    changed: dict[str, Any] = {claim: None}
     async with issuing() as issuer, trusting(issuer.setting()) as tokens:
-        assert "MissingRequiredClaim" in await refusal(tokens, issuer.token(**{claim: None}))
+        assert "MissingRequiredClaim" in await refusal(tokens, issuer.token(**changed))
 
 
 @pytest.mark.parametrize(
@@ -121,8 +122,9 @@ async def test_the_audience_must_be_ours(changes: dict[str, Any], why: str) -> N
     [("exp", -1, "expired"), ("exp", -3600, "expired"), ("iat", 3600, "Immature"), ("nbf", 3600, "Immature")],
 )
 async def test_its_time_must_have_come_and_not_be_over(claim: str, seconds: int, why: str) -> None:
+    changed: dict[str, Any] = {claim: int(time.time()) + seconds}
     async with issuing() as issuer, trusting(issuer.setting()) as tokens:
-        assert why in await refusal(tokens, issuer.token(**{claim: int(time.time()) + seconds}))
+        assert why in await refusal(tokens, issuer.token(**changed))
 
 
 @pytest.mark.parametrize("iss", [f"{FIREBASE}/", FIREBASE[:-1], FIREBASE.upper(), None, "", "https://evil.example"])

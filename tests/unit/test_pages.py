@@ -46,7 +46,8 @@ async def settle() -> None:
 
 
 async def test_who_comes_while_a_read_is_in_flight_shares_the_next() -> None:
-    shelf, encoded = Shelf(), []
+    shelf = Shelf()
+    encoded: list[Any] = []
     pages = reading(shelf, encoded)
     tasks = [asyncio.create_task(pages.read(NEWS, 0, 1024, number)) for number in range(10)]
     other = asyncio.create_task(pages.read(NEWS, 3, 1024, 77))

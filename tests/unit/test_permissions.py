@@ -178,7 +178,7 @@ def test_what_a_claim_grants() -> None:
 
 
 SOON = time.time() + 3600
-ODD = [None, [], "a", 7, {"read": "a"}, {"read": None}, {"reads": ["a"]}, {"read": [1]}, {"read": ["a b"]},
+ODD: list[Any] = [None, [], "a", 7, {"read": "a"}, {"read": None}, {"reads": ["a"]}, {"read": [1]}, {"read": ["a b"]},
        {"read": [""]}, {"write": ["a", "é"]}, {"read": {"a": 1}}, {"read": ["x" * 129]}]  # fmt: skip
 
 

@@ -172,7 +172,7 @@ def test_a_token_without_an_end_is_none() -> None:
     assert "MissingRequiredClaim" in refusal(signed(told))
 
 
-ODD = [None, True, [], {}, "", "soon", -1, -(10**400), 10**400, 1e308]
+ODD: list[Any] = [None, True, [], {}, "", "soon", -1, -(10**400), 10**400, 1e308]
 
 
 @pytest.mark.parametrize("value", [*ODD, "1e999", "NaN"], ids=lambda value: repr(value)[:12])

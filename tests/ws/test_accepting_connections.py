@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
+from typing import Any
 
 from support.raw_ws import HANDSHAKE, ended, line
 from support.waiting import until
@@ -38,7 +39,7 @@ async def test_silent_connections_give_way_and_sessions_stay(database: str) -> N
 
 
 async def test_behind_a_trusted_proxy_whom_it_names_counts(database: str) -> None:
-    changes = {"max_connections_per_address": 1, "trusted_proxies": (ip_network("127.0.0.0/8"),)}
+    changes: dict[str, Any] = {"max_connections_per_address": 1, "trusted_proxies": (ip_network("127.0.0.0/8"),)}
     async with running(database, **changes) as recado, AsyncExitStack() as stack:
         for client, answer in (("192.0.2.1", b" 101 "), ("192.0.2.1", b" 429 "), ("192.0.2.2", b" 101 ")):
             reader, writer = await stack.enter_async_context(line(recado.url))

@@ -25,7 +25,7 @@ async def first_frames(link: Any, count: int) -> list[dict[str, Any]]:
     return [await receive(link) for _ in range(count)]
 
 
-def shapes(frames: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
+def shapes(frames: list[dict[str, Any]]) -> list[tuple[str, str, Any]]:
     return [(frame["action"], frame["topic_name"], frame.get("seq", frame.get("last_seq"))) for frame in frames]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection
@@ -215,7 +216,7 @@ async def test_what_came_before_a_close_frame_counts_though_it_takes_turns(datab
 
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is Linux's")
 @pytest.mark.parametrize("limit", [{"rate_limit": 1.0}, {"rate_bytes": 2**14, "rate_limit": 0.0}])
-async def test_a_session_that_is_held_up_and_was_reset_is_gone_at_once(database: str, limit: dict[str, float]) -> None:
+async def test_a_session_that_is_held_up_and_was_reset_is_gone_at_once(database: str, limit: dict[str, Any]) -> None:
     """Not when all that it had sent would have been read: that takes minutes."""
     async with running(database, **limit) as recado, AsyncExitStack() as stack:
         await recado.node.actions.know("ana")  # nothing is written to who writes to her

@@ -124,7 +124,7 @@ async def test_removal_and_revocation_wait_for_nobodys_memberships(
     database: str, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     medium = Medium()
-    async with running(database, medium.bus()) as one, running(database, medium.bus()) as two:  # type: ignore[arg-type]
+    async with running(database, medium.bus()) as one, running(database, medium.bus()) as two:
         there = one if where == "here" else two
         await one.topic("noticias", "omar", "diego", "big")
         await one.node.actions.know("eva")
@@ -228,7 +228,8 @@ async def test_topics_come_by_name_a_page_at_a_time(database: str) -> None:
         await recado.node.actions.know("diego")
         await join_many(db, "diego", 1500)
         async with recado.client("diego") as diego:
-            names, pages, more = [""], [], True
+            names, more = [""], True
+            pages: list[int] = []
             while more:
                 await send(diego, action="topics", ref="r", **({"after": names[-1]} if pages else {}))
                 page = await receive(diego, "topics")
