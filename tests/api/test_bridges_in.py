@@ -10,6 +10,7 @@ import pytest
 from messaging.errors import Conflict
 from messaging.store.bridges import DeadLetter
 from support.doors import Door
+from support.waiting import until
 
 LETTERS = "/api/v1/dead-letters"
 
@@ -169,9 +170,7 @@ async def given_up(door: Door, database: str) -> int:
         await door.ask("DELETE", "/api/v1/topics/shop", 204)
     await connection.close()
     taking = asyncio.create_task(door.node._intake.run())
-    async with asyncio.timeout(20):
-        while not (letters := await door.ask("GET", f"{LETTERS}?bridge=intake")):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    letters = await until(lambda: door.ask("GET", f"{LETTERS}?bridge=intake"))
     taking.cancel()
     assert [(each["user_source"], each["replayable"]) for each in letters] == [("bank", True)]
     return int(letters[0]["id"])

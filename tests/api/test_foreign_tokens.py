@@ -94,14 +94,14 @@ async def test_a_ticket_stands_in_for_them_with_all_that_they_say(open_door: Ope
     async with issuing() as issuer:
         door = await open_door(jwt_issuers=(issuer.setting(prefix="fb:"),), **KEY_MODE)
         claims: list[dict[str, Any]] = [{"topics": {"read": []}}, {"payload": {"topics": {"read": []}}}]
-    for claim in claims:
-        token = issuer.token(**claim)
-        await door.ask("GET", f"{V1}/topics/general", 404, token=token)
-        ticket = (await door.ask("POST", f"{V1}/tickets", 201, token=token, json={}))["ticket"]
-        login = await door.ask("POST", f"{V1}/login", json={"ticket": ticket})
-        assert "fb:ana" == login["user"]
-        await door.ask("GET", f"{V1}/topics/general", 404, token=login["token"])
-        await door.ask("GET", f"{V1}/topics?user=fb%3Aana", token=login["token"])
+        for claim in claims:
+            token = issuer.token(**claim)
+            await door.ask("GET", f"{V1}/topics/general", 404, token=token)
+            ticket = (await door.ask("POST", f"{V1}/tickets", 201, token=token, json={}))["ticket"]
+            login = await door.ask("POST", f"{V1}/login", json={"ticket": ticket})
+            assert "fb:ana" == login["user"]
+            await door.ask("GET", f"{V1}/topics/general", 404, token=login["token"])
+            await door.ask("GET", f"{V1}/topics?user=fb%3Aana", token=login["token"])
 
 
 async def test_what_they_say_can_be_read_by_a_backend(open_door: Opener) -> None:

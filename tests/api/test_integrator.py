@@ -12,6 +12,7 @@ from messaging.integrator.importing import Diff, Listed
 from messaging.integrator.incoming import IncomingMessage
 from messaging.model import Message
 from support.doors import Door
+from support.waiting import until
 
 
 async def register(door: Door, name: str, **more: Any) -> str:
@@ -300,9 +301,8 @@ async def test_events_are_confirmed_by_asking_for_what_comes_after(door: Door) -
 async def test_who_waits_is_answered_when_something_comes(door: Door) -> None:
     tokens, pull = await three(door), await register(door, "Fourth")
     waiting = asyncio.ensure_future(door.ask("GET", "/events?wait=30", token=pull))
+    await until(lambda: door.node.notifier._listeners)
     async with asyncio.timeout(10):
-        while not door.node.notifier._listeners:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
         await say(door, "/user", id=1, name="Ana", token=tokens["BuasApp"])
         answer = await waiting
     assert [event["type"] for event in answer["events"]] == ["user.created"]
@@ -311,9 +311,8 @@ async def test_who_waits_is_answered_when_something_comes(door: Door) -> None:
 async def test_who_waits_does_not_hold_up_the_end_of_the_server(door: Door) -> None:
     pull = await register(door, "Fourth")
     waiting = [asyncio.ensure_future(door.ask("GET", "/events?wait=30", token=pull)) for _ in range(2)]
+    await until(lambda: len(door.node.pulling._waiting) >= 2)
     async with asyncio.timeout(10):
-        while len(door.node.pulling._waiting) < 2:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
         door.node.pulling.close()
         assert [each["events"] for each in await asyncio.gather(*waiting)] == [[], []]
         assert (await door.ask("GET", "/events?wait=30", token=pull))["events"] == []

@@ -17,6 +17,7 @@ from api.routes.about import ws_url_for
 from messaging.settings.settings import Settings
 from support.doors import KEY, Door, Opener
 from support.programs import post, recado
+from support.waiting import until
 
 V1 = "/api/v1"
 OFFER = {"sender": "ACMESky", "receiver": "ana", "body": "Rome, 39 €"}
@@ -135,9 +136,7 @@ async def gone(data: Path) -> None:
     """Within ten seconds no message is left: nothing announces a purge, so the database is asked."""
     connection = await asyncpg.connect(host=str(data / "run"), port=5432, user="postgres", database="recado")
     try:
-        async with asyncio.timeout(10):
-            while await connection.fetchval("SELECT count(*) FROM recado.messages"):  # noqa: ASYNC110
-                await asyncio.sleep(0.2)
+        await until(lambda: connection.fetchval("SELECT count(*) = 0 FROM recado.messages"))
     finally:
         await connection.close()
 

@@ -10,6 +10,7 @@ import pytest
 
 from support.doors import Door
 from support.log import connected
+from support.waiting import until
 
 V1 = "/api/v1"
 POST = f"{V1}/topics/general/messages"
@@ -19,11 +20,9 @@ async def history(door: Door, query: str = "", topic: str = "general") -> Any:
     return await door.ask("GET", f"{V1}/topics/{topic}/messages{query}")
 
 
-async def until(door: Door, count: int) -> None:
+async def until_stored(door: Door, count: int) -> None:
     """Wait until the history has so many messages."""
-    async with asyncio.timeout(10):
-        while len((await history(door))["messages"]) != count:  # noqa: ASYNC110 (nothing tells of it)
-            await asyncio.sleep(0.02)
+    await until(lambda: history(door), lambda found: len(found["messages"]) == count)
 
 
 async def test_a_message_is_stored_and_read_back(door: Door) -> None:
@@ -86,7 +85,7 @@ async def test_names_with_slash_and_plus(door: Door) -> None:
 async def test_a_lifetime_ends(door: Door) -> None:
     await door.ask("POST", POST, 201, json={"content": 1, "ttl": 1})
     assert len((await history(door))["messages"]) == 1
-    await until(door, 0)
+    await until_stored(door, 0)
 
 
 # --- idempotency ---------------------------------------------------------------------------------
@@ -145,7 +144,7 @@ async def test_a_peer_that_goes_away_cancels_nothing(door: Door) -> None:
     )
     await writer.drain()
     writer.close()
-    await until(door, 1)
+    await until_stored(door, 1)
 
 
 # --- batch ---------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ A module of tests makes a class of `OutConformance` whose name begins with Test,
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import groupby
@@ -17,6 +16,7 @@ from messaging.bridge.schedule import Schedule
 from messaging.node import Node
 from messaging.store.bridges import DeadLetter, Report
 from support.lanes import publish, serving, working
+from support.waiting import until
 
 TIME = 60  # seconds
 SOON = Schedule(steps=(0.2,), most=0.3)
@@ -72,16 +72,11 @@ async def report(node: Node) -> Report:
 
 
 async def until_waiting(node: Node) -> Report:
-    async with asyncio.timeout(TIME):
-        while (found := await report(node)).state == "up":  # noqa: ASYNC110 (a table tells nobody)
-            await asyncio.sleep(0.05)
-    return found
+    return await until(lambda: report(node), lambda found: found.state != "up", TIME)
 
 
 async def until_buried(node: Node, count: int) -> list[DeadLetter]:
-    async with asyncio.timeout(TIME):
-        while len(buried := await node.book.buried("out", 0, 100)) < count:  # noqa: ASYNC110 (a table tells nobody)
-            await asyncio.sleep(0.05)
+    buried = await until(lambda: node.book.buried("out", 0, 100), lambda found: len(found) >= count, TIME)
     return [each.letter for each in buried]
 
 

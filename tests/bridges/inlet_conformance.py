@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import pytest
@@ -20,6 +20,7 @@ from messaging.model import Changed
 from messaging.node import Node
 from messaging.settings.settings import Settings
 from support.lanes import QUICK, working
+from support.lines import line_to
 from support.waiting import until
 
 TIME = 60  # seconds
@@ -67,53 +68,6 @@ async def at_work(dsn: str, feed: Feed) -> AsyncIterator[Node]:
         yield node
 
 
-class Wire:
-    """Stands before a server, and cuts all lines when told to."""
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._lines: set[asyncio.Task[None]] = set()
-        self.port = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = asyncio.current_task()
-        assert line is not None
-        self._lines.add(line)
-        with suppress(OSError, asyncio.CancelledError):
-            there, back = await asyncio.open_connection("127.0.0.1", self._target)
-            ways = [asyncio.ensure_future(_pass_on(*way)) for way in ((reader, back), (there, writer))]
-            try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for way in ways:
-                    way.cancel()
-                back.transport.abort()
-        writer.transport.abort()
-        self._lines.discard(line)
-
-    def cut(self) -> None:
-        for line in self._lines:
-            line.cancel()
-
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-
-
-@asynccontextmanager
-async def wire_to(port: int) -> AsyncIterator[Wire]:
-    wire = Wire(port)
-    server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
-    wire.port = server.sockets[0].getsockname()[1]
-    try:
-        yield wire
-    finally:
-        server.close()
-        wire.cut()
-
-
 @asynccontextmanager
 async def reading(node: Node, source: Source) -> AsyncIterator[Inlet]:
     """The inlet at work; where it fails, so does the test."""
@@ -140,11 +94,7 @@ async def contents(node: Node, topic: str) -> list[str]:
 async def have(node: Node, topic: str, count: int) -> list[str]:
     """The contents of a topic, once there are so many."""
 
-    async def enough() -> bool:
-        return len(await contents(node, topic)) >= count
-
-    await until(enough, within=TIME)
-    return await contents(node, topic)
+    return await until(lambda: contents(node, topic), lambda found: len(found) >= count, TIME)
 
 
 async def until_settled(inlet: Inlet, feed: Feed) -> None:
@@ -159,11 +109,8 @@ async def until_settled(inlet: Inlet, feed: Feed) -> None:
 async def until_buried(node: Node, count: int) -> list[str]:
     """Why, of each dead letter."""
 
-    async def enough() -> bool:
-        return len(await node.book.buried("in", 0, 100)) >= count
-
-    await until(enough, within=TIME)
-    return [each.letter.reason for each in await node.book.buried("in", 0, 100)]
+    buried = await until(lambda: node.book.buried("in", 0, 100), lambda found: len(found) >= count, TIME)
+    return [each.letter.reason for each in buried]
 
 
 def numbered(first: int, last: int) -> list[str]:
@@ -212,7 +159,7 @@ class InConformance:
     async def test_the_line_cut_again_and_again(self, feed: Feed, database: str) -> None:
         async with (
             at_work(database, feed) as node,
-            wire_to(feed.port) as wire,
+            line_to(feed.port) as wire,
             reading(node, feed.source(wire.port)) as inlet,
         ):
             for cuts in range(5):

@@ -81,9 +81,7 @@ class Paper:
             self.line = None
 
     async def until_read(self) -> None:
-        async with asyncio.timeout(TIME):
-            while self.line is None:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+        await until(lambda: self.line is not None)
 
     async def ready(self) -> int:
         return len(self.kept) - len(self.out)

@@ -13,6 +13,7 @@ from messaging.model import Changed, Membership, Message, Topic
 from messaging.node import Node
 from messaging.store.bridges import State
 from support.lanes import QUICK, System, publish, serving, working
+from support.waiting import until
 
 
 async def bridge(node: Node, like: str = "news.%") -> int:
@@ -156,9 +157,7 @@ async def test_who_wants_no_more_is_paused_and_what_comes_is_kept(database: str)
         async with serving(Lane(user_id, system, node, schedule=QUICK)):
             await publish(node, "news.today", "1")
             await asyncio.wait_for(gone.wait(), 10)
-            async with asyncio.timeout(10):
-                while not (await node.book.reports())[0].paused:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+            await until(node.book.reports, lambda found: found[0].paused)
             system.answer = lambda parcel: None
             await publish(node, "news.today", "2")
             await node.bridges.pause("paper", False)

@@ -28,6 +28,7 @@ from messaging.node import Node
 from messaging.settings.settings import Settings, SettingsError
 from support.lanes import QUICK, publish, working
 from support.nats_server import Nats, nats_server
+from support.waiting import until
 
 TIME = 30
 IN = NatsIn("in", "orders.>")
@@ -121,9 +122,7 @@ async def test_a_stream_is_stored_in_order_byte_for_byte_and_acknowledged(databa
             assert await have(node, "orders.milan", 1) == ['"other"']
             standing = await node.store.standing("orders.rome")
             assert standing is not None and standing.topic.kind == "public"
-            async with asyncio.timeout(TIME):
-                while await pending(server):  # noqa: ASYNC110 (the server tells nobody)
-                    await asyncio.sleep(0.02)
+            await until(lambda: pending(server), lambda found: not found)
 
 
 async def test_a_user_of_the_same_name_does_not_get_it(database: str, tmp_path: Path) -> None:
@@ -157,9 +156,7 @@ async def test_what_was_not_acknowledged_comes_again_in_order_and_is_there_once(
         await put(server, *range(10, 20))
         async with reading(node, server):
             assert await have(node, "orders.rome", 20) == [str(number) for number in range(20)]
-            async with asyncio.timeout(TIME):
-                while await pending(server):  # noqa: ASYNC110 (the server tells nobody)
-                    await asyncio.sleep(0.02)
+            await until(lambda: pending(server), lambda found: not found)
         assert len(await contents(node, "orders.rome")) == 20
 
 
@@ -193,9 +190,7 @@ async def test_what_cannot_be_kept_is_a_dead_letter_and_stops_nothing(database: 
         await put(server, 3, subject="orders.§")
         async with reading(node, server):
             assert await have(node, "orders.rome", 2) == ["1", "2"]
-            async with asyncio.timeout(TIME):
-                while await pending(server):  # noqa: ASYNC110 (the server tells nobody)
-                    await asyncio.sleep(0.02)
+            await until(lambda: pending(server), lambda found: not found)
         letters = [each.letter for each in await node.book.buried("in", 0, 100)]
         rome = [letter for letter in letters if letter.topic == "orders.rome"]
         assert rome[0].content == '"no JSON"' and "not JSON" in rome[0].reason and len(rome) == 5
@@ -238,9 +233,7 @@ async def test_only_what_is_new_where_that_is_wanted(database: str, tmp_path: Pa
         await server.make_stream("ORDERS", "orders.>")
         await put(server, "old")
         async with reading(node, server, NatsIn("in", "orders.>", start="new")), server.client() as client:
-            async with asyncio.timeout(TIME):
-                while not await client.jetstream().consumers_info("ORDERS"):  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)
+            await until(lambda: client.jetstream().consumers_info("ORDERS"))
             await put(server, "new")
             assert await have(node, "orders.rome", 1) == ['"new"']
 
@@ -271,9 +264,7 @@ async def test_of_a_consumer_that_is_deleted_nothing_new_is_lost_where_only_that
         await put(server, "old")
         async with reading(node, server, NatsIn("in", "orders.>", start="new")), server.client() as client:
             for remade in (False, True):
-                async with asyncio.timeout(TIME):
-                    while not (consumers := await client.jetstream().consumers_info("ORDERS")):  # noqa: ASYNC110
-                        await asyncio.sleep(0.02)
+                consumers = await until(lambda: client.jetstream().consumers_info("ORDERS"))
                 if remade:
                     await client.jetstream().delete_stream("ORDERS")
                     await server.make_stream("ORDERS", "orders.>")
@@ -374,9 +365,7 @@ async def test_a_stream_that_is_made_later_is_read_from_then_on(database: str, t
     ):
         await have_listener(client, "orders.probe")
         await client.jetstream().add_stream(StreamConfig(name="ORDERS", subjects=["orders.>"]))
-        async with asyncio.timeout(TIME):
-            while not await client.jetstream().consumers_info("ORDERS"):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await until(lambda: client.jetstream().consumers_info("ORDERS"))
         await put(server, 1)
         assert (await have(node, "orders.rome", 1))[-1] == "1"
 

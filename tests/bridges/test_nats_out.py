@@ -22,6 +22,7 @@ from messaging.bus import nats_connection
 from messaging.bus.nats_connection import shown
 from messaging.model import Message
 from support.nats_server import Nats, nats_server, outlet_to
+from support.waiting import until
 
 TIME = 20
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -304,7 +305,5 @@ async def test_a_server_without_jetstream_is_not_asked_for_it() -> None:
         for number in range(3):
             await asyncio.wait_for(outlet.send(parcel(number)), nats_connection.ANSWER_SECONDS - 1)
         await outlet.close()
-        async with asyncio.timeout(TIME):
-            while len(heard) < 3:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: len(heard) >= 3)
         assert {*heard} == {"orders.rome"}

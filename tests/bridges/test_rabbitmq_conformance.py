@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,6 +11,7 @@ from bridges.config import RabbitOut
 from bridges.outlet import Outlet
 from bridges.rabbitmq.outlet import RabbitOutlet
 from support.rabbit_server import Rabbit, fresh
+from support.waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -46,9 +46,7 @@ class Queues:
 
     async def got(self, topic: str, count: int) -> list[bytes]:
         queue = f"{self._prefix}.{topic}"
-        async with asyncio.timeout(TIME):
-            while await self._rabbit.waiting(queue) < count:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+        await until(lambda: self._rabbit.waiting(queue), lambda found: found >= count, TIME)
         return await self._rabbit.look(queue)
 
     def poison(self) -> tuple[str, str]:

@@ -47,14 +47,7 @@ async def bridged(node: Node, *inlets: Inlet) -> AsyncIterator[None]:
 
 
 async def is_seen(node: Node, good: Callable[[Report], bool]) -> Report:
-    found: list[Report] = []
-
-    async def seen() -> bool:
-        found[:] = await node.book.reports("in")
-        return bool(found) and good(found[0])
-
-    await until(seen)
-    return found[0]
+    return (await until(lambda: node.book.reports("in"), lambda found: found and good(found[0])))[0]
 
 
 async def has(node: Node, topic: str, *contents: str) -> None:

@@ -17,6 +17,7 @@ from messaging.store.bridges import DeadLetter
 from messaging.store.leases import LeaseStore, LeaseTimes
 from support.lanes import System, publish, working
 from support.postgres_proxy import proxied
+from support.waiting import until
 
 QUICK = LeaseTimes(length=2.0, margin=1.0, renew_every=0.2, request=0.4, ask_every=0.05)
 
@@ -43,13 +44,11 @@ async def test_a_bridge_that_is_forgotten_while_it_is_configured_begins_anew(dat
         bridging = asyncio.ensure_future(Bridging(node, [Out("paper", "test", "news", lambda: system)], []).run())
         try:
             async with asyncio.timeout(20):
-                while not await node.book.reports():  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+                await until(node.book.reports)
                 await publish(node, "news", "1")
                 await system.has(1)
                 await node.bridges.forget("paper")
-                while not await node.book.reports():  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+                await until(node.book.reports)
                 await publish(node, "news", "2")
                 await system.has(2)
         finally:
@@ -80,13 +79,11 @@ async def test_bridges_of_a_node_whose_line_is_silent_are_taken_over(database: s
         first, second = System(), System()
         await whole.actions.know("ana")
         async with asyncio.timeout(30), bridging(silent, first):
-            while not await whole.book.reports():  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            await until(whole.book.reports)
             await whole.store.create_topic("news", "public", await whole.store.user("ana"))
             await publish(silent, "news", "1")
             await first.has(1)
-            while (await whole.book.reports())[0].lag:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            await until(whole.book.reports, lambda found: not found[0].lag)
             proxy.swallows = True
             async with bridging(whole, second):
                 await publish(whole, "news", "2", "3")

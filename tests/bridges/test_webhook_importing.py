@@ -20,6 +20,7 @@ from messaging.model import Message
 from messaging.node import Node
 from messaging.settings.settings import Settings
 from support.lanes import QUICK, working
+from support.waiting import until
 
 NAMES = ("Ana", "Bo", "Cy", "Di")
 
@@ -154,9 +155,7 @@ async def lanes(node: Node) -> AsyncIterator[None]:
 
 
 async def imported(node: Node, platform: Platform) -> Any:
-    async with asyncio.timeout(10):
-        while (row := await node.platforms.by_id(platform.id)) is None or row.users_as_of is None:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    row = await until(lambda: node.platforms.by_id(platform.id), lambda found: found is not None and found.users_as_of)
     return row.users_as_of
 
 
@@ -185,9 +184,7 @@ async def test_a_failure_is_a_warning_and_the_next_try_comes_later(
     async with lister(database) as it:
         it.receiver.answer = lambda *_: reply(503, b"soon")
         running = asyncio.ensure_future(it.importer.run())
-        async with asyncio.timeout(10):
-            while warning not in caplog.messages:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await until(lambda: warning in caplog.messages)
         for _ in range(20):
             await it.known()
         running.cancel()

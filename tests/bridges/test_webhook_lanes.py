@@ -19,6 +19,7 @@ from messaging.errors import Forbidden, RecadoError, Unavailable
 from messaging.integrator.events import Platform, Style
 from messaging.settings.settings import Settings
 from support.lanes import publish, working
+from support.waiting import until
 
 NEVER = Schedule(steps=(600.0,), most=600.0)  # a try comes from a poke, or not at all
 
@@ -58,9 +59,7 @@ async def test_a_platform_that_asks_by_itself_from_now_on_is_sent_nothing_more(d
         await there.say("1")
         await receiver.has(2)
         shy = await there.node.registry.change("shy", style="pull")
-        async with asyncio.timeout(10):
-            while any(f"platform {shy.id}:" in task.get_name() for task in asyncio.all_tasks()):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await until(lambda: not any(f"platform {shy.id}:" in task.get_name() for task in asyncio.all_tasks()))
         pulled = await there.node.pulling.news(shy, None, 10, 0.0)
         assert len(pulled.entries) >= 3, "what was pending is there to be asked for"
 

@@ -19,6 +19,7 @@ from messaging.integrator.incoming import IncomingMessage
 from messaging.node import Node
 from messaging.settings.settings import Settings
 from support.lanes import QUICK, working
+from support.waiting import until
 
 STOPPING = str(Path(__file__).with_name("stopping_platform.py"))
 
@@ -46,10 +47,7 @@ class Town:
 
     async def state(self, name: str, good: Callable[[Any], bool]) -> Any:
         """The report of a platform's bridge, once it is as it should be."""
-        async with asyncio.timeout(10):
-            while not good(report := (await self.node.book.reports(name))[0]):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-            return report
+        return (await until(lambda: self.node.book.reports(name), lambda found: good(found[0])))[0]
 
 
 @contextlib.asynccontextmanager

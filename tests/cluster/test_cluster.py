@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from nodes import Cluster, Talker, backend, cluster, crowd, make_topic
 from messaging.permissions import BACKEND, Caller
 from recado.client import Invited, Removed, SentAway, TokenRefused
 from support.buses import socket_of, tcp_dsn
-from support.lines import Line
+from support.lines import Line, line_to
 from support.nats_server import nats_server
 
 WITHIN = 20  # seconds: 10 promised, and a busy machine's slack
@@ -93,19 +93,15 @@ async def test_a_rolling_restart_loses_nothing(database: str, bus_url: str) -> N
 @asynccontextmanager
 async def dead_bus(database: str, kind: str) -> AsyncIterator[tuple[Cluster, Line]]:
     """A cluster whose bus goes over a line that the test holds."""
-    if kind == "postgres":
-        line = Line(socket_of(database))
-        await line.open()
-        async with cluster(database, tcp_dsn(database, line.port), workers=1) as both:
-            yield both, line
-            await line.close()
-    else:
-        async with nats_server() as server:
-            line = Line(server.port)
-            await line.open()
-            async with cluster(database, f"nats://127.0.0.1:{line.port}", workers=1) as both:
-                yield both, line
-                await line.close()
+    async with AsyncExitStack() as stack:
+        if kind == "postgres":
+            line = await stack.enter_async_context(line_to(socket_of(database)))
+            url = tcp_dsn(database, line.port)
+        else:
+            server = await stack.enter_async_context(nats_server())
+            line = await stack.enter_async_context(line_to(server.port))
+            url = f"nats://127.0.0.1:{line.port}"
+        yield await stack.enter_async_context(cluster(database, url, workers=1)), line
 
 
 @pytest.mark.parametrize("kind", ["postgres", "nats"])

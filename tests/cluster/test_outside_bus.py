@@ -16,7 +16,7 @@ from nodes import Cluster, Talker, backend, cluster, crowd, make_topic
 from messaging.bus.choose import NATS_SUBJECT
 from recado.client import Message
 from support.buses import Outside, outside_nats, outside_postgres
-from support.lines import Line
+from support.lines import line_to
 from support.log import value
 from support.nats_server import nats_server
 
@@ -89,23 +89,13 @@ async def refused(url: str) -> float:
     return float(found[1])
 
 
-@asynccontextmanager
-async def line_to_nats() -> AsyncIterator[Line]:
-    async with nats_server() as server:
-        line = Line(server.port)
-        await line.open()
-        try:
-            yield line
-        finally:
-            await line.close()
-
-
 @pytest.mark.faults
 async def test_a_node_that_was_suspended_while_its_line_was_reset_finds_its_bus_again(database: str) -> None:
     """In one turn of its loop it finds the line reset and silent for too long, with something to tell."""
     async with (
         backend(database) as node,
-        line_to_nats() as line,
+        nats_server() as server,
+        line_to(server.port) as line,
         cluster(database, f"nats://127.0.0.1:{line.port}", workers=1) as both,
         crowd() as people,
     ):

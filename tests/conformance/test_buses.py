@@ -22,7 +22,7 @@ from messaging.bus.seal import Seal
 from messaging.bus.wire import packed
 from messaging.model import Appended, Changed, Message, Notice, Voided
 from support.buses import Outside, outside_nats, outside_postgres, socket_of, tcp_dsn
-from support.lines import Line
+from support.lines import Line, line_to
 from support.nats_server import nats_server
 from support.places import free_port
 
@@ -89,17 +89,12 @@ async def buses(request: pytest.FixtureRequest, database: str) -> AsyncIterator[
         yield Buses(lambda: bus, None)
         return
     if request.param == "postgres":
-        line = Line(socket_of(database))
-        await line.open()
-        yield Buses(lambda: PostgresBus(tcp_dsn(database, line.port)), line, outside_postgres(database))
-        await line.close()
+        async with line_to(socket_of(database)) as line:
+            yield Buses(lambda: PostgresBus(tcp_dsn(database, line.port)), line, outside_postgres(database))
         return
-    async with nats_server() as server:
-        line = Line(server.port)
-        await line.open()
+    async with nats_server() as server, line_to(server.port) as line:
         servers = [f"nats://127.0.0.1:{line.port}"]
         yield Buses(lambda: NatsBus(servers, "recado.test"), line, outside_nats(server.url, "recado.test"))
-        await line.close()
 
 
 @asynccontextmanager

@@ -77,10 +77,7 @@ async def test_a_pong_behind_the_proxy_confirms(database: str, tmp_path: Path) -
         await send(link, action="message", topic_name="@ana", content="hola", id="m")
         await receive(link, "message")
 
-        async def is_confirmed() -> bool:
-            return bool(await value(database, "SELECT max(seq) = 1 FROM recado.cursors"))
-
-        await until(is_confirmed)
+        await until(lambda: value(database, "SELECT max(seq) = 1 FROM recado.cursors"))
 
 
 async def test_connections_are_spread_and_their_addresses_arrive(database: str, tmp_path: Path) -> None:

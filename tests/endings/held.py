@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from api.routes.stream import Reading
 from messaging.readers.notifier import Listener
+from support.waiting import until
 from ws_server.connection import Connection
 from ws_server.requests import Requests
 from ws_server.session import Session
@@ -74,8 +75,6 @@ async def nothing_left(look: Callable[[], Held], within: float = WITHIN) -> Asyn
     before = look()
     yield
     try:
-        async with asyncio.timeout(within):
-            while beyond(before, look()):  # noqa: ASYNC110 (nobody tells when the last of it is gone)
-                await asyncio.sleep(0.1)
+        await until(look, lambda now: not beyond(before, now), within)
     except TimeoutError:
         raise AssertionError(f"still held: {dict(beyond(before, look()))}") from None

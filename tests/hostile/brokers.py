@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -22,6 +21,7 @@ from pamqp.commands import Basic
 from hostile.measuring import Arrivals, Row, every
 from hostile.peers import EVENT, one_command
 from hostile.rig import SECRET, Server
+from support.lines import line_to
 from support.nats_server import Nats, nats_server
 from support.rabbit_readers import offers
 from support.rabbit_server import Rabbit, rabbit_server
@@ -120,11 +120,11 @@ async def listener_to_everything(row: Row) -> None:
 async def bus_reset(row: Row) -> None:
     """Nodes are suspended for ten seconds at their work; their lines to the bus are reset meanwhile."""
     await row.rig.database()
-    async with nats_server() as nats, _proxy(nats) as proxy, AsyncExitStack() as stack:
+    async with nats_server() as nats, line_to(nats.port) as line, AsyncExitStack() as stack:
         server = await row.rig.start("ws_server", BUS_URL=nats.url)
         bystander = await stack.enter_async_context(row.bystander(server))
         victims = [
-            await row.rig.start("ws_server", BUS_URL=f"nats://127.0.0.1:{proxy.port}") for _ in range(SUSPENDED_NODES)
+            await row.rig.start("ws_server", BUS_URL=f"nats://127.0.0.1:{line.port}") for _ in range(SUSPENDED_NODES)
         ]
         readers = [await stack.enter_async_context(row.bystander(victim, every=None)) for victim in victims]
 
@@ -133,7 +133,7 @@ async def bus_reset(row: Row) -> None:
             try:
                 for victim in victims:
                     await _suspend_at_work(victim.pid)
-                proxy.reset()  # at once: what was sent meanwhile would be read before the end is met
+                line.cut()  # at once: what was sent meanwhile would be read before the end is met
                 await asyncio.sleep(SUSPENDED)
             finally:
                 for task, victim in zip(talking, victims, strict=True):
@@ -174,62 +174,10 @@ async def _suspend_at_work(pid: int) -> None:
             await asyncio.sleep(0.001)
 
 
-class _Proxy:
-    """Passes bytes on, until it resets every line that it has."""
-
-    def __init__(self, port: int) -> None:
-        self.port = 0
-        self._to = port
-        self._lines: set[asyncio.StreamWriter] = set()
-
-    def reset(self) -> None:
-        for writer in [each for each in self._lines if not each.is_closing()]:
-            line = writer.get_extra_info("socket")
-            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._to)
-        self._lines |= {writer, back}
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_pass_on(reader, back))
-                tasks.create_task(_pass_on(there, writer))
-        finally:
-            self._lines -= {writer, back}
-
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-    except (OSError, RuntimeError):  # uvloop: the handler is closed
-        pass
-    finally:
-        writer.close()
-
-
-@asynccontextmanager
-async def _proxy(nats: Nats) -> AsyncIterator[_Proxy]:
-    proxy = _Proxy(_port(nats))
-    listening = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    proxy.port = listening.sockets[0].getsockname()[1]
-    try:
-        yield proxy
-    finally:
-        proxy.reset()
-        listening.close()
-
-
-def _port(nats: Nats) -> int:
-    return int(nats.url.rpartition(":")[2])
-
-
 @asynccontextmanager
 async def _raw(nats: Nats) -> AsyncIterator[asyncio.StreamWriter]:
     """A client that no library keeps from sending what it wants."""
-    _, writer = await asyncio.open_connection("127.0.0.1", _port(nats))
+    _, writer = await asyncio.open_connection("127.0.0.1", nats.port)
     writer.write(b'CONNECT {"verbose":false}\r\n')
     try:
         yield writer

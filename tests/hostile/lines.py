@@ -37,10 +37,7 @@ async def silent_commit(row: Row) -> None:
                     publishing.cancel()
             row.silent_since = asyncio.get_running_loop().time()
 
-            async def has_the_answer() -> bool:
-                return not await _waiting(row, here)
-
-            await until(has_the_answer)
+            await until(lambda: _waiting(row, here), lambda waiting: not waiting)
             network.silence(here, [port])
 
         await row.measure(silence, bystander, elsewhere)

@@ -178,11 +178,7 @@ class Rig:
 
     async def has(self, topic: str, count: int) -> None:
         """Wait until a topic has so many messages."""
-
-        async def enough() -> bool:
-            return await self.stored(topic) >= count
-
-        await until(enough)
+        await until(lambda: self.stored(topic), lambda stored: stored >= count)
 
     def file(self, name: str, text: str) -> str:
         path = self.folder / name

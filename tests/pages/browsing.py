@@ -5,7 +5,6 @@ It is imported before it becomes a plugin, hence PYTEST_DONT_REWRITE.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -17,6 +16,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from conftest import needs
 from support.programs import Recado, recado
+from support.waiting import until
 
 ARGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -129,10 +129,4 @@ async def stored(server: Recado, topic: str) -> list[int]:
 
 async def until_stored(server: Recado, topic: str, wanted: list[int], timeout: float = 30) -> None:
     """Wait until the database holds just these of a topic's messages: nothing announces a purge."""
-    found: list[int] = []
-    try:
-        async with asyncio.timeout(timeout):
-            while (found := await stored(server, topic)) != wanted:  # noqa: ASYNC110
-                await asyncio.sleep(0.2)
-    except TimeoutError:
-        raise AssertionError(f"{topic} holds {found}, not {wanted}, after {timeout} s") from None
+    await until(lambda: stored(server, topic), lambda found: found == wanted, timeout)

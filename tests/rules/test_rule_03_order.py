@@ -205,17 +205,11 @@ async def test_a_topic_that_is_free_again_stops_no_other_that_was_held(database:
                 answers.append((topic_id, ana.submit(draft(topic_id, len(answers)))))
                 await asyncio.sleep(0.005)
 
-        async def all_aside() -> bool:
-            return set(topics) == set(ana.appender._held)
-
-        async def all_back() -> bool:
-            return not ana.appender._held
-
         async with holder.transaction():
             await holder.execute("SELECT FROM recado.heads WHERE topic_id = ANY ($1) FOR UPDATE", topics)
             senders = [asyncio.create_task(keep_publishing(topic_id)) for topic_id in topics]
-            await until(all_aside)
-        await until(all_back)
+            await until(lambda: set(topics) == set(ana.appender._held))
+        await until(lambda: not ana.appender._held)
         busy = False
         await asyncio.gather(*senders)
         for topic_id in topics:

@@ -27,10 +27,7 @@ async def log_of(recado: Running, name: str) -> list[tuple[int, Any]]:
     dsn = recado.node._dsn
     topic_id = await value(dsn, "SELECT id FROM recado.topics WHERE name = $1", name)
 
-    async def look() -> list[tuple[int, Any]]:
-        return await stored(dsn, topic_id)
-
-    return await until(look)
+    return await until(lambda: stored(dsn, topic_id))
 
 
 # --- the sender has gone ---------------------------------------------------------------------------

@@ -64,10 +64,7 @@ async def test_another_node_publishes_soon_after_a_line_fell_silent_before_its_c
             port = await far.port_of(pid)
             far.network.swallow("from", far.here.address, "sport", str(port))
 
-        async def done() -> bool:
-            return not await far.is_waiting(pid)
-
-        await until(done)
+        await until(lambda: far.is_waiting(pid), lambda waiting: not waiting)
         far.network.silence(far.here, [port])
         try:
             async with asyncio.timeout(SOON):

@@ -36,11 +36,7 @@ async def taking_in(node: Desk, **settings: Any) -> AsyncIterator[None]:
 
 async def until_empty(dsn: str, but: int = 0) -> None:
     async with connected(dsn) as connection:
-
-        async def is_empty() -> bool:
-            return bool(await connection.fetchval("SELECT count(*) = $1 FROM recado.intake", but))
-
-        await until(is_empty)
+        await until(lambda: connection.fetchval("SELECT count(*) = $1 FROM recado.intake", but))
 
 
 async def contents(dsn: str, topic_id: int) -> list[Any]:

@@ -6,11 +6,15 @@ import asyncio
 import os
 import socket
 import struct
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 
 class Line:
-    """Forwards connections to one address (a port, or the path of a Unix socket)."""
+    """Forwards connections to one address (a port, or the path of a Unix socket).
+
+    While ``mute`` nothing that comes from there gets through; while it ``refuses`` nobody gets any further than to it.
+    """
 
     def __init__(self, target: int | str) -> None:
         self._target = target
@@ -19,6 +23,8 @@ class Line:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
+        self.mute = False
+        self.refuses = False
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -46,23 +52,39 @@ class Line:
         self._silent |= self._writers
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if isinstance(self._target, int):
-            there = await asyncio.open_connection("127.0.0.1", self._target)
-        else:
-            there = await asyncio.open_unix_connection(self._target)
+        try:
+            if self.refuses:
+                raise ConnectionRefusedError
+            if isinstance(self._target, int):
+                there = await asyncio.open_connection("127.0.0.1", self._target)
+            else:
+                there = await asyncio.open_unix_connection(self._target)
+        except OSError:
+            writer.transport.abort()
+            return
         self._writers |= {writer, there[1]}
         for source, sink in ((reader, there[1]), (there[0], writer)):
-            task = asyncio.create_task(self._pump(source, sink))
+            task = asyncio.create_task(self._pump(source, sink, is_back=sink is writer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, is_back: bool) -> None:
         with suppress(OSError, RuntimeError):  # uvloop: the handler is closed
             while data := await source.read(65536):
-                if sink not in self._silent:
+                if sink not in self._silent and not (self.mute and is_back):
                     sink.write(data)
                     await sink.drain()
         sink.close()
+
+
+@asynccontextmanager
+async def line_to(target: int | str) -> AsyncIterator[Line]:
+    line = Line(target)
+    await line.open()
+    try:
+        yield line
+    finally:
+        await line.close()
 
 
 def _reset_at_close(writer: asyncio.StreamWriter) -> None:

@@ -161,16 +161,9 @@ async def stored(dsn: str, topic_id: int) -> list[tuple[int, Any]]:
 
 async def waits_for_lock(dsn: str, query: str) -> int:
     """Wait until a statement with this in it waits for a lock. The process that runs it."""
-
-    async def look() -> int | None:
-        pid: int | None = await value(
-            dsn,
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            " AND query LIKE '%' || $1 || '%'",
-            query,
-        )
-        return pid
-
-    found = await until(look)
-    assert found is not None
-    return found
+    waiting = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        " AND query LIKE '%' || $1 || '%'"
+    )
+    async with connected(dsn) as connection:
+        return int(await until(lambda: connection.fetchval(waiting, query)))

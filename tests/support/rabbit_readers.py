@@ -55,21 +55,13 @@ class Office:
 
     async def has(self, topic: str, count: int, timeout: float = 20) -> list[Any]:
         """The contents of a topic, once there are so many."""
-
-        async def enough() -> bool:
-            return len(await self.messages(topic)) >= count
-
-        await until(enough, within=timeout)
-        return [json.loads(message.content) for message in await self.messages(topic)]
+        found = await until(lambda: self.messages(topic), lambda found: len(found) >= count, timeout)
+        return [json.loads(message.content) for message in found]
 
     async def buried(self, bridge: str, count: int) -> list[tuple[str, str]]:
         """Why, and what is left, of so many dead letters."""
-
-        async def enough() -> bool:
-            return len(await self.node.book.buried(bridge, 0, 1000)) >= count
-
-        await until(enough)
-        letters = [each.letter for each in await self.node.book.buried(bridge, 0, 1000)]
+        buried = await until(lambda: self.node.book.buried(bridge, 0, 1000), lambda found: len(found) >= count)
+        letters = [each.letter for each in buried]
         return [(letter.reason, json.loads(letter.content or "null")) for letter in letters]
 
     async def is_drained(self, queue: str) -> bool:

@@ -26,6 +26,7 @@ from pamqp.header import ContentHeader
 from bridges.rabbitmq.connection import CLOSE_TIME, TROUBLE
 from conftest import needs
 from support.places import folder, free_port
+from support.waiting import until
 
 START_TIME = 90  # seconds; on a free machine it takes 7
 TIME = 20
@@ -165,9 +166,7 @@ class Rabbit:
 
     async def keeps(self, queue: str) -> None:
         """Wait until a queue is on disk: a young one may not survive a kill, confirms or not."""
-        async with asyncio.timeout(TIME):
-            while not any(_has_committed(path.read_bytes(), queue.encode()) for path in self._records()):  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+        await until(lambda: any(_has_committed(path.read_bytes(), queue.encode()) for path in self._records()))
 
     def _records(self) -> list[Path]:
         """The files in which the server writes down what queues there are."""

@@ -46,11 +46,7 @@ class Spare:
         """Change a setting that needs no restart, for every connection from here on."""
         await run(self.dsn, f"ALTER SYSTEM SET {name} = '{setting}'")
         await run(self.dsn, "SELECT pg_reload_conf()")
-
-        async def look() -> bool:
-            return bool(await value(self.dsn, "SELECT current_setting($1) = $2", name, setting))
-
-        await until(look)
+        await until(lambda: value(self.dsn, "SELECT current_setting($1) = $2", name, setting))
 
     async def kill(self, pid: int) -> None:
         """Kill one of its processes: the server ends all others, and recovers. Returns when it has."""

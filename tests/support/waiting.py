@@ -19,11 +19,15 @@ async def until(look: Callable[[], Any], good: Good = bool, within: float = 20) 
 
     ``look``: async or not. Cancelling this is safe where cancelling ``look`` is.
     """
-    async with asyncio.timeout(within):
-        while True:
-            found = look()
-            if isinstance(found, Awaitable):
-                found = await found
-            if good(found):
-                return found
-            await asyncio.sleep(0.01)
+    found = None
+    try:
+        async with asyncio.timeout(within):
+            while True:
+                found = look()
+                if isinstance(found, Awaitable):
+                    found = await found
+                if good(found):
+                    return found
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise TimeoutError(f"within {within} s; found at last: {found!r}") from None

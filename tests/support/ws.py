@@ -28,6 +28,7 @@ class Running:
         self.node = node
         self.door = door
         self.tokens = tokens
+        self.port = port
         self.url = f"ws://127.0.0.1:{port}"
 
     def token(self, user: str, **more: Any) -> str:

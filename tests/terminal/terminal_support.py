@@ -11,12 +11,11 @@ import io
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 from unittest.mock import patch
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -46,61 +45,6 @@ class States:
                 self._changed.clear()
                 await self._changed.wait()
         return found[-1]
-
-
-class Cuttable:
-    """A TCP proxy: `cut` resets every connection. While `mute`, nothing that the server says comes through; while it
-    `refuses`, nobody gets any further than to it.
-    """
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.mute = False
-        self.refuses = False
-        self.url = ""
-
-    def cut(self) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        if self.refuses:
-            writer.transport.abort()
-            return
-        with contextlib.suppress(OSError):
-            there_reader, there = await asyncio.open_connection("127.0.0.1", self._port)
-            self._writers.add(there)
-            await asyncio.gather(
-                self._carry(reader, there, lambda: False), self._carry(there_reader, writer, lambda: self.mute)
-            )
-        writer.transport.abort()
-
-    async def _carry(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, muted: Callable[[], bool]
-    ) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                if not muted():
-                    writer.write(data)
-                    await writer.drain()
-        writer.transport.abort()
-
-
-@asynccontextmanager
-async def cuttable(url: str) -> AsyncIterator[Cuttable]:
-    proxy = Cuttable(urlsplit(url).port or 0)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    proxy.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield proxy
-    finally:
-        server.close()
-        proxy.cut()
-        await server.wait_closed()
 
 
 async def soon(awaitable: Awaitable[T]) -> T:

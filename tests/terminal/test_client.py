@@ -4,14 +4,19 @@ import asyncio
 import json
 
 import pytest
-from terminal_support import States, cuttable, soon, take
+from terminal_support import States, soon, take
 
 from messaging.permissions import BACKEND
 from recado.client import Client, Closed, Gap, Invited, Message, Refused, Removed, SentAway, State, TokenRefused
 from recado.client.connection import until_silent
+from support.lines import Line, line_to
 from support.places import free_port
 from support.waiting import until
 from support.ws import Running, running
+
+
+def url_of(line: Line) -> str:
+    return f"ws://127.0.0.1:{line.port}"
 
 
 def contents(messages: list[Message]) -> list[object]:
@@ -102,9 +107,9 @@ async def test_a_restart_in_between_loses_and_doubles_nothing(database: str) -> 
 async def test_what_comes_of_another_log_is_taken_for_new_though_its_seqs_were_there(database: str, how: str) -> None:
     """While the client was away. Nothing of it comes twice, either, and it is acknowledged as what it is."""
     states = States()
-    async with running(database) as recado, cuttable(recado.url) as line:
+    async with running(database) as recado, line_to(recado.port) as line:
         await recado.topic("news", "omar", "diego")
-        async with Client(line.url, recado.token("diego"), on_state=states) as diego:
+        async with Client(url_of(line), recado.token("diego"), on_state=states) as diego:
             await backlog(recado, "omar", 3)
             old = await take(diego, 3)
             await states.until("connected")
@@ -152,11 +157,11 @@ async def test_a_client_may_come_before_its_server(database: str) -> None:
 
 
 async def test_a_publish_whose_receipt_was_lost_is_stored_once(database: str) -> None:
-    async with running(database) as recado, cuttable(recado.url) as line:
+    async with running(database) as recado, line_to(recado.port) as line:
         await recado.topic("news", "omar", "ana")
         states = States()
         async with (
-            Client(line.url, recado.token("omar"), on_state=states) as omar,
+            Client(url_of(line), recado.token("omar"), on_state=states) as omar,
             Client(recado.url, recado.token("ana")) as ana,
         ):
             await states.until("connected")
@@ -172,10 +177,10 @@ async def test_a_publish_whose_receipt_was_lost_is_stored_once(database: str) ->
 
 
 async def test_after_a_cut_nothing_is_given_twice_though_nothing_was_acknowledged(database: str) -> None:
-    async with running(database) as recado, cuttable(recado.url) as line:
+    async with running(database) as recado, line_to(recado.port) as line:
         await recado.topic("news", "omar", "diego")
         states = States()
-        async with Client(line.url, recado.token("diego"), explicit=True, on_state=states) as diego:
+        async with Client(url_of(line), recado.token("diego"), explicit=True, on_state=states) as diego:
             await backlog(recado, "omar", 3)
             assert contents(await take(diego, 3)) == [0, 1, 2]
             for again in range(2, 4):
@@ -211,11 +216,11 @@ async def test_explicit_acknowledges_what_it_is_told_to(database: str) -> None:
 
 
 async def test_an_ack_that_was_lost_is_sent_again(database: str) -> None:
-    async with running(database) as recado, cuttable(recado.url) as line:
+    async with running(database) as recado, line_to(recado.port) as line:
         await recado.topic("news", "omar", "diego")
         await backlog(recado, "omar", 2)
         states = States()
-        async with Client(line.url, recado.token("diego"), explicit=True, on_state=states) as diego:
+        async with Client(url_of(line), recado.token("diego"), explicit=True, on_state=states) as diego:
             messages = await take(diego, 2)
             line.cut()
             diego.ack(messages[1])  # into the void, or once it has come again: both must do
@@ -369,9 +374,9 @@ async def test_asking_while_the_queue_is_full_neither_blocks_nor_loses(database:
 
 
 async def test_a_line_that_has_died_in_silence_is_given_up(database: str) -> None:
-    async with running(database) as recado, cuttable(recado.url) as line:
+    async with running(database) as recado, line_to(recado.port) as line:
         states = States()
-        async with Client(line.url, recado.token("diego"), on_state=states, silence=0.4) as diego:
+        async with Client(url_of(line), recado.token("diego"), on_state=states, silence=0.4) as diego:
             await states.until("connected")
             line.mute = True
             await states.until("waiting")
