@@ -82,12 +82,6 @@ async def test_names_with_slash_and_plus(door: Door) -> None:
     assert (await door.ask("GET", f"{path}/receipts/1"))["members"][0]["username"] == "u/v+w"
 
 
-async def test_a_lifetime_ends(door: Door) -> None:
-    await door.ask("POST", POST, 201, json={"content": 1, "ttl": 1})
-    assert len((await history(door))["messages"]) == 1
-    await until_stored(door, 0)
-
-
 # --- idempotency ---------------------------------------------------------------------------------
 
 
@@ -194,23 +188,6 @@ async def test_a_batch_of_nothing_or_of_too_much(door: Door) -> None:
 
 
 # --- history and receipts ------------------------------------------------------------------------
-
-
-async def test_history_in_pages(door: Door) -> None:
-    await door.ask("POST", f"{V1}/messages/batch", json=[{"topic_name": "general", "content": n} for n in range(250)])
-
-    async def seqs(query: str) -> tuple[list[int], bool]:
-        found = await history(door, query)
-        return [message["seq"] for message in found["messages"]], found["more"]
-
-    assert await seqs("") == (list(range(201, 251)), True)
-    assert await seqs("?before=3") == ([1, 2], False)
-    assert await seqs("?before=3&limit=1") == ([2], True)
-    assert await seqs("?after=0&limit=2") == ([1, 2], True)
-    assert await seqs("?after=248") == ([249, 250], False)
-    assert await seqs("?after=250") == ([], False)
-    assert await seqs("?after=10&before=13") == ([11, 12], False)
-    assert await seqs("?limit=1000") == (list(range(151, 251)), True)
 
 
 async def test_receipts_tell_who_has_a_message(door: Door) -> None:

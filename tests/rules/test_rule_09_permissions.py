@@ -10,7 +10,7 @@ import ws_server.feeds.membership_sync
 from messaging.permissions import BACKEND
 from support.log import connected
 from support.members import Log, Publisher, read_to_mark, read_until
-from support.ws import Running, receive, running, send
+from support.ws import receive, running, send
 
 REQUESTS: list[dict[str, Any]] = [
     {"action": "subscribe"},
@@ -134,79 +134,13 @@ async def test_a_removed_member_that_is_behind_gets_no_more_pages(
             assert (await diego.next())["action"] == "topics"
 
 
-async def test_history_begins_where_it_may(database: str) -> None:
+async def test_who_joins_again_finds_nothing_of_before_pending(database: str) -> None:
+    """Where history begins then is a scenario of all doors."""
     async with running(database) as recado:
-        await recado.topic("publico", "omar")
-        await recado.topic("secreto", "omar", kind="private")
-        press = Publisher(recado)
-        for topic in ("publico", "secreto"):
-            await press.publish(topic, range(1, 6))
-            await recado.node.actions.know("diego")
-            await recado.node.actions.invite(BACKEND, topic, "diego")
-            await press.publish(topic, range(6, 11))
-        async with recado.client("diego") as diego, recado.client("omar") as omar:
-            assert await history(diego, "publico") == list(range(1, 11))
-            assert await history(diego, "secreto") == list(range(6, 11))
-            assert await history(diego, "secreto", after=0) == list(range(6, 11))
-            assert await history(diego, "secreto", after=2, before=8) == [6, 7]
-            assert await history(diego, "secreto", before=6) == []
-            assert await history(omar, "secreto") == list(range(1, 11))
-            # Leaving and joining again moves the beginning.
-            assert (await ask(diego, action="unsubscribe", topic_name="secreto"))["result"] == "ok"
-            assert (await ask(omar, action="invite", topic_name="secreto", username="diego"))["result"] == "ok"
-            assert (await receive(diego, "invited"))["user_source"] == "omar"
-            assert await history(diego, "secreto") == []
-        async with recado.client("diego") as diego:  # nor is any of it pending
+        await recado.topic("secreto", "omar", "diego", kind="private")
+        await Publisher(recado).publish("secreto", range(5))
+        await recado.node.actions.unsubscribe(BACKEND, await recado.node.actions.user("diego"), "secreto")
+        await recado.node.actions.invite(BACKEND, "secreto", "diego")
+        async with recado.client("diego") as diego:
             log = await read_to_mark(diego, Log(), "m")
             assert "secreto" not in log.entries
-
-
-async def history(link: Any, topic: str, **more: int) -> list[int]:
-    reply = await ask(link, action="history", topic_name=topic, **more)
-    return [message["seq"] for message in reply["messages"]]
-
-
-async def test_a_direct_message_goes_to_known_users_alone(database: str) -> None:
-    async with running(database) as recado, connected(database) as db:
-        await recado.node.actions.know("ana")
-        async with recado.client("diego") as diego, recado.client("ana") as ana:
-            reply = await ask(diego, action="message", topic_name="@nobody", content=1, id="1")
-            assert (reply["action"], reply["code"], reply["id"]) == ("error", "unknown_user", "1")
-            reply = await ask(diego, action="message", topic_name="nobody", content=1, id="1")
-            assert (reply["action"], reply["code"]) == ("error", "unknown_topic")
-            for target in ("ana", "@ana"):
-                reply = await ask(diego, action="message", topic_name=target, content=target, id=target)
-                assert (reply["result"], reply["topic_name"]) == ("ok", target)
-            log = await read_until(ana, Log(), "@ana", 2)
-            assert log.contents("@ana") == ["ana", "@ana"]
-            assert {entry["user_source"] for entry in log.entries["@ana"]} == {"diego"}
-            log = await read_to_mark(diego, Log(), "m")
-            assert not log.entries  # the sender is no member of that inbox
-        assert await db.fetchval("SELECT count(*) FROM recado.users WHERE name = 'nobody'") == 0
-
-
-async def test_a_name_is_a_topic_one_sees_before_it_is_a_user(database: str) -> None:
-    """A backend made the topics before the users were known; only what is visible to the sender takes the name."""
-    async with running(database) as recado:
-        await recado.topic("ana", "omar", "diego")  # public, diego is a member
-        await recado.topic("luz", "omar")  # public, he is none
-        await recado.topic("eva", "omar", kind="private")  # not there for him
-        for user in ("ana", "luz", "eva", "diego"):
-            await recado.node.actions.know(user)
-        async with recado.client("diego") as diego:
-            assert (await ask(diego, action="message", topic_name="ana", content=1, id="1"))["result"] == "ok"
-            assert (await ask(diego, action="message", topic_name="@ana", content=2, id="2"))["result"] == "ok"
-            assert (await ask(diego, action="message", topic_name="luz", content=3, id="3"))["code"] == "not_a_member"
-            assert (await ask(diego, action="message", topic_name="@luz", content=4, id="4"))["result"] == "ok"
-            assert (await ask(diego, action="message", topic_name="eva", content=5, id="5"))["result"] == "ok"
-        assert await contents(recado, "ana") == [1]
-        assert await contents(recado, "@ana") == [2]
-        assert await contents(recado, "luz") == []
-        assert await contents(recado, "@luz") == [4]
-        assert await contents(recado, "eva") == []  # it went to the user, and says nothing of the topic
-        assert await contents(recado, "@eva") == [5]
-
-
-async def contents(recado: Running, topic: str) -> list[int]:
-    messages, _, _ = await recado.node.actions.history(BACKEND, topic, None, None, 100)
-    return [int(message.content) for message in messages]
