@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from messaging.limits import strangers
 from support.doors import KEY, Opener
-from support.members import until
+from support.waiting import until
 from support.ws import running
 
 V1 = "/api/v1"
