@@ -31,8 +31,8 @@ from ws_server.admission import Admission, Admitted
 from ws_server.connection import Connection
 from ws_server.feeds.catchup import CatchUp
 from ws_server.feeds.hub import Hub, SessionFeed
-from ws_server.feeds.membership_sync import MembershipSync
-from ws_server.feeds.ticker import Ticker
+from ws_server.feeds.membership_sync import SWEEP_EVERY, MembershipSync
+from ws_server.feeds.ticker import STUCK, Ticker
 from ws_server.handshake import choose_subprotocol, in_our_words, quiet_logger, refused
 from ws_server.protocol import encode
 from ws_server.requests import Requests
@@ -56,7 +56,8 @@ class WebSocketServer:
 
     def __init__(
         self, settings: Settings, store: Store, actions: Actions, tokens: Tokens, cursors: Cursors, bus: Bus,
-        metrics: Metrics, connections: Connections, *, reuse_port: bool = False,
+        metrics: Metrics, connections: Connections, *, reuse_port: bool = False, sweep_every: float = SWEEP_EVERY,
+        stuck_after: float = STUCK,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._reuse_port = reuse_port
@@ -77,10 +78,11 @@ class WebSocketServer:
             ended=self._ended, changed=lambda user_id: self._roster.look_again(user_id), voided=self._revoked,
             announce=self._announce,
         )  # fmt: skip
-        self._ticker = Ticker(self.hub, stuck=lambda session: self._close(session, 4008, "no progress for 30 s"))
+        self._ticker = Ticker(self.hub, partial(self._close, code=4008, reason="no progress for 30 s"), stuck_after)
         self._roster = MembershipSync(
-            store, self.hub, self._catch_up, metrics, revoked=self._revoked, restored=self._restored
-        )
+            store, self.hub, self._catch_up, metrics, revoked=self._revoked, restored=self._restored,
+            sweep_every=sweep_every,
+        )  # fmt: skip
         self._per_user: Counter[int] = Counter()
         self._opening = asyncio.Semaphore(MAX_OPENING)
         self._opening_waits = 0
@@ -182,7 +184,7 @@ class WebSocketServer:
         """The library's task for a connection: opens the session, then waits for its end."""
         assert isinstance(link, Connection) and isinstance(link.reader, Requests)
         session = link.reader.session
-        if self._too_many(session):
+        if 0 < self._settings.max_connections_per_user < self._per_user[session.user.id]:
             self._metrics.reached("max_connections_per_user")
             await self._shut(session, 4529, "too many connections")
             return
@@ -196,9 +198,6 @@ class WebSocketServer:
         if self._draining:  # it was not among those who were shown out
             await self._shut(session, 4012, "the server restarts", 1)
         await link.wait_closed()
-
-    def _too_many(self, session: Session) -> bool:
-        return 0 < self._settings.max_connections_per_user < self._per_user[session.user.id]
 
     async def _open(self, session: Session, requests: Requests) -> None:
         self._opening_waits += 1

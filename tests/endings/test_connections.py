@@ -41,18 +41,17 @@ async def hasty(patient: Town) -> AsyncIterator[Town]:
 async def strict(patient: Town) -> AsyncIterator[Town]:
     """It soon gives up who takes nothing and answers no ping."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ws_server.feeds.ticker, "STUCK", 0.5)
         patch.setattr(ws_server.feeds.ticker, "SLOTS", 5)
-        async with served(patient.dsn, 0.3) as here:
+        async with served(patient.dsn, 0.3, stuck_after=0.5) as here:
             yield here
 
 
 @asynccontextmanager
-async def served(dsn: str, seconds: float) -> AsyncIterator[Town]:
+async def served(dsn: str, seconds: float, **timings: float) -> AsyncIterator[Town]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ws_server.server, "CLOSE_TIMEOUT", seconds)
         patch.setattr(ws_server.server, "OPEN_TIMEOUT", seconds)
-        async with town(dsn) as here:
+        async with town(dsn, **timings) as here:
             yield here
 
 

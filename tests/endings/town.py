@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import asyncpg
 from held import Held, descriptors, held
@@ -36,8 +37,8 @@ class Town:
 
 
 @asynccontextmanager
-async def town(dsn: str) -> AsyncIterator[Town]:
-    async with running(dsn) as recado, peers(recado.url) as all_peers, connected(dsn) as db:
+async def town(dsn: str, **timings: Any) -> AsyncIterator[Town]:
+    async with running(dsn, **timings) as recado, peers(recado.url) as all_peers, connected(dsn) as db:
         here = Town(recado, all_peers, db, dsn)
         if not await db.fetchval("SELECT EXISTS (SELECT FROM recado.topics WHERE name = 'noticias')"):
             await settle(here)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-import ws_server.feeds.membership_sync
 from messaging.model import Changed, Notice, User
 from messaging.permissions import BACKEND, Caller
 from messaging.store.store import Store
@@ -30,19 +29,17 @@ async def two_nodes(dsn: str, medium: Medium, **changes: Any) -> AsyncIterator[t
 
 
 @pytest.mark.parametrize("ways", ["", "doubles", "reorders", "bare", "doubles reorders", "bare doubles reorders"])
-async def test_a_bus_that_breaks_what_it_carries(database: str, monkeypatch: pytest.MonkeyPatch, ways: str) -> None:
+async def test_a_bus_that_breaks_what_it_carries(database: str, ways: str) -> None:
     """Two nodes publish into two topics at once; members on both get all of it, though no sweep helps."""
-    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
     medium = Medium(*ways.split())
-    async with two_nodes(database, medium) as (one, two):
+    async with two_nodes(database, medium, sweep_every=NEVER) as (one, two):
         await publish_on_both_and_check(one, two)
     assert medium.carried > 50
 
 
-async def test_a_bus_that_loses_half(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", 0.1)
+async def test_a_bus_that_loses_half(database: str) -> None:
     medium = Medium("half", "reorders", "doubles")
-    async with two_nodes(database, medium) as (one, two):
+    async with two_nodes(database, medium, sweep_every=0.1) as (one, two):
         await publish_on_both_and_check(one, two)
     assert medium.lost > 25 and medium.carried > 25
 
@@ -141,11 +138,10 @@ def caller_of(user: User) -> Any:
     return Caller(user)
 
 
-async def test_a_bus_that_comes_back_has_everything_looked_at(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bus_that_comes_back_has_everything_looked_at(database: str) -> None:
     """`resync` alone finds what was missed: messages, an invitation, a removal. The sweep is off."""
-    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
     medium = Medium("loses")
-    async with two_nodes(database, medium) as (one, two):
+    async with two_nodes(database, medium, sweep_every=NEVER) as (one, two):
         await one.topic("noticias", "omar", "diego")
         await one.topic("adios", "omar", "diego")
         await one.topic("nuevo", "omar")
@@ -168,9 +164,8 @@ async def test_what_is_stored_while_a_session_opens_is_not_missed(
     database: str, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """Attach first, read the head second: a message just before or just after the head is read gets through."""
-    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
     medium = Medium()
-    async with two_nodes(database, medium) as (one, two):
+    async with two_nodes(database, medium, sweep_every=NEVER) as (one, two):
         await one.topic("noticias", "omar", "diego")
         press, real = Publisher(one), two.node.store.positions
 
@@ -192,8 +187,7 @@ async def test_what_is_stored_while_a_session_opens_is_not_missed(
 async def test_a_membership_that_changes_while_a_session_opens_is_not_missed(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
-    async with two_nodes(database, Medium()) as (one, two):
+    async with two_nodes(database, Medium(), sweep_every=NEVER) as (one, two):
         await one.topic("noticias", "omar")
         real = two.node.store.memberships
         once = [True]
@@ -216,8 +210,7 @@ async def test_a_membership_that_changes_while_a_session_opens_is_not_missed(
 async def test_nor_one_that_is_read_anew_until_the_session_is_open(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
-    async with two_nodes(database, Medium()) as (one, two):
+    async with two_nodes(database, Medium(), sweep_every=NEVER) as (one, two):
         await one.topic("noticias", "omar")
         real, reads = two.node.store.memberships, 0
         read_anew, opened = asyncio.Event(), asyncio.Event()
@@ -245,12 +238,12 @@ async def test_nor_one_that_is_read_anew_until_the_session_is_open(
 
 
 @pytest.mark.parametrize("found_by", ["sweep", "page"])
-async def test_a_database_restored_from_a_backup_makes_everybody_come_back(
-    database: str, monkeypatch: pytest.MonkeyPatch, found_by: str
-) -> None:
+async def test_a_database_restored_from_a_backup_makes_everybody_come_back(database: str, found_by: str) -> None:
     """The log ends before what was delivered: 4012, and on return everything of the restored log, from its cursor."""
-    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", 0.1 if found_by == "sweep" else NEVER)
-    async with two_nodes(database, Medium("bare")) as (one, two), connected(database) as db:
+    async with (
+        two_nodes(database, Medium("bare"), sweep_every=0.1 if found_by == "sweep" else NEVER) as (one, two),
+        connected(database) as db,
+    ):
         await one.topic("noticias", "omar", "diego")
         async with two.client("diego") as diego:
             await read_until_published(one, diego)

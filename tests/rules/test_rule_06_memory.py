@@ -74,16 +74,15 @@ def session_of(recado: Running, user: str) -> Any:
 @pytest.mark.limit(180)
 @pytest.mark.no_cover  # counting lines is most of its time
 async def test_a_member_that_reads_nothing_while_100000_messages_arrive(
-    database: str, watch: Watch, record_property: Any, monkeypatch: pytest.MonkeyPatch
+    database: str, watch: Watch, record_property: Any
 ) -> None:
     """It gets all of them, in order, once it reads; meanwhile it costs a buffer, and others notice nothing.
 
     It stands still for as long as it takes until everybody else has everything: from then on nothing changes any more
     for a session that is behind, until its pong comes. That its patience ends is shown below; here it does not.
     """
-    monkeypatch.setattr(ws_server.feeds.ticker, "STUCK", 600.0)
     many, batch = 100_000, 5000
-    async with running(database, rate_limit=0.0) as recado:
+    async with running(database, rate_limit=0.0, stuck_after=600.0) as recado:
         await recado.topic("noticias", "omar", "diego", "ana", "lucia")
         url = f"{recado.url}/{recado.token('diego')}"
         async with (
@@ -143,7 +142,6 @@ async def read_all(link: RawClient, last: int) -> None:
 @pytest.fixture
 def ten_times_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     """30 s of patience become 3, 5 and 10 s of a chunk's pong 0.5 and 1: a reader at 40 KB/s is one at 4."""
-    monkeypatch.setattr(ws_server.feeds.ticker, "STUCK", 3.0)
     monkeypatch.setattr(messaging.delivery, "SLOW_PONG", 0.5)
     monkeypatch.setattr(messaging.delivery, "STUCK_PONG", 1.0)
 
@@ -176,7 +174,7 @@ async def test_a_slow_reader_moves_chunk_by_chunk(
 
     It takes twice as long as that patience; nobody is closed, and the cursor rises on the way.
     """
-    async with running(database) as recado:
+    async with running(database, stuck_after=3.0) as recado:
         await recado.topic("noticias", "omar", "diego")
         await Publisher(recado).publish("noticias", [{"n": n, "x": "y" * 900} for n in range(1, many + 1)])
         async with await RawClient.connect(f"{recado.url}/{recado.token('diego')}", SMALL) as client:
@@ -226,12 +224,9 @@ async def test_a_slow_reader_that_loses_its_connection_again_and_again(database:
         assert 4 < connections < 12
 
 
-async def test_a_live_reader_a_little_slower_than_its_topic_is_not_taken_for_stuck(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_live_reader_a_little_slower_than_its_topic_is_not_taken_for_stuck(database: str) -> None:
     """What it takes is written again at once, so its buffer never shrinks; still it takes something all the time."""
-    monkeypatch.setattr(ws_server.feeds.ticker, "STUCK", 1.0)
-    async with running(database) as recado:
+    async with running(database, stuck_after=1.0) as recado:
         await recado.topic("noticias", "omar", "diego")
         press = Publisher(recado)
         async with await RawClient.connect(f"{recado.url}/{recado.token('diego')}", SMALL) as client:
@@ -250,9 +245,8 @@ async def test_a_live_reader_a_little_slower_than_its_topic_is_not_taken_for_stu
             assert not session.behind, "it is no live reader any more: this test shows nothing"
 
 
-async def test_only_a_session_that_takes_nothing_is_stuck(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_server.feeds.ticker, "STUCK", 0.5)
-    async with running(database) as recado:
+async def test_only_a_session_that_takes_nothing_is_stuck(database: str) -> None:
+    async with running(database, stuck_after=0.5) as recado:
         await recado.topic("noticias", "omar", "diego", "ana")
         async with await RawClient.connect(f"{recado.url}/{recado.token('diego')}", SMALL) as diego:
             await diego.next("connected")

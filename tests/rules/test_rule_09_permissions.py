@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-import ws_server.feeds.membership_sync
 from messaging.permissions import BACKEND
 from support.log import connected
 from support.members import Log, Publisher, read_to_mark, read_until
@@ -76,10 +75,9 @@ async def test_joining_again_as_a_member_changes_nothing(database: str) -> None:
         assert await db.fetch(membership) == before
 
 
-async def test_after_a_removal_none_of_the_later_frames(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_a_removal_none_of_the_later_frames(database: str) -> None:
     """Removed while connected, on the same node: `removed` comes at once by its notice, then nothing."""
-    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", 3600.0)
-    async with running(database) as recado:
+    async with running(database, sweep_every=3600.0) as recado:
         await recado.topic("secreto", "omar", "diego", "ana", kind="private")
         await recado.topic("aparte", "omar", "diego")
         press = Publisher(recado)
@@ -108,14 +106,11 @@ async def test_after_a_removal_none_of_the_later_frames(database: str, monkeypat
             assert "secreto" not in log.entries
 
 
-async def test_a_removed_member_that_is_behind_gets_no_more_pages(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_removed_member_that_is_behind_gets_no_more_pages(database: str) -> None:
     """Its notice is lost and the sweep is off: the page read itself, joined with the membership, gives nothing."""
-    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", 3600.0)
     from support.raw_members import RawClient
 
-    async with running(database) as recado, connected(database) as db:
+    async with running(database, sweep_every=3600.0) as recado, connected(database) as db:
         await recado.topic("secreto", "omar", "diego", kind="private")
         await Publisher(recado).publish("secreto", [{"n": n, "x": "y" * 1000} for n in range(1, 201)])
         async with await RawClient.connect(f"{recado.url}/{recado.token('diego')}") as diego:

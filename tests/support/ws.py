@@ -16,6 +16,8 @@ from messaging.bus.contract import LocalBus
 from messaging.node import Node
 from messaging.settings.settings import Settings
 from support.described import check_described
+from ws_server.feeds.membership_sync import SWEEP_EVERY
+from ws_server.feeds.ticker import STUCK
 from ws_server.server import WebSocketServer
 
 SECRET = "a-secret-that-is-only-for-these-tests-32+"
@@ -53,8 +55,15 @@ class Running:
 
 
 @asynccontextmanager
-async def running(dsn: str, bus: LocalBus | None = None, **changes: Any) -> AsyncIterator[Running]:
-    """Start a node and its door on a free port, and stop both in order."""
+async def running(
+    dsn: str,
+    bus: LocalBus | None = None,
+    *,
+    sweep_every: float = SWEEP_EVERY,
+    stuck_after: float = STUCK,
+    **changes: Any,
+) -> AsyncIterator[Running]:
+    """Start a node and its door on a free port, and stop both in order. ``changes``: of the settings."""
     settings = replace(Settings(ws_port=0, jwt_secret=SECRET, auth_mode="open"), **changes)
     node = Node(settings, dsn, bus or LocalBus())
     await node.open()
@@ -62,8 +71,9 @@ async def running(dsn: str, bus: LocalBus | None = None, **changes: Any) -> Asyn
     try:
         async with tokens, asyncio.TaskGroup() as tasks:
             door = WebSocketServer(
-                settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics, node.connections
-            )
+                settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics, node.connections,
+                sweep_every=sweep_every, stuck_after=stuck_after,
+            )  # fmt: skip
             works = [tasks.create_task(node.run(keeps_house=True)), tasks.create_task(door.run())]
             yield Running(node, door, tokens, await door.listening())
             await door.drain()

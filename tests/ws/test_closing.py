@@ -81,35 +81,37 @@ async def test_4001_when_the_token_expires(recado: Running) -> None:
         await receive(other, "topics")
 
 
-async def test_4008_for_one_that_takes_nothing(recado: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_4008_for_one_that_takes_nothing(database: str) -> None:
     """It reads nothing and pongs nothing; then it reads what was written for it."""
-    monkeypatch.setattr(ws_server.feeds.ticker, "STUCK", 0.5)
-    await recado.topic("noticias", "omar", "diego")
-    async with await RawClient.connect(f"{recado.url}/{recado.token('diego')}") as diego:
-        await diego.next("connected")
-        await Publisher(recado).publish("noticias", ["hola"])
-        await until(lambda: any(session.closing for session in recado.door.hub.sessions()) or not recado.door.hub.users)
-        assert await diego.end() == 4008
-        assert [frame["action"] for frame in diego.frames] == ["message", "closing"]
-        assert {**diego.frames[-1], "reason": ""} == {
-            "action": "closing", "code": 4008, "reason": "", "reconnect": True,
-        }  # fmt: skip
-        assert not diego.after_close
+    async with running(database, stuck_after=0.5) as recado:
+        await recado.topic("noticias", "omar", "diego")
+        async with await RawClient.connect(f"{recado.url}/{recado.token('diego')}") as diego:
+            await diego.next("connected")
+            await Publisher(recado).publish("noticias", ["hola"])
+            await until(
+                lambda: any(session.closing for session in recado.door.hub.sessions()) or not recado.door.hub.users
+            )
+            assert await diego.end() == 4008
+            assert [frame["action"] for frame in diego.frames] == ["message", "closing"]
+            assert {**diego.frames[-1], "reason": ""} == {
+                "action": "closing", "code": 4008, "reason": "", "reconnect": True,
+            }  # fmt: skip
+            assert not diego.after_close
 
 
-async def test_one_that_pongs_is_not_stuck(recado: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_pongs_is_not_stuck(database: str) -> None:
     """Answered pings are forgotten, however long the silence after them."""
-    monkeypatch.setattr(ws_server.feeds.ticker, "STUCK", 0.3)
-    await recado.topic("noticias", "omar", "diego")
-    async with recado.client("diego") as diego:
-        log = Log()
-        for number in range(1, 4):
-            await Publisher(recado).publish("noticias", [number])
-            await read_until(diego, log, "noticias", number)
-            await until_confirmed(recado, "diego", "noticias", number)
-        await asyncio.sleep(0.9)  # the clock of the stuck goes round three times
-        await send(diego, action="topics")
-        assert (await receive(diego))["action"] == "topics"
+    async with running(database, stuck_after=0.3) as recado:
+        await recado.topic("noticias", "omar", "diego")
+        async with recado.client("diego") as diego:
+            log = Log()
+            for number in range(1, 4):
+                await Publisher(recado).publish("noticias", [number])
+                await read_until(diego, log, "noticias", number)
+                await until_confirmed(recado, "diego", "noticias", number)
+            await asyncio.sleep(0.9)  # the clock of the stuck goes round three times
+            await send(diego, action="topics")
+            assert (await receive(diego))["action"] == "topics"
 
 
 async def test_4012_when_the_server_drains(recado: Running) -> None:
@@ -141,10 +143,14 @@ async def test_4012_for_a_session_that_is_being_opened_when_the_server_drains(re
 # --- stay away -------------------------------------------------------------------------------------
 
 
-async def test_4501_when_a_user_is_revoked(recado: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_4501_when_a_user_is_revoked(database: str) -> None:
     """All sessions of it, at once: the sweep, which would find it in seconds, is off."""
-    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
-    async with recado.client("diego") as one, recado.client("diego", "?device=b") as two, recado.client("ana") as ana:
+    async with (
+        running(database, sweep_every=NEVER) as recado,
+        recado.client("diego") as one,
+        recado.client("diego", "?device=b") as two,
+        recado.client("ana") as ana,
+    ):
         for link in (one, two, ana):
             await receive(link, "connected")
         await recado.node.actions.revoke_user("diego")
@@ -156,17 +162,17 @@ async def test_4501_when_a_user_is_revoked(recado: Running, monkeypatch: pytest.
             await receive(again, "connected")
 
 
-async def test_4501_when_a_token_is_revoked(recado: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
-    token = recado.token("diego")
-    async with connect(f"{recado.url}/{token}", proxy=None) as diego, recado.client("diego") as other:
-        await receive(diego, "connected")
-        await receive(other, "connected")
-        await recado.node.actions.revoke_token((await recado.tokens.verify(token)).jti)
-        async with asyncio.timeout(1):
-            await ends(diego, 4501, reconnect=False)
-        await send(other, action="topics")
-        await receive(other, "topics")
+async def test_4501_when_a_token_is_revoked(database: str) -> None:
+    async with running(database, sweep_every=NEVER) as recado:
+        token = recado.token("diego")
+        async with connect(f"{recado.url}/{token}", proxy=None) as diego, recado.client("diego") as other:
+            await receive(diego, "connected")
+            await receive(other, "connected")
+            await recado.node.actions.revoke_token((await recado.tokens.verify(token)).jti)
+            async with asyncio.timeout(1):
+                await ends(diego, 4501, reconnect=False)
+            await send(other, action="topics")
+            await receive(other, "topics")
 
 
 async def test_what_a_revoked_session_still_waits_for_is_not_done(

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import messaging.readers.cursors
-import ws_server.feeds.membership_sync
 from messaging.permissions import BACKEND
 from support.log import connected
 from support.members import Log, Publisher, cursor, read_until, until_confirmed
@@ -133,9 +132,8 @@ async def test_a_head_below_a_position_gives_every_topic_another_epoch(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On every node: all come back, and what they get has another epoch. What they had confirmed of it is not."""
-    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
     monkeypatch.setattr(messaging.readers.cursors, "FLUSH_EVERY", NEVER)
-    async with running(database) as recado, running(database) as second:
+    async with running(database, sweep_every=NEVER) as recado, running(database, sweep_every=NEVER) as second:
         for topic in ("noticias", "other"):
             await recado.topic(topic, "omar", "diego")
             await Publisher(recado).publish(topic, [1, 2, 3])

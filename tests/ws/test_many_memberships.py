@@ -33,11 +33,6 @@ def slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ws_server.feeds.hub, "PLACES", SLICE)
 
 
-@pytest.fixture
-def no_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_server.feeds.membership_sync, "SWEEP_EVERY", NEVER)
-
-
 @asynccontextmanager
 async def steps(value: Callable[[], int]) -> AsyncIterator[list[int]]:
     """By how much something changed from one turn of the loop to the next."""
@@ -79,9 +74,9 @@ async def test_opening_and_going_give_way_to_others(database: str) -> None:
             assert sum(step for step in found if step > 0) == 1001
 
 
-@pytest.mark.usefixtures("slices", "no_sweep")
+@pytest.mark.usefixtures("slices")
 async def test_what_is_pending_in_all_of_them_comes(database: str) -> None:
-    async with running(database) as recado, connected(database) as db:
+    async with running(database, sweep_every=NEVER) as recado, connected(database) as db:
         await recado.node.actions.know("diego")
         await join_many(db, "diego", 3 * SLICE)
         for number in (1, SLICE, SLICE + 1, 3 * SLICE):
@@ -118,13 +113,15 @@ async def held(monkeypatch: pytest.MonkeyPatch, of: str, recado: Running) -> Asy
         release.set()
 
 
-@pytest.mark.usefixtures("no_sweep")
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
 async def test_removal_and_revocation_wait_for_nobodys_memberships(
     database: str, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     medium = Medium()
-    async with running(database, medium.bus()) as one, running(database, medium.bus()) as two:
+    async with (
+        running(database, medium.bus(), sweep_every=NEVER) as one,
+        running(database, medium.bus(), sweep_every=NEVER) as two,
+    ):
         there = one if where == "here" else two
         await one.topic("noticias", "omar", "diego", "big")
         await one.node.actions.know("eva")
@@ -145,12 +142,11 @@ async def test_removal_and_revocation_wait_for_nobodys_memberships(
             assert (await receive(diego))["action"] == "topics"
 
 
-@pytest.mark.usefixtures("no_sweep")
 async def test_what_ended_while_it_was_being_read_does_not_begin_again(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A list of memberships is on its way when the notice comes that one of them is over."""
-    async with running(database) as recado:
+    async with running(database, sweep_every=NEVER) as recado:
         await recado.topic("noticias", "omar", "diego")
         real, read, release = Store.memberships, asyncio.Event(), asyncio.Event()
 
@@ -182,10 +178,9 @@ async def test_what_ended_while_it_was_being_read_does_not_begin_again(
                     assert frame["topic_name"] == "another"
 
 
-@pytest.mark.usefixtures("no_sweep")
 async def test_who_leaves_is_told_so_once(database: str) -> None:
     """By the answer; the notice of it, which comes to the same node, adds nothing."""
-    async with running(database) as recado:
+    async with running(database, sweep_every=NEVER) as recado:
         await recado.topic("noticias", "omar", "diego")
         async with raw_client(recado.url, f"/{recado.token('diego')}") as diego:
             await diego.until(lambda: diego.texts)
@@ -200,13 +195,12 @@ def actions(client: RawClient) -> list[str]:
     return [frame["action"] for frame in client.texts]
 
 
-@pytest.mark.usefixtures("no_sweep")
 @pytest.mark.parametrize("how", ["user", "jti"])
 async def test_who_is_revoked_while_it_connects_is_sent_away(
     database: str, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """After its token was looked at, before it is among the sessions that notices are for: nothing tells."""
-    async with running(database) as recado:
+    async with running(database, sweep_every=NEVER) as recado:
         await recado.node.actions.know("diego")
         token = recado.token("diego")
         jti = (await recado.tokens.verify(token)).jti

@@ -38,6 +38,7 @@ class MembershipSync:
         *,
         revoked: Callable[[Session], None],
         restored: Callable[[SessionFeed], None],
+        sweep_every: float = SWEEP_EVERY,
     ) -> None:
         self._store = store
         self._hub = hub
@@ -45,6 +46,7 @@ class MembershipSync:
         self._metrics = metrics
         self._revoked = revoked
         self._restored = restored
+        self._sweep_every = sweep_every
         self._memberships = Memberships(store, hub, catch_up)
         self._changed: dict[int, None] = {}  # whose version and revocations are to be read
         self._more = asyncio.Event()
@@ -155,7 +157,7 @@ class MembershipSync:
     async def _sweep(self) -> None:
         for number in itertools.count():
             try:
-                async with asyncio.timeout(SWEEP_EVERY):
+                async with asyncio.timeout(self._sweep_every):
                     await self._full_sweep.wait()
             except TimeoutError:
                 pass

@@ -17,9 +17,10 @@ SLOTS = 200  # a quiet session is pinged every 200 ticks, 20 s: below every prox
 class Ticker:
     """Pings sessions. A pong confirms what its ping recorded; silence without any progress ends a session."""
 
-    def __init__(self, hub: Hub, stuck: Callable[[Session], None]) -> None:
+    def __init__(self, hub: Hub, stuck: Callable[[Session], None], stuck_after: float = STUCK) -> None:
         self._hub = hub
         self._stuck = stuck
+        self._stuck_after = stuck_after
         self._due: set[Session] = set()
         self._pinged: dict[Session, float] = {}  # who has a ping outstanding, since when; oldest first
         self._slots: list[set[Session]] = [set() for _ in range(SLOTS)]
@@ -88,7 +89,7 @@ class Ticker:
     def _end_stuck(self, now: float) -> None:
         while self._pinged:
             session, since = next(iter(self._pinged.items()))
-            if now - since < STUCK:
+            if now - since < self._stuck_after:
                 return
             del self._pinged[session]
             if session.progressed():
