@@ -19,6 +19,7 @@ from api.problems import of_aiohttp
 from api.slow_peers import SlowPeers
 from messaging.limits.connections import HEAD_TIME, MAX_HEAD, Accepted, Connections
 
+IDLE_SECONDS = 75.0  # seconds from an answer to the next request
 STALLED_SECONDS = 30.0  # seconds without progress after which a client that does not take its answer is given up
 READ_AHEAD = 4  # requests behind the one that is being answered
 
@@ -30,6 +31,9 @@ class Bounds:
     connections: Connections
     refused: Callable[[str], None]  # is told the name of a limit each time that somebody meets it
     slow_peers: SlowPeers[Connection] = field(default_factory=SlowPeers)
+    head_time: float = HEAD_TIME
+    stalled_after: float = STALLED_SECONDS
+    idle: float = IDLE_SECONDS
 
 
 class Connection(web.RequestHandler):
@@ -76,7 +80,7 @@ class Connection(web.RequestHandler):
             return
         super().connection_made(transport)
         transport.set_write_buffer_limits(0)
-        _end_if_silent(transport)
+        _end_if_silent(transport, 2 * self._bounds.stalled_after)
         self._await_head(0)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -113,7 +117,7 @@ class Connection(web.RequestHandler):
         if self._head > MAX_HEAD:
             self.force_close()
         elif self._head_limit is None:
-            self._head_limit = self._loop.call_later(HEAD_TIME, self.force_close)
+            self._head_limit = self._loop.call_later(self._bounds.head_time, self.force_close)
 
     def _has_head(self) -> None:
         self._head = 0
@@ -216,7 +220,7 @@ class Connection(web.RequestHandler):
             self._bounds.connections.work(self._accepted)
 
     def _look_again(self, before: int) -> None:
-        self._stuck = self._loop.call_later(STALLED_SECONDS, self._look, before)
+        self._stuck = self._loop.call_later(self._bounds.stalled_after, self._look, before)
 
     def _look(self, before: int) -> None:
         left = self._line.get_write_buffer_size()
@@ -232,8 +236,8 @@ def connection_of(request: web.BaseRequest) -> Connection:
     return connection
 
 
-def _end_if_silent(transport: asyncio.Transport) -> None:
+def _end_if_silent(transport: asyncio.Transport, seconds: float) -> None:
     """Have the kernel end the connection where nothing is taken of what we could give it whole."""
     sock = transport.get_extra_info("socket")
     if sock is not None and sys.platform == "linux":
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(2 * STALLED_SECONDS * 1000))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))

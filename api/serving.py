@@ -18,7 +18,6 @@ from messaging.runtime.listening import named
 
 DRAIN = 15.0  # seconds that requests under way have when the server stops: more than a publish waits
 _LINGER = 2.0  # seconds that the rest of a refused body is read for
-_IDLE = 75.0  # seconds from an answer to the next request
 _CUT = 1.0  # seconds that a request may still take whose connection was cut
 
 log = logging.getLogger(__name__)
@@ -54,10 +53,8 @@ class Runner(web.AppRunner):
         if server is None:
             return None
         loop = asyncio.get_running_loop()
-        terms: dict[str, Any] = {
-            "access_log": None, "logger": log, "lingering_time": _LINGER, "keepalive_timeout": _IDLE,
-        }  # fmt: skip
-        return lambda: Connection(self._bounds, server, loop=loop, **terms)
+        terms: dict[str, Any] = {"access_log": None, "logger": log, "lingering_time": _LINGER}
+        return lambda: Connection(self._bounds, server, loop=loop, keepalive_timeout=self._bounds.idle, **terms)
 
     async def setup(self) -> None:
         await super().setup()
@@ -73,7 +70,7 @@ class Runner(web.AppRunner):
             connection.cut_off()
 
 
-async def serve(app: web.Application, node: Node, host: str, port: int) -> Runner:
+async def serve(app: web.Application, node: Node, host: str, port: int, bounds: Bounds | None = None) -> Runner:
     """Listen; `leave` ends it.
 
     Raises:
@@ -82,7 +79,7 @@ async def serve(app: web.Application, node: Node, host: str, port: int) -> Runne
     log.filters = [Sparse(), discreet]
     for name in ("api.problems", "api.streaming"):
         logging.getLogger(name).filters = [Sparse()]
-    runner = Runner(app, Bounds(node.connections, node.metrics.reached))
+    runner = Runner(app, bounds or Bounds(node.connections, node.metrics.reached))
     await runner.setup()
     try:
         with named("API", host, port):

@@ -8,7 +8,6 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from aiohttp import web
 from listener import NEWS, listening, news
 
-from api import connection, serving
+from api import connection
 from api.slow_peers import SlowPeers
 from messaging.limits import strangers
 from messaging.permissions import BACKEND
@@ -31,11 +30,9 @@ Held = SlowPeers[connection.Connection]
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Held:
-    """What the next door holds for slow peers."""
-    peers: Held = SlowPeers()
-    monkeypatch.setattr(serving, "Bounds", partial(connection.Bounds, slow_peers=peers))
-    return peers
+def held() -> Held:
+    """What a door holds for slow peers."""
+    return SlowPeers()
 
 
 class Line:
@@ -89,9 +86,9 @@ def refused(door: Door, limit: str) -> float:
 # --- heads -----------------------------------------------------------------------------------------
 
 
-async def test_headers_that_do_not_come_in_time_end_the_connection(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_headers_that_do_not_come_in_time_end_the_connection(open_door: Opener) -> None:
     """Also where a byte comes now and then, and before a second request."""
-    monkeypatch.setattr(connection, "HEAD_TIME", 0.2)
+    door = await open_door(bounds={"head_time": 0.2})
     async with line(door) as silent, line(door) as half, line(door) as again, line(door) as drips:
         await half.say(HEALTH[:20])
         await again.say(HEALTH + HEALTH[:20])
@@ -136,8 +133,8 @@ async def test_what_is_no_body_is_of_a_head_wherever_it_comes(door: Door, before
                 await asyncio.sleep(0.001)
 
 
-async def test_one_that_was_answered_is_not_hurried(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_TIME", 0.05)
+async def test_one_that_was_answered_is_not_hurried(open_door: Opener) -> None:
+    door = await open_door(bounds={"head_time": 0.05})
     async with line(door) as peer:
         await peer.say(HEALTH)
         await peer.hear(b'{"status":"ok"}')
@@ -211,7 +208,7 @@ async def test_half_a_body_of_nobody_gives_way_to_who_comes(open_door: Opener, l
 
 
 async def test_an_answer_that_nobody_takes_gives_way_to_who_comes(open_door: Opener, held: Held) -> None:
-    door = await open_door()
+    door = await open_door(bounds={"slow_peers": held})
     door.http._connector._force_close = True  # type: ignore[union-attr]  # the test's own do not stay
     await filled(door, 10)
     await until(lambda: not len(door.node.connections))
@@ -331,18 +328,18 @@ async def test_a_message_that_is_larger_than_a_page_comes_alone(open_door: Opene
     assert ([message["seq"] for message in page["messages"]], page["more"]) == ([2], False)
 
 
-async def test_who_takes_nothing_of_an_answer_is_cut_off(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "STALLED_SECONDS", 0.2)
+async def test_who_takes_nothing_of_an_answer_is_cut_off(open_door: Opener) -> None:
+    door = await open_door(bounds={"stalled_after": 0.2})
     await filled(door, 10)
     async with line(door, small=True) as peer:
         await peer.say(HISTORY * 100)
         await until(lambda: refused(door, "slow_peers"))
 
 
-async def test_who_takes_an_answer_slowly_gets_it(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_takes_an_answer_slowly_gets_it(open_door: Opener) -> None:
     """As long as it takes something, it may take longer than whoever takes nothing has."""
+    door = await open_door(bounds={"stalled_after": 0.3})
     await filled(door, 10)
-    monkeypatch.setattr(connection, "STALLED_SECONDS", 0.3)
     async with line(door, small=True) as peer, asyncio.timeout(60):
         await peer.say(HISTORY * 20)
         for _ in range(20):
@@ -354,7 +351,7 @@ async def test_who_takes_an_answer_slowly_gets_it(door: Door, monkeypatch: pytes
 
 
 async def test_what_is_held_for_who_takes_nothing_is_the_rest_and_the_answer(open_door: Opener, held: Held) -> None:
-    door = await open_door()
+    door = await open_door(bounds={"slow_peers": held})
     await filled(door, 10)
     async with line(door, small=True) as peer:
         await peer.say(HISTORY * 100)
@@ -364,7 +361,7 @@ async def test_what_is_held_for_who_takes_nothing_is_the_rest_and_the_answer(ope
 
 async def test_an_answer_that_is_not_taken_is_under_way(open_door: Opener, held: Held) -> None:
     """So a user has no more of them than it may have requests."""
-    door = await open_door(max_connections_per_user=2)
+    door = await open_door(bounds={"slow_peers": held}, max_connections_per_user=2)
     await filled(door, 10)
     token = await door.token("ana")
     asking = HISTORY.removesuffix(b"\r\n") + f"Authorization: Bearer {token}\r\n\r\n".encode()
@@ -406,10 +403,9 @@ async def test_requests_behind_one_that_lasts_are_read_few_ahead(door: Door) -> 
 
 
 @pytest.fixture
-async def narrow(database: str, open_door: Opener, monkeypatch: pytest.MonkeyPatch) -> Door:
+async def narrow(open_door: Opener) -> Door:
     """A door that holds little for slow peers."""
-    monkeypatch.setattr(serving, "Bounds", partial(connection.Bounds, slow_peers=SlowPeers(400_000)))
-    door = await open_door()
+    door = await open_door(bounds={"slow_peers": SlowPeers(400_000)})
     await filled(door, 10)
     return door
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from listener import NEWS, Event, contents, listening, news, publish, topic_id
 
-from api import connection
 from api.app import make_app
 from api.routes import stream
 from api.serving import serve
@@ -60,8 +59,8 @@ async def stoppable(beside: Door, dsn: str) -> AsyncIterator[tuple[Door, Any]]:
         await node.close()
 
 
-async def test_who_does_not_read_is_given_up_and_holds_up_nobody(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "STALLED_SECONDS", 0.2)
+async def test_who_does_not_read_is_given_up_and_holds_up_nobody(open_door: Opener) -> None:
+    door = await open_door(bounds={"stalled_after": 0.2})
     await news(door)
     items = [{"topic_name": "news", "content": "x" * 60_000} for _ in range(15)]
     port = int(door.url.rpartition(":")[2])

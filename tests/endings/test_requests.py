@@ -12,7 +12,7 @@ import pytest
 from held import Held, held, nothing_left
 from peer import GONE, Ending, Peer, Peers, half_closes, peers, stays
 
-from api import connection, endpoint, serving
+from api import endpoint
 from api.routes import stream
 from messaging.permissions import BACKEND
 from support.doors import Door
@@ -38,14 +38,12 @@ class Town:
 
 @pytest.fixture(scope="module")
 async def town(module_database: str) -> AsyncIterator[Town]:
+    soon = {"head_time": 1.0, "stalled_after": 1.0, "idle": 1.0}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(endpoint, "BODY_SECONDS", 1.0)
-        patch.setattr(connection, "STALLED_SECONDS", 1.0)
-        patch.setattr(connection, "HEAD_TIME", 1.0)
-        patch.setattr(serving, "_IDLE", 1.0)
         patch.setattr(stream, "HEARTBEAT", 0.3)  # when a stream sees that nobody reads it any more
         async with (
-            running_door(module_database) as door,
+            running_door(module_database, bounds=soon) as door,
             peers(door.url) as all_peers,
             connected(module_database) as db,
         ):

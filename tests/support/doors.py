@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -11,6 +12,7 @@ import pytest
 from yarl import URL
 
 from api.app import make_app
+from api.connection import Bounds
 from api.serving import serve
 from messaging.auth.access import WrongCredentials
 from messaging.auth.tokens import Tokens
@@ -88,13 +90,17 @@ async def locked(open_door: Opener) -> Door:
 
 
 @contextlib.asynccontextmanager
-async def running(dsn: str, wrong: WrongCredentials | None = None, **values: Any) -> AsyncIterator[Door]:
+async def running(
+    dsn: str, wrong: WrongCredentials | None = None, bounds: Mapping[str, Any] = MappingProxyType({}), **values: Any
+) -> AsyncIterator[Door]:
+    """``bounds``: of its connections; ``values``: settings."""
     settings = Settings(**{"auth_mode": "open", "jwt_secret": SECRET, "api_port": free_port(), **values})
     node, tokens = Node(settings, dsn, LocalBus()), Tokens(SECRET, settings.jwt_issuers)
     await node.open()
     work = asyncio.create_task(node.run(keeps_house=False))
     app = make_app(node, tokens, settings, wrong=wrong)
-    runner = await serve(app, node, "127.0.0.1", settings.api_port)
+    given = Bounds(node.connections, node.metrics.reached, **bounds)
+    runner = await serve(app, node, "127.0.0.1", settings.api_port, given)
     try:
         async with aiohttp.ClientSession() as http:
             yield Door(f"http://127.0.0.1:{settings.api_port}", http, node, tokens, settings)
