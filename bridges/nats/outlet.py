@@ -50,7 +50,7 @@ class NatsOutlet:
 
     def __init__(
         self, bridge: NatsOut, servers: Sequence[str], origin: Callable[[], Awaitable[str]],
-        is_read: Callable[[str], bool], skipped: Callable[[], None],
+        is_read: Callable[[str], bool], skipped: Callable[[], None], ask_again: float = ASK_AGAIN,
     ) -> None:  # fmt: skip
         """``origin``: of this installation; ``is_read``: whether a bridge of ours reads a subject there."""
         self._bridge = bridge
@@ -58,6 +58,7 @@ class NatsOutlet:
         self._origin = origin
         self._is_read = is_read
         self._skipped = skipped
+        self._ask_again = ask_again
         self._client: Client | None = None
         self._known: dict[str, Known] = {}
         self._once_held: set[str] = set()  # subjects that had a stream, on this line or an earlier one
@@ -125,7 +126,7 @@ class NatsOutlet:
     async def _has_stream(self, client: Client, subject: str) -> bool:
         """Raises Unreachable where it should have one."""
         known, now = self._known.get(subject), time.monotonic()
-        if known is None or not (known.has_stream or now - known.at < ASK_AGAIN):
+        if known is None or not (known.has_stream or now - known.at < self._ask_again):
             known = Known(await self._ask(client, subject), now)
             if len(self._known) >= SUBJECTS_KNOWN:
                 self._known.clear()

@@ -23,7 +23,9 @@ class Exchange:
     whatever its socket says: that is noticed here, not by the operating system's timers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, heartbeat: float = HEARTBEAT_SECONDS, silence: float = SILENCE_SECONDS) -> None:
+        self._heartbeat = heartbeat
+        self._silence = silence
         self._outbox = Outbox()
         self._inbox = Inbox()
         self._receivers: list[Receiver] = []
@@ -95,7 +97,7 @@ class Exchange:
         """Raises TimeoutError where the line is silent; what a receiver has raised."""
         if self._defect is not None:
             raise self._defect
-        if asyncio.get_running_loop().time() - self._heard_at > SILENCE_SECONDS:
+        if asyncio.get_running_loop().time() - self._heard_at > self._silence:
             raise TimeoutError("nothing of our own comes back through it")
 
     async def departures(self, gather: float, limit: Callable[[], int]) -> AsyncGenerator[bytes, None]:
@@ -107,7 +109,7 @@ class Exchange:
         seal = self._seal
         while True:
             try:
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                async with asyncio.timeout(self._heartbeat):
                     await self._some.wait()
             except TimeoutError:
                 yield seal.close(*self._outbox.heartbeat())

@@ -18,9 +18,9 @@ MAX_HELD_BYTES = 16 * 1024 * 1024  # bytes that have arrived and were not yet lo
 class NatsBus(Exchange):
     """Notices on one subject."""
 
-    def __init__(self, servers: list[str], subject: str) -> None:
+    def __init__(self, servers: list[str], subject: str, **times: float) -> None:
         """``subject`` keeps other installations on the same servers from hearing these parcels, which they refuse."""
-        super().__init__()
+        super().__init__(**times)
         self._servers = servers
         self._subject = subject
 

@@ -11,7 +11,7 @@ import asyncio
 import base64
 from collections.abc import Awaitable, Callable
 
-from messaging.bus.exchange import HEARTBEAT_SECONDS, SILENCE_SECONDS, Exchange
+from messaging.bus.exchange import Exchange
 from messaging.retrying import retrying
 from messaging.store.pool import Connection, connect, our_errors
 from messaging.store.queries import load_queries
@@ -24,8 +24,8 @@ GATHER_SECONDS = 0.005
 class PostgresBus(Exchange):
     """Notices by NOTIFY."""
 
-    def __init__(self, dsn: str) -> None:
-        super().__init__()
+    def __init__(self, dsn: str, **times: float) -> None:
+        super().__init__(**times)
         self._dsn = dsn
         self._queries = load_queries()
 
@@ -53,14 +53,14 @@ class PostgresBus(Exchange):
         await connection.add_listener(CHANNEL, lambda _, pid, channel, payload: self.arrived(binary(payload)))
         self.line_up()
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS / 2)
-            await connection.fetch(self._queries["ping"], timeout=SILENCE_SECONDS / 2)
+            await asyncio.sleep(self._heartbeat / 2)
+            await connection.fetch(self._queries["ping"], timeout=self._silence / 2)
             self.check_line()
 
     async def _send(self, connection: Connection) -> None:
         async for parcel in self.departures(GATHER_SECONDS, lambda: MAX_PAYLOAD_BYTES // 4 * 3):
             payload = base64.b64encode(parcel).decode()
-            await connection.execute(self._queries["notify"], CHANNEL, payload, timeout=SILENCE_SECONDS / 2)
+            await connection.execute(self._queries["notify"], CHANNEL, payload, timeout=self._silence / 2)
 
 
 def binary(payload: object) -> bytes:

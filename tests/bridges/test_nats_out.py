@@ -136,11 +136,10 @@ async def test_a_stream_keeps_one_copy_of_what_is_sent_twice(tmp_path: Path) -> 
         ]  # fmt: skip
 
 
-async def test_a_stream_that_is_made_later_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_that_is_made_later_is_found(tmp_path: Path) -> None:
     """A stream that may not store another message says so: by that it shows that it is asked."""
-    monkeypatch.setattr(nats_out, "ASK_AGAIN", 0.0)
     async with nats_server(folder=tmp_path) as server:
-        outlet = outlet_to(server.url)
+        outlet = outlet_to(server.url, ask_again=0.0)
         await outlet.send(parcel())
         async with server.client() as client:
             await client.jetstream().add_stream(
@@ -152,10 +151,9 @@ async def test_a_stream_that_is_made_later_is_found(tmp_path: Path, monkeypatch:
         await outlet.close()
 
 
-async def test_a_stream_that_is_demanded_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nats_out, "ASK_AGAIN", 0.0)
+async def test_a_stream_that_is_demanded_is_waited_for(tmp_path: Path) -> None:
     async with nats_server(folder=tmp_path) as server:
-        outlet = outlet_to(server.url, jetstream="always")
+        outlet = outlet_to(server.url, jetstream="always", ask_again=0.0)
         with pytest.raises(Unreachable, match=r"no stream holds orders\.rome"):
             await outlet.send(parcel())
         await server.make_stream("ORDERS", "orders.>")

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 
-from messaging.bus import exchange
 from messaging.bus.contract import Bus, LocalBus
 from messaging.bus.exchange import Exchange
 from messaging.bus.nats import NatsBus
@@ -77,7 +77,7 @@ def appended(topic_id: int, *messages: Message) -> Appended:
 class Buses:
     """Makes nodes' ends of one bus, over a line that the test holds."""
 
-    make: Callable[[], Bus]
+    make: Callable[..., Bus]
     line: Line | None
     outside: Callable[[], AbstractAsyncContextManager[Outside]] | None = None
 
@@ -90,17 +90,17 @@ async def buses(request: pytest.FixtureRequest, database: str) -> AsyncIterator[
         return
     if request.param == "postgres":
         async with line_to(socket_of(database)) as line:
-            yield Buses(lambda: PostgresBus(tcp_dsn(database, line.port)), line, outside_postgres(database))
+            yield Buses(partial(PostgresBus, tcp_dsn(database, line.port)), line, outside_postgres(database))
         return
     async with nats_server() as server, line_to(server.port) as line:
         servers = [f"nats://127.0.0.1:{line.port}"]
-        yield Buses(lambda: NatsBus(servers, "recado.test"), line, outside_nats(server.url, "recado.test"))
+        yield Buses(partial(NatsBus, servers, "recado.test"), line, outside_nats(server.url, "recado.test"))
 
 
 @asynccontextmanager
-async def ends(buses: Buses, count: int = 2) -> AsyncIterator[tuple[list[Bus], list[Ear]]]:
+async def ends(buses: Buses, count: int = 2, **times: float) -> AsyncIterator[tuple[list[Bus], list[Ear]]]:
     """Some nodes' ends, all of whose lines are up."""
-    made = [buses.make() for _ in range(count)]
+    made = [buses.make(**times) for _ in range(count)]
     listeners = [Ear() for _ in made]
     names = [secrets.token_hex(16) for _ in made]
     for bus, listener, name in zip(made, listeners, names, strict=True):
@@ -167,14 +167,10 @@ async def test_after_a_cut_the_line_comes_back_and_asks_for_a_resync(buses: Buse
         await listeners[1].until(lambda listener: Changed(9) in listener.heard or listener.resyncs > before)
 
 
-async def test_a_silent_line_is_noticed_and_made_anew(buses: Buses, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_line_is_noticed_and_made_anew(buses: Buses) -> None:
     if buses.line is None:
         return
-    monkeypatch.setattr(exchange, "HEARTBEAT_SECONDS", 0.2)
-    monkeypatch.setattr(exchange, "SILENCE_SECONDS", 1.0)
-    monkeypatch.setattr("messaging.bus.postgres.HEARTBEAT_SECONDS", 0.2)
-    monkeypatch.setattr("messaging.bus.postgres.SILENCE_SECONDS", 1.0)
-    async with ends(buses) as (made, listeners):
+    async with ends(buses, heartbeat=0.2, silence=1.0) as (made, listeners):
         before = [listener.resyncs for listener in listeners]
         buses.line.silence()
         made[0].tell(Changed(1))  # is lost

@@ -17,7 +17,7 @@ from nats.js.api import StreamConfig
 from nats.js.errors import NotFoundError
 
 from bridges.config import NatsOut
-from bridges.nats.outlet import NatsOutlet
+from bridges.nats.outlet import ASK_AGAIN, NatsOutlet
 from conftest import needs
 from support.places import free_port
 
@@ -116,11 +116,11 @@ async def nats_server(*options: str, folder: Path | None = None) -> AsyncIterato
         await server.kill()
 
 
-def outlet_to(url: str, **values: str) -> NatsOutlet:
+def outlet_to(url: str, *, ask_again: float = ASK_AGAIN, **values: str) -> NatsOutlet:
     """An outlet that no bridge in is beside."""
 
     async def origin() -> str:
         return "here"
 
     bridge = NatsOut(**{"name": "out", "topics": "*", "url": url, **values})  # type: ignore[arg-type]
-    return NatsOutlet(bridge, [url], origin, lambda subject: False, lambda: None)
+    return NatsOutlet(bridge, [url], origin, lambda subject: False, lambda: None, ask_again)
