@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 
+from support.counted import reached
 from support.doors import KEY, Opener
 from support.ws import running
 
 V1 = "/api/v1"
 POST = f"{V1}/topics/plaza/messages"
-
-
-def reached(door: Any, limit: str) -> float:
-    return door.node.metrics.registry.get_sample_value("recado_limit_reached_total", {"limit": limit}) or 0.0
 
 
 async def test_a_caller_above_its_rate_is_told_so_and_others_are_not(open_door: Opener) -> None:

@@ -19,6 +19,7 @@ from api import connection
 from api.slow_peers import SlowPeers
 from messaging.limits import strangers
 from messaging.permissions import BACKEND
+from support.counted import reached
 from support.doors import KEY, Door, Opener
 from support.waiting import until
 
@@ -77,10 +78,6 @@ async def line(door: Door, address: str = "127.0.0.1", *, small: bool = False) -
     finally:
         writer.transport.abort()
         await asyncio.sleep(0)
-
-
-def refused(door: Door, limit: str) -> float:
-    return door.node.metrics.registry.get_sample_value("recado_limit_reached_total", {"limit": limit}) or 0
 
 
 # --- heads -----------------------------------------------------------------------------------------
@@ -157,7 +154,7 @@ async def test_an_address_has_so_many_connections_and_others_are_served(open_doo
             await busy.hear(b":0\n\n")
         async with line(door, "127.0.0.2") as fourth:
             assert await fourth.ends() == b""
-        assert refused(door, "max_connections_per_address") == 1
+        assert reached(door, "max_connections_per_address") == 1
         await door.ask("GET", "/healthz")
     await until(lambda: not len(door.node.connections))
     async with line(door, "127.0.0.2") as peer:
@@ -179,7 +176,7 @@ async def test_who_says_nothing_gives_way_to_who_comes(open_door: Opener) -> Non
                 await peer.hear(b"200 OK")
             for each in (kept, half, silent):
                 await each.ends()
-    assert refused(door, "max_connections_per_address") == 0
+    assert reached(door, "max_connections_per_address") == 0
 
 
 HALF = (  # of a request; the door answers 100 where it begins to wait for the rest
@@ -204,7 +201,7 @@ async def test_half_a_body_of_nobody_gives_way_to_who_comes(open_door: Opener, l
         await halves[0].ends()
         await halves[1].say(b'{"ticket":"' + b"x" * 85 + b'"}')
         await halves[1].hear(b'"code"')
-    assert refused(door, limits) == 0
+    assert reached(door, limits) == 0
 
 
 async def test_an_answer_that_nobody_takes_gives_way_to_who_comes(open_door: Opener, held: Held) -> None:
@@ -230,7 +227,7 @@ async def test_who_waits_to_be_refused_gives_way_to_who_comes(open_door: Opener)
         await first.say(HEALTH * 3)
         await first.hear(b"429")
         await second.say(HEALTH)
-        await until(lambda: refused(door, "rate_strangers") == 3)
+        await until(lambda: reached(door, "rate_strangers") == 3)
         async with line(door) as third:
             await third.say(f"GET /metrics HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
             await third.hear(b"200 OK")
@@ -244,7 +241,7 @@ async def test_a_stop_waits_for_nobody_who_waits_to_be_refused(
     door = await open_door(auth_mode="key", api_key=KEY, rate_strangers=0.05)
     async with line(door) as held:
         await held.say(HEALTH * 3)
-        await until(lambda: refused(door, "rate_strangers") == 2)
+        await until(lambda: reached(door, "rate_strangers") == 2)
         [found] = [each for each in gc.get_objects() if isinstance(each, connection.Connection) and each._held]
         found.close()
         assert 2 == (await held.ends()).count(b"HTTP/1.1 429")
@@ -333,7 +330,7 @@ async def test_who_takes_nothing_of_an_answer_is_cut_off(open_door: Opener) -> N
     await filled(door, 10)
     async with line(door, small=True) as peer:
         await peer.say(HISTORY * 100)
-        await until(lambda: refused(door, "slow_peers"))
+        await until(lambda: reached(door, "slow_peers"))
 
 
 async def test_who_takes_an_answer_slowly_gets_it(open_door: Opener) -> None:
@@ -417,7 +414,7 @@ async def test_answers_that_wait_are_bounded_and_those_of_the_greediest_are_cut_
         for _ in range(6):
             greedy = await stack.enter_async_context(line(narrow, "127.0.0.2", small=True))
             await greedy.say(HISTORY * 60)
-        await until(lambda: refused(narrow, "slow_peers") >= 2)
+        await until(lambda: reached(narrow, "slow_peers") >= 2)
         await narrow.ask("GET", f"{NEWS}/messages")
         async with asyncio.timeout(30):
             for _ in range(60):
@@ -434,7 +431,7 @@ async def test_bodies_that_do_not_come_to_their_end_are_bounded_too(narrow: Door
         for _ in range(12):
             greedy = await stack.enter_async_context(line(narrow, "127.0.0.2"))
             await greedy.say(head + b" " * 100_000)
-        await until(lambda: refused(narrow, "slow_peers") >= 6)
+        await until(lambda: reached(narrow, "slow_peers") >= 6)
         await narrow.ask("POST", f"{NEWS}/messages", 201, json={"content": LARGE, "sender": "ana"})
 
 
@@ -467,7 +464,7 @@ async def test_a_user_has_so_many_requests_under_way_and_others_as_many(open_doo
             async with door.send("GET", path, token=ana) as response:
                 assert (response.status, response.headers["Retry-After"]) == (429, "1")
                 assert (await response.json())["code"] == "rate_limited"
-        assert refused(door, "max_connections_per_user") == 2
+        assert reached(door, "max_connections_per_user") == 2
         await stack.enter_async_context(listening(door, token=omar))
         for _ in range(3):
             await stack.enter_async_context(listening(door))

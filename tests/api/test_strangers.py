@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from test_caller_limits import reached
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from messaging.limits import strangers
+from support.counted import reached
 from support.doors import KEY, Opener
 from support.waiting import until
 from support.ws import running

@@ -18,7 +18,8 @@ import house
 import recado
 from conftest import ROOT, lacks
 from support.once import once_a_run
-from support.programs import Program, data_dir
+from support.places import data_dir
+from support.programs import Program
 
 SERVER = sorted(set(house.PRODUCT) - {"recado"})
 CLIENT_COMMANDS = {"token", "topics", "publish", "tail", "export", "chat", "platforms", "bridges", "doctor"}
@@ -185,7 +186,7 @@ def test_an_application_that_uses_the_client_is_type_checked_strictly(client: En
 
 
 async def test_the_server_starts_from_its_wheel(both: Environment) -> None:
-    async with data_dir() as data:
+    with data_dir() as data:
         server = await Program.start(str(both.bin / "recado"), DATA_DIR=str(data), WS_PORT="0", API_PORT="0")
         try:
             await server.line("^ready$")

@@ -6,13 +6,11 @@ import ast
 import asyncio
 import json
 import re
-import socket
-import shutil
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 import pytest

@@ -11,6 +11,7 @@ from messaging.errors import LimitReached, RateLimited, RecadoError
 from messaging.model import User
 from messaging.permissions import BACKEND, Caller
 from messaging.store.queries import load_queries
+from support.counted import reached
 from support.log import connected, run, value, waits_for_lock
 from support.ws import Running, receive, running, send
 
@@ -41,10 +42,6 @@ async def join(recado: Running, user: User, name: str) -> bool:
 
 async def invite(recado: Running, user: User, topic: str, name: str) -> bool:
     return await recado.node.actions.invite(Caller(user), topic, name)
-
-
-def reached(recado: Running, limit: str) -> float:
-    return recado.node.metrics.registry.get_sample_value("recado_limit_reached_total", {"limit": limit}) or 0.0
 
 
 async def refused(error: type[RecadoError], asked: Awaitable[object]) -> str:

@@ -7,14 +7,12 @@ import asyncpg
 import pytest
 from terminal_support import Server, command, environment, soon
 
+from messaging.store.migrations import shipped
 from recado.terminal.doctor.diagnosis import Door, Finding
 from recado.terminal.doctor.doctor import report
-from messaging.store.migrations import shipped
-from recado.terminal.doctor.diagnosis import Bus, Database, Door, Facts, Finding, Machine, findings
-from recado.terminal.doctor.probes import embedded_dsn
 from recado.terminal.formatting import Paint
 from standalone.doctor.diagnosis import Bus, Database, Facts, Machine, findings
-from standalone.doctor.probes import embedded_dsn, shipped
+from standalone.doctor.probes import embedded_dsn
 from support import ws as ws_support
 from support.places import free_port
 from support.waiting import until

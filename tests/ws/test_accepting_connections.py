@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from ipaddress import ip_network
 from typing import Any
 
+from support.counted import reached
 from support.raw_ws import HANDSHAKE, ended, line
 from support.waiting import until
 from support.ws import receive, running
@@ -18,8 +19,7 @@ async def test_an_address_has_so_many_connections_and_others_are_let_in(database
             await receive(await stack.enter_async_context(recado.client(user)), "connected")
         async with line(recado.url) as (reader, _):
             assert await ended(reader) == b""
-        counted = {"limit": "max_connections_per_address"}
-        assert recado.node.metrics.registry.get_sample_value("recado_limit_reached_total", counted) == 1
+        assert reached(recado, "max_connections_per_address") == 1
         async with recado.client("lucia", local_addr=("127.0.0.2", 0)) as other:
             await receive(other, "connected")
 
@@ -60,8 +60,7 @@ async def test_all_connections_to_the_process_leave_descriptors_for_the_database
             await receive(await stack.enter_async_context(recado.client(user)), "connected")
         async with line(recado.url, "127.0.0.2") as (reader, _):
             assert await ended(reader) == b""
-        value = recado.node.metrics.registry.get_sample_value
-        assert value("recado_limit_reached_total", {"limit": "descriptors"}) == 1
+        assert reached(recado, "descriptors") == 1
 
 
 async def test_a_handshake_that_is_too_long_ends(database: str) -> None:

@@ -17,6 +17,7 @@ import ws_server.feeds.membership_sync
 import ws_server.feeds.ticker
 import ws_server.server
 from messaging.permissions import BACKEND
+from support.counted import reached
 from support.log import connected
 from support.members import Log, Publisher, read_until, until_confirmed, until_sql
 from support.raw_members import RawClient
@@ -206,7 +207,7 @@ async def test_4503_for_a_device_too_many(recado: Running) -> None:
             await receive(link, "connected")
         link = await stack.enter_async_context(recado.client("diego", "?device=d16"))
         await ends(link, 4503, reconnect=False)
-        assert 1 == recado.node.metrics.registry.get_sample_value("recado_limit_reached_total", {"limit": "devices"})
+        assert 1 == reached(recado, "devices")
         again = await stack.enter_async_context(recado.client("diego", "?device=d3"))
         await receive(again, "connected")
 

@@ -13,19 +13,15 @@ from websockets.frames import CloseCode
 from websockets.protocol import Event
 
 import ws_server.pace
+from support.counted import reached
 from support.raw_ws import PING, PONG, TEXT, RawClient, frame, raw_client, text
 from support.waiting import until
-from support.ws import Running, receive, running, send
+from support.ws import receive, running, send
 from ws_server.connection import MAX_FRAGMENTS, Connection
 from ws_server.turns import MAX_FRAMES
 
 CONT = 0
 EMPTY = bytes([CONT, 0x80]) + bytes(4)  # a fragment of nothing that is not the last
-
-
-def reached(recado: Running, limit: str) -> float:
-    """How often a limit was."""
-    return recado.node.metrics.registry.get_sample_value("recado_limit_reached_total", {"limit": limit}) or 0.0
 
 
 def begun(payload: bytes) -> bytes:
