@@ -20,8 +20,7 @@ import pytest
 import uvloop
 from pytest_asyncio import is_async_test
 
-from support import missing_tools, other_postgres, time_limit
-from support import places, time_limit
+from support import missing_tools, other_postgres, places, time_limit
 
 pytest_plugins = ["support.doors", "support.rabbit_server"]
 

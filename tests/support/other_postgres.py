@@ -10,12 +10,13 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from standalone.postgres import binaries, options, server
+from support.places import make_folder
 
 PGSQL = os.environ.get("RECADO_TEST_POSTGRES")
 
@@ -29,9 +30,8 @@ def use_it() -> None:
         raise pytest.UsageError(f"RECADO_TEST_POSTGRES: there is no bin/postgres in {PGSQL}")
     version, embedded = found[0], binaries.package()
     assert embedded is not None
-    package = Path(tempfile.mkdtemp(prefix="recado-postgres-"))
+    package = make_folder(prefix="recado-postgres-")
     atexit.register(shutil.rmtree, package, ignore_errors=True)
-    package.chmod(0o711)
     binaries.programs(package).mkdir(parents=True)
     for program in ("postgres", "initdb", "psql"):  # each finds its libraries from where it really is
         there = Path(PGSQL, "bin", program)
@@ -41,4 +41,5 @@ def use_it() -> None:
     binaries.package = lambda: package
     binaries.version = lambda: version
     if float(version) < 17:  # before it, there was no provider but libc
-        server.INITDB_OPTIONS = tuple(word for word in options.INITDB_OPTIONS if "builtin" not in word)
+        starting: Any = server
+        starting.INITDB_OPTIONS = tuple(word for word in options.INITDB_OPTIONS if "builtin" not in word)
