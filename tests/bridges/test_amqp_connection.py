@@ -189,7 +189,9 @@ async def test_who_was_cancelled_before_it_asks_is_cancelled_and_the_line_is_not
     await line.declare("talk")
 
     async def ask() -> None:
-        asyncio.current_task().cancel()  # type: ignore[union-attr]
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
         await line.declare("talk")
 
     task = asyncio.ensure_future(ask())

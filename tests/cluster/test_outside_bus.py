@@ -14,7 +14,7 @@ import pytest
 from nodes import Cluster, Talker, backend, cluster, crowd, make_topic
 
 from messaging.bus.choose import NATS_SUBJECT
-from recado.client import Message
+from recado.client import Client, Message
 from support.buses import Outside, outside_nats, outside_postgres
 from support.lines import line_to
 from support.log import value
@@ -70,9 +70,9 @@ async def test_what_is_forged_on_the_bus_reaches_nobody_and_costs_no_message(dat
         assert await value(database, "SELECT count(*) FROM recado.messages WHERE content LIKE '%forged%'") == 0
 
 
-async def next_of(client: object) -> tuple[object, int]:
+async def next_of(client: Client) -> tuple[object, int]:
     async with asyncio.timeout(TIME):
-        async for message in client:  # type: ignore[attr-defined]
+        async for message in client:
             if isinstance(message, Message):
                 return message.content, message.seq
     raise AssertionError("the client has ended")

@@ -190,7 +190,9 @@ async def test_who_was_cancelled_before_it_asks_is_cancelled_and_the_line_is_not
     async with nats_server() as server, line_to(server.port) as client:
 
         async def ask() -> None:
-            asyncio.current_task().cancel()  # type: ignore[union-attr]
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
             await ping(client)
 
         task = asyncio.ensure_future(ask())

@@ -88,7 +88,7 @@ async def test_a_door_serves_as_that_role(roles: Roles) -> None:
     """Its start, its bus, a message, memberships, the keeping of its house; a bridge comes and goes."""
     await migrate(roles.door, patience=0)
     bus = make_bus("postgres:", roles.door)
-    async with running(roles.door, bus=bus) as door, door.client("ana") as ana:  # type: ignore[arg-type]
+    async with running(roles.door, bus=bus) as door, door.client("ana") as ana:
         await door.topic("t", "ana", "bob")
         await send(ana, action="message", topic_name="t", content=1, id="one")
         assert "ok" == (await receive(ana, "message"))["result"]

@@ -99,7 +99,7 @@ class Bystander:
         async with AsyncExitStack() as stack:
             async with asyncio.timeout(CONNECT_TIME):
                 client = await stack.enter_async_context(raw_client(self._url, self._path))
-                await client.until(lambda: client.texts)
+                await client.greeted()
             self.local_port = client.writer.get_extra_info("sockname")[1]
             self._client = client
             self.ready.set()

@@ -58,7 +58,7 @@ async def silent_sockets(row: Row) -> None:
             tried += 1
             try:
                 async with asyncio.timeout(5), raw_client(server.url, path) as client:
-                    await client.until(lambda: client.texts)
+                    await client.greeted()
                 await _answered(server, "/api/v1/topics/plaza", KEY)
             except (OSError, aiohttp.ClientError, asyncio.IncompleteReadError, AssertionError, TimeoutError):
                 failed += 1

@@ -57,7 +57,7 @@ async def _attack(row: Row, bus: str) -> None:
             """Of odd numbers the token is revoked; the others are removed."""
             user = f"guest{number % OTHERS}"
             async with raw_client(server.url, f"/{row.rig.token(user)}") as guest:
-                await guest.until(lambda: guest.texts)
+                await guest.greeted()
                 start = asyncio.get_running_loop().time()
                 took.append(math.inf)
                 place = len(took) - 1

@@ -59,7 +59,7 @@ async def bursts(row: Row) -> None:
             )
             with suppress(OSError, asyncio.IncompleteReadError, AssertionError):
                 async with raw_client(server.url, f"/{row.rig.token(user)}") as client:
-                    await client.until(lambda: client.texts)
+                    await client.greeted()
                     client.write(*wishes, close())
                     client.writer.close()
                     await client.writer.wait_closed()
@@ -132,7 +132,7 @@ async def _flood(server: Server, token: str, flood: bytes) -> None:
     while True:
         with suppress(OSError, asyncio.IncompleteReadError, AssertionError):
             async with raw_client(server.url, f"/{token}") as client, asyncio.TaskGroup() as tasks:
-                await client.until(lambda: client.texts)
+                await client.greeted()
                 reading = tasks.create_task(_read_away(client))
                 try:
                     while not reading.done():
@@ -187,7 +187,7 @@ async def _in_vain(url: str, path: str) -> int:
     async def greeted() -> bool:
         try:
             async with asyncio.timeout(CONNECT_TIME), raw_client(url, path) as client:
-                await client.until(lambda: client.texts)
+                await client.greeted()
                 return True
         except (OSError, asyncio.IncompleteReadError, AssertionError, TimeoutError):
             return False

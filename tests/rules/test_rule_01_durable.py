@@ -99,7 +99,7 @@ async def test_no_receipt_before_commit(database: str) -> None:
             raw_client(recado.url, f"/{recado.token('diego')}") as diego,
         ):
             for client in (omar, diego):
-                await client.until(lambda client=client: client.texts)  # type: ignore[misc]
+                await client.greeted()
             await holder.execute("SELECT pg_advisory_lock(42)")
             omar.write(text(action="message", topic_name="noticias", content=1, id="1"))
             await waits_for_lock(database, "recado.append")

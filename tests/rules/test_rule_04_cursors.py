@@ -32,7 +32,7 @@ async def topic_of_two(database: str) -> AsyncIterator[Running]:
 @asynccontextmanager
 async def reader(recado: Running, query: str = "", user: str = "diego") -> AsyncIterator[RawClient]:
     async with raw_client(recado.url, f"/{recado.token(user)}{query}") as client:
-        await client.until(lambda: client.texts)
+        await client.greeted()
         yield client
 
 

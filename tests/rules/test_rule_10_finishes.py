@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ async def test_a_sender_that_vanishes_at_once_has_sent(database: str, how: str, 
         await recado.topic("noticias", "omar")
         async with raw_client(recado.url, f"/{recado.token('omar')}") as omar:
             if not early:
-                await omar.until(lambda: omar.texts)
+                await omar.greeted()
             omar.write(text(action="message", topic_name="noticias", content=1), *([close()] if how == "close" else []))
             if how == "reset":
                 omar.reset()
@@ -57,9 +58,9 @@ async def test_a_publish_under_way_finishes_without_its_sender(database: str) ->
         await holder.execute(HOLD_COMMIT)
         await holder.execute("SELECT pg_advisory_lock(42)")
         async with raw_client(recado.url, f"/{recado.token('diego')}") as diego:
-            await diego.until(lambda: diego.texts)
+            await diego.greeted()
             async with raw_client(recado.url, f"/{recado.token('omar')}") as omar:
-                await omar.until(lambda: omar.texts)
+                await omar.greeted()
                 omar.write(text(action="message", topic_name="noticias", content=1, id="1"))
                 await waits_for_lock(database, "recado.append")
                 omar.reset()
@@ -74,7 +75,7 @@ async def test_an_ack_just_before_the_close_frame_counts(database: str) -> None:
     async with running(database) as recado:
         await recado.topic("noticias", "omar")
         async with raw_client(recado.url, f"/{recado.token('omar')}?ack=explicit") as omar:
-            await omar.until(lambda: omar.texts)
+            await omar.greeted()
             omar.write(text(action="message", topic_name="noticias", content=1))
             await omar.message(1)
             omar.write(text(action="topics"), text(action="ack", topic_name="noticias", seq=1), close())
@@ -118,10 +119,10 @@ async def test_what_was_acknowledged_survives_the_death_of_the_database(spare: S
         ]
         for _ in range(2):
             count = len(ana.answers)
-            await until(lambda count=count: progressed(ana, count + 100))  # type: ignore[misc]
+            await until(partial(progressed, ana, count + 100))
             await die(spare, dsn, death)
             count = len(ana.answers)
-            await until(lambda count=count: progressed(ana, count + 50))  # type: ignore[misc]
+            await until(partial(progressed, ana, count + 50))
         stop.set()
         receipts: dict[str, int] = {}
         for publisher in publishers:

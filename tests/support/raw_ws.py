@@ -77,6 +77,10 @@ class RawClient:
                 await self.read()
             return found
 
+    async def greeted(self) -> None:
+        """Wait until it is connected."""
+        await self.until(lambda: self.texts)
+
     async def ping(self, number: int) -> bytes:
         """Wait for the ping of this number (from 1)."""
         await self.until(lambda: len(self.pings) >= number)

@@ -12,7 +12,8 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from messaging.auth.tokens import Tokens
-from messaging.bus.contract import LocalBus
+from messaging.bus.contract import Bus, LocalBus
+from messaging.model import Kind
 from messaging.node import Node
 from messaging.settings.settings import Settings
 from support.described import check_described
@@ -45,10 +46,10 @@ class Running:
         ) as link:
             yield link
 
-    async def topic(self, name: str, owner: str, *members: str, kind: str = "public") -> None:
+    async def topic(self, name: str, owner: str, *members: str, kind: Kind = "public") -> None:
         from messaging.permissions import BACKEND
 
-        await self.node.actions.create_topic(BACKEND, name, await self.node.actions.know(owner), kind)  # type: ignore[arg-type]
+        await self.node.actions.create_topic(BACKEND, name, await self.node.actions.know(owner), kind)
         for member in members:
             await self.node.actions.know(member)
             await self.node.actions.invite(BACKEND, name, member)
@@ -57,7 +58,7 @@ class Running:
 @asynccontextmanager
 async def running(
     dsn: str,
-    bus: LocalBus | None = None,
+    bus: Bus | None = None,
     *,
     sweep_every: float = SWEEP_EVERY,
     stuck_after: float = STUCK,

@@ -36,7 +36,7 @@ async def receipts(link: ClientConnection, count: int) -> None:
 
 
 async def opened(client: RawClient) -> None:
-    await client.until(lambda: client.texts)
+    await client.greeted()
     await client.heard()
 
 
@@ -76,7 +76,7 @@ async def test_every_frame_counts_and_acks_and_pongs_a_twentieth(
     async with running(database, rate_limit=40.0) as recado:
         await recado.topic("plaza", "diego")
         async with raw_client(recado.url, f"/{recado.token('diego')}") as diego:
-            await diego.until(lambda: diego.texts)
+            await diego.greeted()
             diego.write(text(action="message", topic_name="plaza", content=1))
             await diego.message(1)
             if frames is EMPTY:
@@ -103,7 +103,7 @@ async def test_what_a_session_that_is_held_up_has_sent_is_read_when_it_closes(da
     """Going is the end of every pause: descriptors do not wait for a rate."""
     async with running(database, rate_limit=1.0) as recado:
         async with raw_client(recado.url, f"/{recado.token('diego')}") as diego:
-            await diego.until(lambda: diego.texts)
+            await diego.greeted()
             diego.write(text(action="dance") * 20)
             await diego.until(lambda: len(diego.texts) > 1)
             [session] = recado.door.hub.sessions()
@@ -219,7 +219,7 @@ async def test_a_session_that_is_held_up_and_was_reset_is_gone_at_once(database:
         path = f"/{recado.token('diego')}"
         clients = [await stack.enter_async_context(raw_client(recado.url, path)) for _ in range(4)]
         for client in clients:
-            await client.until(lambda client=client: client.texts)  # type: ignore[misc]
+            await client.greeted()
             client.write(text(action="message", topic_name="@ana", content="y" * 10_000) * 50)
         await until(lambda: sum(bool(session.link.unread_for) for session in recado.door.hub.sessions()) == 4)
         links = [session.link for session in recado.door.hub.sessions()]

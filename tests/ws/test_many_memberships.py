@@ -183,7 +183,7 @@ async def test_who_leaves_is_told_so_once(database: str) -> None:
     async with running(database, sweep_every=NEVER) as recado:
         await recado.topic("noticias", "omar", "diego")
         async with raw_client(recado.url, f"/{recado.token('diego')}") as diego:
-            await diego.until(lambda: diego.texts)
+            await diego.greeted()
             diego.write(text(action="unsubscribe", topic_name="noticias", ref="u"))
             await diego.answer("u")
             await diego.handled()

@@ -38,7 +38,7 @@ async def test_behind_an_unavailable_all_is_unavailable_until_the_client_can_kno
             raw_client(recado.url, f"/{recado.token('eva')}") as eva,
         ):
             for client in (omar, eva):
-                await client.until(lambda client=client: client.texts)  # type: ignore[misc]
+                await client.greeted()
             async with holder.transaction():
                 await holder.execute("SELECT FROM recado.heads WHERE topic_id = $1 FOR UPDATE", topic_id)
                 omar.write(publish(1), publish(2))
@@ -72,7 +72,7 @@ async def test_a_name_that_could_not_be_asked_for_is_refused_however_it_stands_l
     async with running(database) as recado:
         await recado.topic("noticias", "eva")
         async with raw_client(recado.url, f"/{recado.token('omar')}") as omar:
-            await omar.until(lambda: omar.texts)
+            await omar.greeted()
             [session] = recado.door.hub.sessions()
             actions = recado.node.actions
             with monkeypatch.context() as away:
@@ -94,7 +94,7 @@ async def test_a_topic_made_again_is_refused_like_the_one_before(database: str) 
         await recado.topic("noticias", "omar")
         recado.node.appender._patience = 0.5
         async with raw_client(recado.url, f"/{recado.token('omar')}") as omar:
-            await omar.until(lambda: omar.texts)
+            await omar.greeted()
             [session] = recado.door.hub.sessions()
             first = session.aims["noticias"].topic.id
             async with holder.transaction():
