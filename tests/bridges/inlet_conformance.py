@@ -19,6 +19,7 @@ from messaging.errors import Unavailable
 from messaging.model import Changed
 from messaging.node import Node
 from messaging.settings.settings import Settings
+from support import tasks
 from support.lanes import QUICK, working
 from support.lines import line_to
 from support.waiting import until
@@ -70,17 +71,9 @@ async def at_work(dsn: str, feed: Feed) -> AsyncIterator[Node]:
 
 @asynccontextmanager
 async def reading(node: Node, source: Source) -> AsyncIterator[Inlet]:
-    """The inlet at work; where it fails, so does the test."""
     inlet = Inlet("in", "test", source, node, Settings(auth_mode="open"), schedule=QUICK)
-    task = asyncio.ensure_future(inlet.run())
-    try:
+    async with tasks.at_work(inlet.run()):
         yield inlet
-    finally:
-        task.cancel()
-        done, _ = await asyncio.wait([task], timeout=TIME)
-        assert done, "it goes on though it was cancelled"
-        if not task.cancelled():
-            task.result()
 
 
 async def contents(node: Node, topic: str) -> list[str]:

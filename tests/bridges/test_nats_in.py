@@ -28,6 +28,7 @@ from messaging.node import Node
 from messaging.settings.settings import Settings, SettingsError
 from support.lanes import QUICK, publish, working
 from support.nats_server import Nats, nats_server
+from support.tasks import at_work
 from support.waiting import until
 
 TIME = 30
@@ -48,16 +49,9 @@ async def origin() -> str:
 
 @contextlib.asynccontextmanager
 async def reading(node: Node, server: Nats, bridge: NatsIn = IN, settings: Settings = OPEN) -> AsyncIterator[None]:
-    """The inlet at work; where it fails, so does the test."""
     source = NatsSource(bridge, [server.url], origin, settings.max_frame, lambda: None)
-    task = asyncio.create_task(Inlet(bridge.name, "nats", source, node, settings, schedule=QUICK).run())
-    try:
+    async with at_work(Inlet(bridge.name, "nats", source, node, settings, schedule=QUICK).run()):
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.result()
 
 
 async def eventually(node: Node, topic: str, condition: Callable[[list[str]], bool]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from messaging.settings.settings import Settings
 from messaging.store.bridges import Report
 from support.lanes import QUICK, working
 from support.nats_server import Nats, nats_server
+from support.tasks import at_work
 from support.waiting import until
 
 TIME = 30
@@ -36,14 +36,8 @@ def inlet(node: Node, server: Nats, schedule: Schedule = QUICK) -> Inlet:
 
 @contextlib.asynccontextmanager
 async def bridged(node: Node, *inlets: Inlet) -> AsyncIterator[None]:
-    task = asyncio.create_task(Bridging(node, [], inlets).run())
-    try:
+    async with at_work(Bridging(node, [], inlets).run()):
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.result()
 
 
 async def is_seen(node: Node, good: Callable[[Report], bool]) -> Report:

@@ -17,6 +17,7 @@ from messaging.store.bridges import DeadLetter
 from messaging.store.leases import LeaseStore, LeaseTimes
 from support.lanes import System, publish, working
 from support.postgres_proxy import proxied
+from support.tasks import at_work
 from support.waiting import until
 
 QUICK = LeaseTimes(length=2.0, margin=1.0, renew_every=0.2, request=0.4, ask_every=0.05)
@@ -26,14 +27,8 @@ QUICK = LeaseTimes(length=2.0, margin=1.0, renew_every=0.2, request=0.4, ask_eve
 async def bridging(node: Node, system: System) -> AsyncIterator[None]:
     """The bridge `paper`, of the topic `news`, whenever the node is the leader."""
     node.store.leases.times = QUICK
-    work = asyncio.ensure_future(Bridging(node, [Out("paper", "test", "news", lambda: system)], []).run())
-    try:
+    async with at_work(Bridging(node, [Out("paper", "test", "news", lambda: system)], []).run()):
         yield
-    finally:
-        work.cancel()
-        await asyncio.wait([work])
-    if not work.cancelled() and (failure := work.exception()):
-        raise failure
 
 
 async def test_a_bridge_that_is_forgotten_while_it_is_configured_begins_anew(database: str) -> None:

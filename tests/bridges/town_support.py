@@ -19,6 +19,7 @@ from messaging.integrator.incoming import IncomingMessage
 from messaging.node import Node
 from messaging.settings.settings import Settings
 from support.lanes import QUICK, working
+from support.tasks import at_work
 from support.waiting import until
 
 STOPPING = str(Path(__file__).with_name("stopping_platform.py"))
@@ -59,14 +60,8 @@ async def town(
         lanes = PlatformLanes(
             node, Settings(), schedule=schedule, client=lambda: PlatformHttpClient(nets, patience), look_every=0.02
         )
-        running = asyncio.ensure_future(lanes.run())
-        try:
+        async with at_work(lanes.run()) as running:
             yield Town(node, speaker, running)
-        finally:
-            running.cancel()
-            await asyncio.wait([running])
-        if not running.cancelled() and (failure := running.exception()):
-            raise failure
 
 
 def texts(receiver: Receiver) -> list[str]:

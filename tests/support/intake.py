@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from messaging.observability.metrics import Metrics
 from messaging.settings.settings import Settings
 from messaging.store.intake import IntakeStore
 from support.log import Desk, connected, rows, stored
+from support.tasks import at_work
 from support.waiting import until
 
 PUBLISH = "SELECT recado.publish($1, $2, $3)"
@@ -20,18 +20,9 @@ PUBLISH = "SELECT recado.publish($1, $2, $3)"
 @asynccontextmanager
 async def taking_in(node: Desk, **settings: Any) -> AsyncIterator[None]:
     """A node that takes in, and tells ``node.notices`` of it."""
-    work = asyncio.create_task(
-        Intake(
-            IntakeStore(node.store.pool), node.store.leases, Settings(**settings), node.notices.append, Metrics()
-        ).run()
-    )
-    try:
+    store, given = IntakeStore(node.store.pool), Settings(**settings)
+    async with at_work(Intake(store, node.store.leases, given, node.notices.append, Metrics()).run()):
         yield
-    finally:
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-    if not work.cancelled():
-        work.result()
 
 
 async def until_empty(dsn: str, but: int = 0) -> None:

@@ -13,6 +13,7 @@ from messaging.node import Node
 from messaging.permissions import BACKEND
 from messaging.replay import Settled
 from messaging.settings.settings import Settings
+from support.tasks import at_work
 
 QUICK = Schedule(steps=(0.01,), most=0.02)
 
@@ -60,18 +61,8 @@ async def working(dsn: str) -> AsyncIterator[Node]:
         await node.close()
 
 
-@contextlib.asynccontextmanager
-async def serving(lane: Lane) -> AsyncIterator[None]:
-    """The lane at work; where it fails, so does the test."""
-    task = asyncio.ensure_future(lane.run())
-    try:
-        yield
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
-        if not task.cancelled() and (failure := task.exception()):
-            raise failure
+def serving(lane: Lane) -> contextlib.AbstractAsyncContextManager[asyncio.Task[None]]:
+    return at_work(lane.run())
 
 
 async def publish(node: Node, topic: str, *contents: str) -> None:

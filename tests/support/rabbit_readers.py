@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from messaging.node import Node
 from messaging.settings.settings import Settings
 from support.lanes import QUICK, working
 from support.rabbit_server import Rabbit
+from support.tasks import at_work
 from support.waiting import until
 
 LIMIT = 2048  # bytes of a content
@@ -71,17 +71,10 @@ class Office:
 
 @asynccontextmanager
 async def reading(node: Node, source: RabbitSource, tries: int = MAX_TRIES) -> AsyncIterator[None]:
-    """Its inlet at work; where it fails, so does the test. Cancelled, it gives back what it has not acknowledged."""
+    """Its inlet at work. Cancelled, it gives back what it has not acknowledged."""
     inlet = Inlet(source.name, "rabbitmq", source, node, Settings(auth_mode="open"), schedule=QUICK, tries=tries)
-    task = asyncio.ensure_future(inlet.run())
-    try:
+    async with at_work(inlet.run()):
         yield
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
-        if not task.cancelled() and (failure := task.exception()):
-            raise failure
 
 
 @asynccontextmanager
