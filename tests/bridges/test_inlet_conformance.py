@@ -24,7 +24,7 @@ from messaging.bridge.inlet import Source, SourceLost
 from messaging.errors import BadRequest
 from messaging.node import Node
 from messaging.store.store import Store
-from support.nats_server import Nats
+from support.nats_server import Nats, nats_server
 from support.rabbit_readers import offers
 from support.rabbit_server import Rabbit, fresh
 from support.waiting import until
@@ -217,24 +217,16 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestJetStream(InConformance):
     @pytest.fixture
     async def feed(self, tmp_path: Path) -> AsyncIterator[Feed]:
-        server = Nats(folder=tmp_path)
-        await server.start()
-        await server.make_stream("ORDERS", "orders.>")
-        try:
+        async with nats_server(folder=tmp_path) as server:
+            await server.make_stream("ORDERS", "orders.>")
             yield NatsFeed(server, keeps=True)
-        finally:
-            await server.kill()
 
 
 class TestCoreNats(InConformance):
     @pytest.fixture
     async def feed(self) -> AsyncIterator[Feed]:
-        server = Nats()
-        await server.start()
-        try:
+        async with nats_server() as server:
             yield NatsFeed(server, keeps=False)
-        finally:
-            await server.kill()
 
     # There is nothing to acknowledge, and nothing comes again.
     test_stored_and_not_acknowledged_it_is_there_once = None  # type: ignore[assignment]

@@ -6,7 +6,10 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 UPGRADE = (
     "GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -122,3 +125,13 @@ async def peers(url: str) -> AsyncIterator[Peers]:
     finally:
         for peer in found.all:
             peer.sock.close()
+
+
+class States(dict[str, Callable[[T], AbstractAsyncContextManager[tuple[Peer, bytes]]]], Generic[T]):
+    """By name, a context: the peer, and what it says last before it ends; behind it what held the state is over."""
+
+    def __call__(self, name: str) -> Callable[[Callable[[T], AsyncIterator[tuple[Peer, bytes]]]], None]:
+        def kept(function: Callable[[T], AsyncIterator[tuple[Peer, bytes]]]) -> None:
+            self[name] = asynccontextmanager(function)
+
+        return kept

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from held import nothing_left
-from peer import LINGER_NONE, UPGRADE, WS_GONE, WS_STAYS, Ending, Peer, stays
+from peer import LINGER_NONE, UPGRADE, WS_GONE, WS_STAYS, Ending, Peer, States, stays
 from town import Town, town
 
 import ws_server.feeds.ticker
@@ -57,15 +56,7 @@ async def served(dsn: str, seconds: float, **timings: float) -> AsyncIterator[To
 
 # --- the states ------------------------------------------------------------------------------------
 
-# By name, a context: the peer, and what it says last before it ends; behind it what held the state is over.
-STATES: dict[str, Callable[[Town], Any]] = {}
-
-
-def state(name: str) -> Callable[[Callable[[Town], AsyncIterator[tuple[Peer, bytes]]]], None]:
-    def kept(function: Callable[[Town], AsyncIterator[tuple[Peer, bytes]]]) -> None:
-        STATES[name] = asynccontextmanager(function)
-
-    return kept
+STATES = state = States[Town]()
 
 
 @state("connected")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
 from held import Held, held, nothing_left
-from peer import GONE, Ending, Peer, Peers, half_closes, peers, stays
+from peer import GONE, Ending, Peer, Peers, States, half_closes, peers, stays
 
 from api import endpoint
 from api.routes import stream
@@ -67,14 +66,7 @@ def request(method: str, path: str, more: str = "", body: str = "") -> bytes:
 
 # --- the states ------------------------------------------------------------------------------------
 
-STATES: dict[str, Callable[[Town], Any]] = {}
-
-
-def state(name: str) -> Callable[[Callable[[Town], AsyncIterator[tuple[Peer, bytes]]]], None]:
-    def kept(function: Callable[[Town], AsyncIterator[tuple[Peer, bytes]]]) -> None:
-        STATES[name] = asynccontextmanager(function)
-
-    return kept
+STATES = state = States[Town]()
 
 
 @state("connected")
