@@ -22,20 +22,6 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "History": vocabulary.HistoryPage,
     "Topics": vocabulary.TopicList,
 }
-CLOSE_CODES = {
-    "1000": "asked for by disconnect",
-    "1003": "a binary frame",
-    "1007": "not UTF-8",
-    "1009": "over MAX_FRAME",
-    "1011": "a defect of the server: come back",
-    "4001": "the token expired: come back with a new one",
-    "4008": "no progress for 30 seconds: come back",
-    "4012": "draining, or restored: come back",
-    "4029": "too fast: come back more slowly",
-    "4501": "revoked: stay away",
-    "4503": "forbidden: stay away",
-    "4529": "too many connections: stay away",
-}
 
 
 def replies() -> list[type[msgspec.Struct]]:
@@ -87,7 +73,7 @@ def _channel(kinds: tuple[type[msgspec.Struct], ...]) -> dict[str, Any]:
                 },
             }
         },
-        "x-close-codes": CLOSE_CODES,
+        "x-close-codes": {str(code.value): code.meaning for code in vocabulary.CloseCode},
     }
 
 

@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from websockets.asyncio.server import ServerConnection
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import Frame, Opcode
 from websockets.protocol import CLOSED, CLOSING, OPEN, Event
 
+from messaging.frames import CloseCode
 from messaging.limits.connections import MAX_HEAD, Accepted, Connections
 from ws_server.session import BUFFER_BYTES, Session
 from ws_server.turns import TURN, FrameReader, Turns
@@ -157,7 +158,7 @@ class Connection(ServerConnection):
         if event.opcode is Opcode.PONG:
             self.reader.pong(bytes(event.data))
         elif event.opcode is Opcode.BINARY:
-            self.refuse(CloseCode.UNSUPPORTED_DATA, "text frames only")
+            self.refuse(CloseCode.BINARY, "text frames only")
         elif event.opcode is Opcode.TEXT or event.opcode is Opcode.CONT:
             self._text(event)
 
@@ -185,7 +186,7 @@ class Connection(ServerConnection):
             try:
                 data.decode()
             except UnicodeDecodeError:
-                self.refuse(CloseCode.INVALID_DATA, "not UTF-8")
+                self.refuse(CloseCode.NOT_UTF8, "not UTF-8")
                 return
         self.reader.text(data)
 
@@ -207,7 +208,7 @@ class Connection(ServerConnection):
     def _refuse_fragments(self) -> None:
         if self.reader is not None:
             self.reader.refused("fragments")
-        self.refuse(CloseCode.MESSAGE_TOO_BIG, f"a message has at most {MAX_FRAGMENTS} fragments")
+        self.refuse(CloseCode.TOO_BIG, f"a message has at most {MAX_FRAGMENTS} fragments")
 
     def _leave(self) -> None:
         # A paused transport would never see the peer's end, and a peer may never end, or never take the last bytes.

@@ -17,6 +17,7 @@ from messaging.errors import BadRequest, RecadoError, UnknownTopic
 from messaging.frames import (
     Ack,
     AnyCommand,
+    CloseCode,
     Disconnect,
     Done,
     History,
@@ -43,7 +44,7 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING = 64  # requests that wait their turn
 
-Closer = Callable[[Session, int, str], None]
+Closer = Callable[[Session, CloseCode, str], None]
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 
@@ -83,7 +84,7 @@ class Requests:
             return
         self._limits.reached("rate_limit")
         if self._pace.is_too_fast:
-            self._close(self.session, 4029, "too fast")
+            self._close(self.session, CloseCode.TOO_FAST, "too fast")
         self.session.link.stop_reading("rate")
         self._loop.call_later(wait, self.session.link.resume_reading, "rate")
 
@@ -187,7 +188,7 @@ class Requests:
                 trace = "".join(traceback.format_tb(exc.__traceback__))
                 log.error("%s: %s\n%s", type(command).__name__, type(exc).__name__, trace)
                 self.session.is_void = True
-                self._close(self.session, 1011, "internal")
+                self._close(self.session, CloseCode.INTERNAL, "internal")
             self._waiting.popleft()
             if len(self._waiting) < MAX_WAITING // 2:
                 self.session.link.resume_reading("requests")
@@ -215,7 +216,7 @@ class Requests:
             case Topics():
                 await self._topics(command)
             case Disconnect():
-                self._close(session, 1000, "")
+                self._close(session, CloseCode.NORMAL, "")
 
     def _ack_late(self, command: Ack) -> None:
         aim = self.session.aims.get(name_of_topic(command.topic_name))

@@ -19,8 +19,8 @@ from messaging.actions import Actions
 from messaging.auth.tokens import Tokens
 from messaging.bus.contract import Bus
 from messaging.delivery import Ledger, Place
-from messaging.errors import LimitReached, RecadoError, TokenRevoked, Unavailable
-from messaging.frames import Closing, Heartbeat, TopicPush
+from messaging.errors import LimitReached, RecadoError, Unavailable
+from messaging.frames import CloseCode, Closing, Heartbeat, TopicPush
 from messaging.limits.connections import Connections
 from messaging.observability.metrics import Metrics
 from messaging.readers.cursors import Cursors
@@ -77,7 +77,9 @@ class WebSocketServer:
             ended=self._ended, changed=lambda user_id: self._roster.look_again(user_id), voided=self._revoked,
             announce=self._announce,
         )  # fmt: skip
-        self._ticker = Ticker(self.hub, stuck=lambda session: self._close(session, 4008, "no progress for 30 s"))
+        self._ticker = Ticker(
+            self.hub, stuck=partial(self._close, code=CloseCode.NO_PROGRESS, reason="no progress for 30 s")
+        )
         self._roster = MembershipSync(
             store, self.hub, self._catch_up, metrics, revoked=self._revoked, restored=self._restored
         )
@@ -133,7 +135,7 @@ class WebSocketServer:
         leaving = []
         for start in range(0, len(sessions), DRAIN_BATCH):
             for session in sessions[start : start + DRAIN_BATCH]:
-                leaving.append(self._tasks.create_task(self._shut(session, 4012, reason, 1)))
+                leaving.append(self._tasks.create_task(self._shut(session, CloseCode.DRAINING, reason, 1)))
             await asyncio.sleep(pause if len(sessions) > start + DRAIN_BATCH else 0)
         if leaving:
             await asyncio.wait(leaving)
@@ -182,23 +184,19 @@ class WebSocketServer:
         """The library's task for a connection: opens the session, then waits for its end."""
         assert isinstance(link, Connection) and isinstance(link.reader, Requests)
         session = link.reader.session
-        if self._too_many(session):
+        if 0 < self._settings.max_connections_per_user < self._per_user[session.user.id]:
             self._metrics.reached("max_connections_per_user")
-            await self._shut(session, 4529, "too many connections")
+            await self._shut(session, CloseCode.TOO_MANY, "too many connections")
             return
         try:
             await self._open(session, link.reader)
         except RecadoError as exc:
             if isinstance(exc, LimitReached):
                 self._actions.limits.reached("devices")
-            code = 4012 if exc.retryable else 4501 if isinstance(exc, TokenRevoked) else 4503
-            await self._shut(session, code, exc.message[:100])
+            await self._shut(session, CloseCode.of(exc), exc.message[:100])
         if self._draining:  # it was not among those who were shown out
-            await self._shut(session, 4012, "the server restarts", 1)
+            await self._shut(session, CloseCode.DRAINING, "the server restarts", 1)
         await link.wait_closed()
-
-    def _too_many(self, session: Session) -> bool:
-        return 0 < self._settings.max_connections_per_user < self._per_user[session.user.id]
 
     async def _open(self, session: Session, requests: Requests) -> None:
         self._opening_waits += 1
@@ -215,7 +213,7 @@ class WebSocketServer:
 
     def _set_timers(self, session: Session) -> None:
         left, later = max(0.0, session.claims.expires_at - time.time()), asyncio.get_running_loop().call_later
-        session.timers.append(later(left, self._close, session, 4001, "the token expired"))
+        session.timers.append(later(left, self._close, session, CloseCode.TOKEN_EXPIRED, "the token expired"))
         if session.wishes.heartbeat:
             self._beat(session)
 
@@ -225,17 +223,18 @@ class WebSocketServer:
 
     # Going out
 
-    def _close(self, session: Session, code: int, reason: str) -> None:
+    def _close(self, session: Session, code: CloseCode, reason: str) -> None:
         self._tasks.create_task(self._shut(session, code, reason))
 
-    async def _shut(self, session: Session, code: int, reason: str, retry_after: int | None = None) -> None:
+    async def _shut(self, session: Session, code: CloseCode, reason: str, retry_after: int | None = None) -> None:
         """Close one session: confirmations first, then the close frame. Returns when it is closed."""
         if session.closing or session.gone:
             return
-        session.closing, session.is_void = True, session.is_void or code in (4001, 4501)  # its token is
+        session.closing = True
+        session.is_void |= code in (CloseCode.TOKEN_EXPIRED, CloseCode.REVOKED)  # its token is
         self._detach(session)
-        if code >= 4000:
-            session.send(Closing(code=code, reason=reason, reconnect=code < 4500, retry_after=retry_after))
+        if code.is_ours:
+            session.send(Closing(code=code, reason=reason, reconnect=code.reconnect, retry_after=retry_after))
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._cursors.flush()
@@ -276,7 +275,7 @@ class WebSocketServer:
         asyncio.get_running_loop().call_soon(self._roster.end, user_id, topic_id, membership_id)
 
     def _revoked(self, session: Session) -> None:
-        self._close(session, 4501, "the token was revoked")
+        self._close(session, CloseCode.REVOKED, "the token was revoked")
 
     def _restored(self, feed: SessionFeed) -> None:
         """The log ends before what was delivered: it is another database than before, and so is every other log."""

@@ -28,10 +28,10 @@ from messaging.errors import (
     RateLimited,
     RecadoError,
     TokenExpired,
-    Unauthorized,
     Unavailable,
     UnknownTopic,
 )
+from messaging.frames import CloseCode
 from messaging.model import MAX_SEQ, Gap, Message, Page, Topic, TopicView
 from messaging.permissions import Past
 from messaging.readers.notifier import Listener
@@ -43,7 +43,6 @@ PAGE_BYTES = 64 * 1024
 HEARTBEAT = 15.0  # seconds of silence
 CHECK = 5.0  # seconds after which the permission is asked for again, where nothing told that it changed
 RETRY = 2000  # milliseconds before a client comes back
-EXPIRED, DRAINING, UNAUTHORIZED, FORBIDDEN = 4001, 4012, 4501, 4503  # as the WebSocket door closes
 
 _encode = msgspec.json.Encoder().encode
 _BEAT = b": still here\n\n"
@@ -118,7 +117,7 @@ async def get(asked: Request[StreamQuery, None]) -> Answer:
     epoch = asked.actions.epochs.require(topic, asked.query.epoch if header is None else None)
     start = start_of(header, asked.query.after, epoch, standing.head)
     retry = random.randint(RETRY // 4, RETRY * 2)  # not all at once, when a server comes back
-    farewell = f"retry: {retry}\n".encode() + event("closing", StreamClosing(DRAINING, "The server ends.", True))
+    farewell = f"retry: {retry}\n".encode() + closing(CloseCode.DRAINING, "The server ends.")
     flow = Flow(Reading(asked, standing, opened, start, epoch).pieces(), farewell)
     return Answer(200, flow, {"X-Accel-Buffering": "no"})  # nginx would hold events back
 
@@ -172,11 +171,8 @@ def event_of(topic_name: str, entry: Message | Gap, epoch: str) -> bytes:
     return event("message", message, epoch, entry.seq)
 
 
-def closing_of(error: RecadoError) -> bytes:
-    if isinstance(error, TokenExpired):
-        return event("closing", StreamClosing(EXPIRED, error.message, True))
-    code = UNAUTHORIZED if isinstance(error, Unauthorized) else FORBIDDEN
-    return event("closing", StreamClosing(code, error.message, False))
+def closing(code: CloseCode, reason: str) -> bytes:
+    return event("closing", StreamClosing(code, reason, code.reconnect))
 
 
 class Reading:
@@ -205,7 +201,7 @@ class Reading:
                 while True:
                     yield await self._next(listener)
             except RecadoError as exc:
-                yield closing_of(exc)
+                yield closing(CloseCode.of(exc), exc.message)
 
     async def _next(self, listener: Listener) -> bytes:
         """The next page of events; a heartbeat where there are none for a while.

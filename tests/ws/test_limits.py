@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 from websockets.asyncio.client import ClientConnection
-from websockets.frames import CloseCode
 from websockets.protocol import Event
 
 import ws_server.pace
+from messaging.frames import CloseCode
 from support.members import until
 from support.raw_ws import PING, PONG, TEXT, RawClient, frame, raw_client, text
 from support.ws import Running, receive, running, send
@@ -110,7 +110,7 @@ async def test_what_a_session_that_is_held_up_has_sent_is_read_when_it_closes(da
             diego.write(text(action="dance") * 20)
             await diego.until(lambda: len(diego.texts) > 1)
             [session] = recado.door.hub.sessions()
-            session.link.refuse(CloseCode.INTERNAL_ERROR, "")
+            session.link.refuse(CloseCode.INTERNAL, "")
             await diego.until(lambda: diego.closed)
         async with asyncio.timeout(10):
             await session.link.wait_closed()
