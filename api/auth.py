@@ -67,7 +67,7 @@ def decide(rules: Rules, access: Access, arrival: Arrival, *, legacy: bool = Fal
         raise outside
     if access == "visitor":
         return NOBODY
-    token = bearer(arrival)
+    token = bearer(arrival.credentials)
     if is_key(rules, token) or (rules.is_open and not token):
         return ANY_BACKEND
     if access == "platform":  # whose token it is, the handler asks the registry: it may stand in the body

@@ -14,7 +14,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from messaging.auth.access import Arrival
+from messaging.auth.access import Arrival, bearer
 from messaging.errors import BadRequest, NoCredential, RecadoError
 from messaging.model import is_name
 from messaging.observability.sparse_log import Sparse
@@ -44,16 +44,14 @@ def wishes(query: str) -> ConnectOptions:
 
 
 def token_of(path: str, headers: Headers) -> str:
-    """The token, from the path, else the Authorization header, else the subprotocols. Raises NoCredential."""
+    """The token, from the path, else the subprotocols, else the Authorization header. Raises Unauthorized."""
     if len(path) > 1:
         return path[1:]
-    given = headers.get_all("Authorization")  # two are none: it would not be clear which counts
-    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-    if scheme.lower() == "bearer" and token:
-        return token.strip()
     offered = [item.strip() for line in headers.get_all("Sec-WebSocket-Protocol") for item in line.split(",")]
     if offered[:1] == [BEARER] and len(offered) > 1:
-        return offered[1]
+        return offered[1]  # a browser has no other way, and its Authorization may be Basic, for a proxy
+    if token := bearer(headers.get_all("Authorization")):
+        return token
     raise NoCredential("A token is needed: in the path, as Authorization: Bearer, or as subprotocols bearer, <token>.")
 
 

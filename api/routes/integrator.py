@@ -156,7 +156,7 @@ async def ping(asked: Request[PingQuery, None]) -> Answer:
 
 async def speaker(asked: Request[Any, Any], token: str) -> Platform:
     """Who speaks: whose token it is. Recado itself, for a backend alone that says so. Raises Unauthorized."""
-    token = token or bearer_of(asked)
+    token = token or asked.token
     if token == OWN and asked.caller.is_backend:
         return await asked.domain.node.registry.own()
     return await asked.domain.node.registry.identify(token)
@@ -166,11 +166,6 @@ async def require_known(asked: Request[Any, Any]) -> None:
     """Raises Unauthorized for who is no platform, no backend, and no program of an older system."""
     if not asked.caller.is_backend and not asked.is_legacy:
         await speaker(asked, "")
-
-
-def bearer_of(asked: Request[Any, Any]) -> str:
-    scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def links(lists: Mapping[str, Sequence[PlatformUser]]) -> dict[str, str]:

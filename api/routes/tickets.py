@@ -64,7 +64,7 @@ async def _claims(asked: Request[None, TicketRequest]) -> Claims:
     if user is not None:
         asked.caller.require_self(asked.body.user or user.name)
         # Those of the token itself: a ticket gives no longer life, and is revoked with it.
-        return await asked.domain.tokens.verify(asked.headers["Authorization"].partition(" ")[2].strip())
+        return await asked.domain.tokens.verify(asked.token)
     if asked.body.user is None:
         raise BadRequest("user is missing: for whom is the ticket?")
     known = await asked.actions.know(bearer_name(asked.body.user))

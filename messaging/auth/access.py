@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from messaging.errors import Forbidden, Misdirected, NoCredential, RateLimited, RecadoError, Unauthorized
@@ -89,12 +89,15 @@ def _came_through_proxy(rules: Rules, arrival: Arrival) -> bool:
     )
 
 
-def bearer(arrival: Arrival) -> str:
-    """The credential of `Authorization: Bearer` (RFC 6750), "" where there is no such header. Raises Unauthorized."""
-    if not arrival.credentials:
+def bearer(credentials: Sequence[str]) -> str:
+    """The token of `Authorization: Bearer` (RFC 6750), "" where there is no such header. Raises Unauthorized.
+
+    ``credentials``: each line of Authorization; two are refused, as it would not be clear which counts.
+    """
+    if not credentials:
         return ""
-    scheme, _, token = arrival.credentials[0].strip().partition(" ")
-    if len(arrival.credentials) > 1 or scheme.lower() != "bearer" or not token.strip():
+    scheme, _, token = credentials[0].strip().partition(" ")
+    if len(credentials) > 1 or scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("Authorization must be: Bearer, a space, and the API key or a user's token.")
     return token.strip()
 
@@ -108,7 +111,7 @@ def check_metrics(rules: Rules, arrival: Arrival) -> None:
     outside = why_outside(rules, arrival) if rules.is_open else None
     if outside is not None:
         raise outside
-    token = bearer(arrival)
+    token = bearer(arrival.credentials)
     if not token and not rules.is_open:
         raise NoCredential("Authorization is missing: Bearer with METRICS_TOKEN or the API key.")
     if token and not (is_key(rules, token) or _are_equal(token, rules.metrics_token)):
