@@ -14,6 +14,7 @@ from bridges.lane import Lane
 from bridges.nats.outlet import NatsOutlet
 from messaging.bus.contract import LocalBus
 from messaging.errors import RecadoError
+from messaging.log.content import check_content
 from messaging.node import Node
 from messaging.permissions import BACKEND
 from messaging.replay import Settled
@@ -53,9 +54,10 @@ class Hand:
     async def fill(self, count: int, content: str) -> None:
         """Put so many before the bridge."""
         aim = await self._node.actions.aim(BACKEND, self._subject)
+        checked = check_content(content.encode(), Settings())
         origins = [Settled() for _ in range(count)]
         for origin in origins:
-            self._node.actions.publish(aim, "bench", content, None, None, origin, None)
+            self._node.actions.publish(aim, "bench", checked, None, None, origin, None)
         for origin in origins:
             if isinstance(outcome := await origin.outcome, RecadoError):
                 raise outcome

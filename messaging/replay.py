@@ -7,7 +7,6 @@ inlet or the intake, goes to its topic as it was read.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,8 +19,8 @@ from messaging.auto_topics import aim_at_existing, aim_at_made
 from messaging.bus.contract import Bus
 from messaging.errors import BadRequest, Conflict, NotFound, RecadoError
 from messaging.log.appender import Appender
-from messaging.log.content import check_content
-from messaging.model import Changed, Message
+from messaging.log.content import check_content, our_content
+from messaging.model import Changed, Content, Message
 from messaging.settings.settings import Settings
 from messaging.store.append import Draft, Verdict
 from messaging.store.bridges import INTAKE, PREFIX, BridgeStore, Buried
@@ -49,7 +48,7 @@ class Replay(msgspec.Struct, frozen=True, tag_field="recado", tag="replay"):
     sent_at: datetime
 
     def message(self) -> Message:
-        return Message(self.seq, self.sender, self.content, self.sent_at)
+        return Message(self.seq, self.sender, Content(self.content), self.sent_at)
 
 
 def read_replay(content: str) -> Replay | None:
@@ -177,22 +176,22 @@ class Bridges:
     def _to_inbox(self, inbox: int, buried: Buried) -> Settled:
         letter = buried.letter
         assert letter.content is not None and letter.sent_at is not None, "it is replayable"
-        content = msgspec.json.encode(
+        content = our_content(
             Replay(
                 f"{letter.topic_id}.{letter.seq}.{buried.id}", letter.topic, letter.seq, letter.sender, letter.content,
                 letter.sent_at,
             )
-        ).decode()  # fmt: skip
-        digest = hashlib.blake2b(content.encode(), digest_size=16).digest()
+        )  # fmt: skip
         origin = Settled()
-        draft = Draft(inbox, None, "recado", f"replay-{buried.id}", digest, content, None)
-        self._appender.submit(draft, origin)
+        self._appender.submit(
+            Draft(topic_id=inbox, sender="recado", key=f"replay-{buried.id}", content=content), origin
+        )
         return origin
 
     async def _to_topic(self, buried: Buried) -> Settled:
         letter = buried.letter
         assert letter.content is not None, "it is replayable"
-        content = check_content(letter.content.encode(), self._settings.max_frame)
+        content = check_content(letter.content.encode(), self._settings)
         if letter.bridge == INTAKE:  # whoever published it did not make its topic, which may be deleted for good
             aim = await aim_at_existing(self._actions, letter.topic)
         else:

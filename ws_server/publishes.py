@@ -88,7 +88,7 @@ class Publishes:
 
     def send_to(self, command: Publish, aim: Aim) -> None:
         """Hand it to the appender, in this very step. Raises RecadoError."""
-        content = check_content(command.content, self._settings.max_frame)
+        content = check_content(command.content, self._settings)
         topic_id, sender = aim.topic.id, self._session.user.name
         self.order.check(topic_id, _called(command.topic_name))
         try:

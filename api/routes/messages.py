@@ -14,6 +14,7 @@ from api.shapes import Epoch, Lifetime, Limit, Name, Position, SentMessage, Seq,
 from messaging.actions import Actions
 from messaging.errors import Conflict, Forbidden, NotAMember, RecadoError, UnknownTopic, UnknownUser
 from messaging.log.content import check_content
+from messaging.model import Content
 from messaging.permissions import Aim, Caller
 
 BATCH_BODY = 1024 * 1024 + 4096  # bytes
@@ -95,7 +96,7 @@ def routes() -> list[Route]:
 async def post(asked: Request[None, Publish]) -> Answer:
     body = asked.body
     sender, key = sender_of(asked.caller, body.sender), asked.key
-    content = check_content(body.content, asked.domain.settings.max_frame)
+    content = check_content(body.content, asked.domain.settings)
     aim = await asked.actions.aim(asked.caller, asked.path.topic)
     verdict = await publish(asked.actions, aim, sender, content, key=key, ttl=body.ttl)
     return Answer(201, Published(aim.topic.name, verdict.seq or 0), told(verdict))
@@ -136,7 +137,7 @@ def keyed(items: list[BatchItem], key: str | None) -> list[BatchItem]:
     ]
 
 
-Draft = tuple[Aim, str, str]  # where to, from whom, what
+Draft = tuple[Aim, str, Content]  # where to, from whom, what
 
 
 async def prepared(asked: Request[Any, Any], items: list[BatchItem]) -> list[Draft | RecadoError]:
@@ -157,7 +158,7 @@ def draft_of(asked: Request[Any, Any], item: BatchItem, aim: Aim | RecadoError) 
     if isinstance(aim, RecadoError):
         return aim
     try:
-        content = check_content(item.content, asked.domain.settings.max_frame)
+        content = check_content(item.content, asked.domain.settings)
         return aim, sender_of(asked.caller, item.sender), content
     except RecadoError as exc:
         return exc

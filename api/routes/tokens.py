@@ -11,7 +11,7 @@ from api.route import Answer, Request, Route
 from api.shapes import Empty, Lifetime, PersonName, Problem
 from messaging.auth.tokens import MAX_ID, ONE_DAY
 from messaging.errors import BadRequest, Unauthorized, UnknownUser
-from messaging.log.content import check_content
+from messaging.log.content import check_json
 from messaging.model import person_name
 
 PAYLOAD_BYTES = 2048  # base64 makes 4 of 3, and a token has at most 4096
@@ -77,7 +77,7 @@ def routes() -> list[Route]:
 
 async def issue(asked: Request[None, TokenRequest]) -> Answer:
     wish = asked.body
-    payload = msgspec.json.decode(check_content(wish.payload, PAYLOAD_BYTES))
+    payload = msgspec.json.decode(check_json(wish.payload, PAYLOAD_BYTES))
     if not isinstance(payload, dict):
         raise BadRequest("payload must be an object.")
     token, expires_at = await _issue(asked, wish.user, wish.expires_in, payload)

@@ -32,13 +32,13 @@ def rabbit_bridges(config: Rabbit, settings: Settings, node: Node) -> tuple[list
     outs = [Out(out.name, "rabbitmq", out.topics, partial(_outlet, out, out.url or url)) for out in config.outs]
     inlets = [_inlet(each, url, settings, node) for each in config.ins]
     if url:
-        source = Inboxes(url, node.store, settings.max_frame, partial(is_inbox_queue, config, url))
+        source = Inboxes(url, node.store, settings, partial(is_inbox_queue, config, url))
         inlets.append(Inlet(INBOXES, "rabbitmq", source, node, settings))
     return outs, inlets
 
 
 def _inlet(given: RabbitIn, url: str, settings: Settings, node: Node) -> Inlet:
-    source = OneQueue(given, given.url or url, settings.max_frame)
+    source = OneQueue(given, given.url or url, settings)
     return Inlet(given.name, "rabbitmq", source, node, settings, topics=given.topic, tries=given.dead_after)
 
 

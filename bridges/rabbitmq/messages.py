@@ -21,6 +21,7 @@ from messaging.bridge.arrivals import Incoming
 from messaging.errors import BadRequest
 from messaging.log.content import check_content
 from messaging.model import MAX_LIFETIME, original_name, person_name
+from messaging.settings.settings import Settings
 
 QUEUE_RULE = "1 to 255 of A–Z a–z 0–9 - _ . : @ # , / + and space, not beginning with amq."
 # The server reserves amq.*, the protocol has a byte for the length, the client library refuses other characters.
@@ -96,12 +97,12 @@ class Offer(msgspec.Struct, frozen=True):
     ttl: Any = None
 
 
-def read_content(delivery: Delivery, sender: str, limit: int) -> Incoming:
-    """Any JSON, as it is. ``limit``: bytes. Raises BadRequest."""
-    return Incoming(sender, check_content(delivery.body, limit), _key(delivery), _lifetime(delivery.expiration))
+def read_content(delivery: Delivery, sender: str, settings: Settings) -> Incoming:
+    """Any JSON, as it is. Raises BadRequest."""
+    return Incoming(sender, check_content(delivery.body, settings), _key(delivery), _lifetime(delivery.expiration))
 
 
-def read_offer(delivery: Delivery, limit: int) -> Incoming:
+def read_offer(delivery: Delivery, settings: Settings) -> Incoming:
     """A legacy producer's message: its body becomes the content, as with POST /messages. Raises BadRequest.
 
     Where it carries no id, a time of sending with a fraction of a second tells it from all others: what comes again
@@ -114,7 +115,7 @@ def read_offer(delivery: Delivery, limit: int) -> Incoming:
     sender = person_name(found.sender)
     if not found.body:
         raise BadRequest("Its body is empty.")
-    content = check_content(msgspec.json.encode(found.body), limit)
+    content = check_content(msgspec.json.encode(found.body), settings)
     key = _key(delivery)
     if key is None and isinstance(found.send_time, str) and "." in found.send_time:
         key = _digest(delivery.body)

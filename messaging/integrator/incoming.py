@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from messaging.integrator.events import (
 )
 from messaging.integrator.rooms import ids_in
 from messaging.integrator.unit_of_work import UnitOfWork
+from messaging.log.content import our_content
+from messaging.model import digest_of
 from messaging.store.append import Draft
 
 log = logging.getLogger(__name__)
@@ -47,8 +48,7 @@ class IncomingMessage:
 
     @property
     def digest(self) -> bytes:
-        said = json_of([self.room_platform, key_of(self.room), key_of(self.sender), self.text])
-        return hashlib.blake2b(said.encode(), digest_size=16).digest()
+        return digest_of(json_of([self.room_platform, key_of(self.room), key_of(self.sender), self.text]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ async def _deliver(
         places.append(unit.tell(each, "message.created", message_news(line, recipients), event))
     if room is not None and platform.style != "own":  # what Recado's own users say is in the topic already
         sender = user_name(platform.name, line.sender.key)
-        unit.drafts.append(Draft(room.topic_id, None, sender, None, None, json_of(line.text), None))
+        unit.drafts.append(Draft(topic_id=room.topic_id, sender=sender, content=our_content(line.text)))
     seqs = await unit.send()
     where = [(unit.drafts[place].topic_id, seqs[place]) for place in places]
     await unit.acceptance.keep_news(platform.id, line.id, digest, where)

@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from messaging.integrator.events import Person, Platform, PlatformEvent, Room
 from messaging.log.batch import notices
+from messaging.log.content import our_content
 from messaging.model import Appended, Changed, Kind
 from messaging.store.append import Draft, append_within
 from messaging.store.pool import Connection, Pool
@@ -227,4 +226,4 @@ def _room(row: Any) -> Room:
 
 def draft_of(inbox: int, sender: str, news: PlatformEvent, ttl: int | None = None) -> Draft:
     """News on their way into the inbox of a platform."""
-    return Draft(inbox, None, sender, None, None, msgspec.json.encode(news).decode(), ttl)
+    return Draft(topic_id=inbox, sender=sender, content=our_content(news), ttl=ttl)

@@ -30,7 +30,7 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A message as its reader names it. ``content`` is JSON that `check_content` has passed."""
+    """A message as its reader names it. ``content``: JSON."""
 
     topic_name: str
     content: str

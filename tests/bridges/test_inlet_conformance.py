@@ -23,6 +23,7 @@ from messaging.bridge.arrivals import Arrival, Incoming
 from messaging.bridge.inlet import Source, SourceLost
 from messaging.errors import BadRequest
 from messaging.node import Node
+from messaging.settings.settings import Settings
 from messaging.store.store import Store
 from support.log import until
 from support.nats_server import Nats
@@ -30,6 +31,7 @@ from support.rabbit_readers import offers
 from support.rabbit_server import Rabbit, fresh
 
 LIMIT = 2048
+LIMITED = Settings(max_frame=LIMIT)
 
 
 # --- in this process ---------------------------------------------------------------------------------
@@ -155,7 +157,7 @@ class NatsFeed:
 
     def source(self, port: int) -> Source:
         url = f"nats://127.0.0.1:{port}"
-        return NatsSource(NatsIn("in", "orders.>"), [url], origin, LIMIT, lambda: None)
+        return NatsSource(NatsIn("in", "orders.>"), [url], origin, LIMITED, lambda: None)
 
     async def put(self, *texts: str, ids: bool = True) -> None:
         async with self._server.client() as client:
@@ -261,7 +263,7 @@ class QueueFeed:
         await self.put()
 
     def source(self, port: int) -> Source:
-        return OneQueue(RabbitIn("in", self._queue, self.topic), self._url(port), LIMIT)
+        return OneQueue(RabbitIn("in", self._queue, self.topic), self._url(port), LIMITED)
 
     def _url(self, port: int) -> str:
         return self._rabbit.url.replace(str(self.port), str(port))
@@ -314,7 +316,7 @@ class InboxFeed(QueueFeed):
 
     def source(self, port: int) -> Source:
         assert self._store is not None
-        return Inboxes(self._url(port), self._store, LIMIT, lambda user: user == self._queue)
+        return Inboxes(self._url(port), self._store, LIMITED, lambda user: user == self._queue)
 
     def bodies(self, texts: Sequence[str]) -> list[bytes]:
         return offers(texts)

@@ -48,7 +48,7 @@ async def origin() -> str:
 @contextlib.asynccontextmanager
 async def reading(node: Node, server: Nats, bridge: NatsIn = IN, settings: Settings = OPEN) -> AsyncIterator[None]:
     """The inlet at work; where it fails, so does the test."""
-    source = NatsSource(bridge, [server.url], origin, settings.max_frame, lambda: None)
+    source = NatsSource(bridge, [server.url], origin, settings, lambda: None)
     task = asyncio.create_task(Inlet(bridge.name, "nats", source, node, settings, schedule=QUICK).run())
     try:
         yield
@@ -303,7 +303,7 @@ async def test_what_comes_late_is_not_left_out_where_its_consumer_is_deleted(
             publish_(actions, *args)
 
         monkeypatch.setattr(Actions, "publish", refused)
-        source = NatsSource(IN, [server.url], origin, OPEN.max_frame, lambda: None)
+        source = NatsSource(IN, [server.url], origin, OPEN, lambda: None)
         task = asyncio.create_task(Inlet("in", "nats", source, node, OPEN, schedule=QUICK).run())
         try:
             await put(server, 1)
@@ -383,7 +383,7 @@ async def test_a_stream_that_is_made_later_is_read_from_then_on(database: str, t
 
 async def test_what_came_before_a_stream_was_found_is_given_out_first(tmp_path: Path) -> None:
     async with nats_server(tmp_path) as server, server.client() as client:
-        source = NatsSource(IN, [server.url], origin, OPEN.max_frame, lambda: None)
+        source = NatsSource(IN, [server.url], origin, OPEN, lambda: None)
         await source.open()
         try:
             await have_listener(client, "orders.probe")
@@ -405,7 +405,7 @@ async def test_what_came_before_a_stream_was_found_is_given_out_first(tmp_path: 
 
 async def test_what_core_gives_ahead_of_us_is_bounded_in_bytes() -> None:
     async with nats_server() as server, server.client() as client:
-        source = NatsSource(IN, [server.url], origin, OPEN.max_frame, lambda: None)
+        source = NatsSource(IN, [server.url], origin, OPEN, lambda: None)
         await source.open()
         try:
             await have_listener(client, "orders.probe")

@@ -15,7 +15,7 @@ from messaging.errors import Unavailable, UnknownTopic
 from messaging.store.bridges import BridgeStore, DeadLetter
 from support.lanes import working
 from support.log import until
-from support.rabbit_readers import LIMIT, Office, one_queue, reading
+from support.rabbit_readers import LIMITED, Office, one_queue, reading
 from support.rabbit_server import Rabbit, fresh
 
 
@@ -157,7 +157,7 @@ async def test_a_frozen_server_is_noticed_by_its_silence(
     rabbit: Rabbit, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue = fresh("orders")
-    source = OneQueue(RabbitIn("mail", queue, "t"), rabbit.url + "?heartbeat=1", LIMIT)
+    source = OneQueue(RabbitIn("mail", queue, "t"), rabbit.url + "?heartbeat=1", LIMITED)
     async with working(database) as node, reading(node, source):
         desk = Office(node, rabbit)
         await until(lambda: desk.is_read(queue))

@@ -160,7 +160,7 @@ def test_people_are_called_there_as_other_systems_call_them() -> None:
     message = Message(1, "ACME%20Sky", '"x"', datetime(2026, 5, 1, 12, tzinfo=UTC))
     sent = json.loads(offer(OutgoingMessage("1.1", "@Mario%20Rossi", message)))
     assert (sent["sender"], sent["receiver"]) == ("ACME Sky", "Mario Rossi")
-    assert read_offer(delivery(json.dumps(sent)), 100).sender == "ACME%20Sky"
+    assert read_offer(delivery(json.dumps(sent)), Settings()).sender == "ACME%20Sky"
 
 
 def delivery(body: str = "1", queue: str = "q", **more: Any) -> Delivery:
@@ -168,7 +168,7 @@ def delivery(body: str = "1", queue: str = "q", **more: Any) -> Delivery:
 
 
 def key(queue: str = "q", message_id: str | None = None) -> str | None:
-    return read_content(delivery(queue=queue, message_id=message_id), "s", 100).key
+    return read_content(delivery(queue=queue, message_id=message_id), "s", Settings()).key
 
 
 def test_an_id_is_its_queues_own() -> None:
@@ -179,14 +179,14 @@ def test_an_id_is_its_queues_own() -> None:
 def test_a_moment_stands_for_an_id_only_where_it_is_exact() -> None:
     body = '{"sender":"a","receiver":"b","body":"c","send_time":%s}'
     keys = [
-        read_offer(delivery(body % time), 100).key
+        read_offer(delivery(body % time), Settings()).key
         for time in ('"2026-05-01T12:00:00.1"', '"2026-05-01T12:00:00.1"', '"2026-05-01T12:00:00.2"')
     ]
     assert keys[0] == keys[1] != keys[2] and None not in keys
     for time in ('"2026-05-01T12:00:00"', "null", "1.5", "[]"):
-        assert read_offer(delivery(body % time), 100).key is None
-    named = read_offer(delivery(body % '"2026-05-01T12:00:00.1"', message_id="x"), 100).key
-    assert named == read_offer(delivery(body % "null", message_id="x"), 100).key
+        assert read_offer(delivery(body % time), Settings()).key is None
+    named = read_offer(delivery(body % '"2026-05-01T12:00:00.1"', message_id="x"), Settings()).key
+    assert named == read_offer(delivery(body % "null", message_id="x"), Settings()).key
 
 
 @pytest.mark.parametrize(
@@ -196,4 +196,4 @@ def test_a_moment_stands_for_an_id_only_where_it_is_exact() -> None:
 )  # fmt: skip
 def test_lifetimes(expiration: float | None, given: Any, ttl: int | None) -> None:
     body = json.dumps({"sender": "a", "body": "c", "ttl": given})
-    assert read_offer(delivery(body, expiration=expiration), 100).ttl == ttl
+    assert read_offer(delivery(body, expiration=expiration), Settings()).ttl == ttl

@@ -29,7 +29,7 @@ def inlet(node: Node, server: Nats, schedule: Schedule = QUICK) -> Inlet:
     async def origin() -> str:
         return "here"
 
-    source = NatsSource(NatsIn("in", "orders.>"), [server.url], origin, SETTINGS.max_frame, lambda: None)
+    source = NatsSource(NatsIn("in", "orders.>"), [server.url], origin, SETTINGS, lambda: None)
     return Inlet("in", "nats", source, node, SETTINGS, schedule=schedule)
 
 

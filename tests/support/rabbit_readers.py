@@ -22,6 +22,7 @@ from support.log import until
 from support.rabbit_server import Rabbit
 
 LIMIT = 2048  # bytes of a content
+LIMITED = Settings(max_frame=LIMIT)
 
 
 @dataclass
@@ -100,13 +101,13 @@ async def office(rabbit: Rabbit, dsn: str, config: RabbitConfig | None = None) -
 
 def inboxes_of(node: Node, rabbit: Rabbit, config: RabbitConfig | None = None) -> Inboxes:
     given = config or RabbitConfig()
-    return Inboxes(rabbit.url, node.store, LIMIT, lambda user: is_inbox_queue(given, rabbit.url, user))
+    return Inboxes(rabbit.url, node.store, LIMITED, lambda user: is_inbox_queue(given, rabbit.url, user))
 
 
 @asynccontextmanager
 async def one_queue(rabbit: Rabbit, dsn: str, queue: str, topic: str, **more: Any) -> AsyncIterator[Office]:
     given = RabbitIn("mail", queue, topic, **more)
-    async with working(dsn) as node, reading(node, OneQueue(given, rabbit.url, LIMIT), given.dead_after):
+    async with working(dsn) as node, reading(node, OneQueue(given, rabbit.url, LIMITED), given.dead_after):
         yield Office(node, rabbit)
 
 

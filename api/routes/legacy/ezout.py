@@ -134,7 +134,7 @@ async def post_letter(asked: Request[None, bytes]) -> Answer:
 
 async def deliver(asked: Request[None, bytes], target: str, content: bytes) -> Verdict:
     """Store it. In open mode a token narrows what it may and names the sender, but nobody needs one."""
-    text, key, caller = check_content(content, asked.domain.settings.max_frame), asked.key, asked.caller
+    text, key, caller = check_content(content, asked.domain.settings), asked.key, asked.caller
     sender = MAKER if caller.user is None else caller.user.name
     if asked.domain.settings.auth_mode == "open":
         caller = Caller(None, caller.grants)

@@ -39,7 +39,7 @@ async def post(asked: Request[None, Offer]) -> Answer:
     offer = asked.body
     sender = person_name(offer.sender)
     asked.caller.require_self(sender)
-    content = check_content(msgspec.json.encode(offer.body), asked.domain.settings.max_frame)
+    content = check_content(msgspec.json.encode(offer.body), asked.domain.settings)
     if asked.caller.is_backend:  # a user makes nobody known: nobody but itself would bound how many, or with what names
         await asked.actions.know(offer.receiver)
     aim = await asked.actions.aim(asked.caller, inbox_of(offer.receiver))

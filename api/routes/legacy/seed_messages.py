@@ -11,7 +11,7 @@ from api.outcomes import publish, told
 from api.route import Answer, Request, Route
 from api.shapes import PersonName, StatusMessage, raw_content
 from messaging.errors import Conflict, UnknownUser
-from messaging.log.content import check_content
+from messaging.log.content import check_content, check_json
 from messaging.model import Message, inbox_of, person_name
 from messaging.readers.pending import MAX_PENDING, Named
 
@@ -95,7 +95,7 @@ async def post(asked: Request[None, DirectMessage]) -> Answer:
     body = asked.body
     sender = person_name(body.topic_name)
     asked.caller.require_self(sender)  # a user is the sender of what it sends
-    content = check_content(body.content, asked.domain.settings.max_frame)
+    content = check_content(body.content, asked.domain.settings)
     if asked.caller.is_backend:
         await asked.actions.know(body.user)
     aim = await asked.actions.aim(asked.caller, inbox_of(body.user))
@@ -106,7 +106,7 @@ async def post(asked: Request[None, DirectMessage]) -> Answer:
 async def put(asked: Request[None, Confirmation]) -> Answer:
     body = asked.body
     asked.caller.require_self(body.user)
-    named = [Named(each.topic_name, check_content(each.content, CONFIRM_BODY)) for each in body.messages]
+    named = [Named(each.topic_name, check_json(each.content, CONFIRM_BODY)) for each in body.messages]
     try:
         user = await asked.actions.user(body.user)
     except UnknownUser:  # then nothing is pending, and nothing is left to confirm
