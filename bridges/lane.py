@@ -21,12 +21,12 @@ from datetime import UTC, datetime
 from bridges.outlet import Gone, OutgoingMessage, Outlet, Undeliverable, Unreachable, original
 from messaging.bridge.health import Health
 from messaging.bridge.schedule import Pace, Schedule
-from messaging.errors import UnknownTopic
-from messaging.model import Entry, Gap, Membership, Message, Page
+from messaging.model import Entry, Gap, Membership, Message
 from messaging.node import Node
 from messaging.observability.metrics import Metrics
 from messaging.readers.cursors import Cursors
 from messaging.readers.notifier import Listener, Notifier
+from messaging.readers.pages import page_of
 from messaging.replay import read_replay
 from messaging.retrying import retrying
 from messaging.runtime.leader import Lease
@@ -153,7 +153,7 @@ class Lane:
         """One page of one topic; then another's turn comes."""
         listener.grown.pop(topic_id, None)  # to the end of the queue where there is more
         berth = self._berths.get(topic_id)
-        page = None if berth is None else await self._page(berth)
+        page = None if berth is None else await page_of(self._store, berth.membership, berth.position, PAGE_BYTES)
         if berth is None or page is None:
             self._leave(listener, topic_id)
             return
@@ -164,15 +164,6 @@ class Lane:
                 return
         listener.attend(topic_id, berth.position)
         listener.hear(topic_id, page.head)
-
-    async def _page(self, berth: Position) -> Page | None:
-        """What comes next; None where the topic or the membership has gone."""
-        membership = berth.membership
-        try:
-            page, held = await self._store.page(membership.topic, berth.position, PAGE_BYTES, [membership.id])
-        except UnknownTopic:
-            return None
-        return page if held else None
 
     async def _deliver_or_bury(self, listener: Listener, berth: Position, entry: Entry) -> bool:
         """Send one entry, or bury it. False: the lane is to stop before it."""

@@ -9,7 +9,7 @@ from bridges.outlet import OutgoingMessage
 from messaging.bridge.schedule import Schedule
 from messaging.bus.contract import LocalBus
 from messaging.errors import RecadoError
-from messaging.node import Node
+from messaging.node import Node, running_node
 from messaging.permissions import BACKEND
 from messaging.replay import Settled
 from messaging.settings.settings import Settings
@@ -48,16 +48,8 @@ class System:
 @contextlib.asynccontextmanager
 async def working(dsn: str) -> AsyncIterator[Node]:
     """A node over this database, at work."""
-    node = Node(Settings(), dsn, LocalBus())
-    await node.open()
-    task = asyncio.ensure_future(node.run(keeps_house=False))
-    try:
+    async with running_node(Settings(), dsn, LocalBus(), keeps_house=False) as node:
         yield node
-        await node.settle()
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        await node.close()
 
 
 @contextlib.asynccontextmanager
