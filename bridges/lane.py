@@ -247,10 +247,15 @@ def parcel(membership: Membership, message: Message, tries: int) -> OutgoingMess
 def _letter(bridge: str, membership: Membership, entry: Entry, reason: str) -> DeadLetter:
     topic = membership.topic
     if isinstance(entry, Gap):
-        return DeadLetter(bridge, topic.name, topic.id, entry.first, "", None, None, reason)
+        return DeadLetter(
+            bridge=bridge, topic=topic.name, topic_id=topic.id, seq=entry.first, sender="", content=None, sent_at=None,
+            reason=reason,
+        )  # fmt: skip
     sent = parcel(membership, entry, 0)
-    content, sent_at = sent.message.content, sent.message.sent_at
-    return DeadLetter(bridge, sent.topic, topic.id, entry.seq, sent.message.sender, content, sent_at, reason)
+    return DeadLetter(
+        bridge=bridge, topic=sent.topic, topic_id=topic.id, seq=entry.seq, sender=sent.message.sender,
+        content=sent.message.content, sent_at=sent.message.sent_at, reason=reason,
+    )  # fmt: skip
 
 
 def _age(message: Message) -> float:

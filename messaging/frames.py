@@ -226,7 +226,7 @@ class Closing(Push, frozen=True, tag="closing"):
     retry_after: int | None = None
 
 
-class TopicState(msgspec.Struct, frozen=True):
+class TopicState(msgspec.Struct, frozen=True, kw_only=True):
     """One topic, and how far this device has confirmed it."""
 
     topic_name: str

@@ -120,7 +120,7 @@ def inbox_of(user: str) -> str:
 
 def digest_of(text: str) -> bytes:
     """What is kept of a message to tell a retry from another message under its idempotency key."""
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 class Topic(msgspec.Struct, frozen=True, gc=False):  # a node has very many, which its collector need not walk over

@@ -37,7 +37,7 @@ class UnknownBridge(NotFound):
     code = "unknown_bridge"
 
 
-class Replay(msgspec.Struct, frozen=True, tag_field="recado", tag="replay"):
+class Replay(msgspec.Struct, frozen=True, kw_only=True, tag_field="recado", tag="replay"):
     """What a bridge's inbox carries for a dead letter. ``id`` is new: other systems drop ids that they know."""
 
     id: str
@@ -178,8 +178,8 @@ class Bridges:
         assert letter.content is not None and letter.sent_at is not None, "it is replayable"
         content = our_content(
             Replay(
-                f"{letter.topic_id}.{letter.seq}.{buried.id}", letter.topic, letter.seq, letter.sender, letter.content,
-                letter.sent_at,
+                id=f"{letter.topic_id}.{letter.seq}.{buried.id}", topic=letter.topic, seq=letter.seq,
+                sender=letter.sender, content=letter.content, sent_at=letter.sent_at,
             )
         )  # fmt: skip
         origin = Settled()

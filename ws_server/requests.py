@@ -10,7 +10,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, assert_never
 
 from messaging.actions import Actions
 from messaging.errors import BadRequest, RecadoError, UnknownTopic
@@ -217,6 +217,8 @@ class Requests:
                 await self._topics(command)
             case Disconnect():
                 self._close(session, CloseCode.NORMAL, "")
+            case _:
+                assert_never(command)
 
     def _ack_late(self, command: Ack) -> None:
         aim = self.session.aims.get(name_of_topic(command.topic_name))
@@ -247,13 +249,13 @@ class Requests:
         )
         states = [
             TopicState(
-                m.topic.name,
-                m.topic.kind,
-                m.role,
-                head,
-                cursor,
-                max(0, head - max(cursor, m.joined_seq)),
-                self._actions.epochs.of(m.topic),
+                topic_name=m.topic.name,
+                kind=m.topic.kind,
+                role=m.role,
+                last_seq=head,
+                cursor=cursor,
+                pending=max(0, head - max(cursor, m.joined_seq)),
+                epoch=self._actions.epochs.of(m.topic),
             )
             for m, head, cursor in found
         ]

@@ -122,8 +122,9 @@ async def post_message(asked: Request[None, MessageSaid]) -> Answer:
     if len(body.text.encode()) > asked.domain.settings.max_frame:
         raise BadRequest(f"text: it may have {asked.domain.settings.max_frame} bytes.")
     said = IncomingMessage(
-        body.room_platform, body.room, body.sender, body.text, body.id or asked.key, body.sender_name
-    )
+        room_platform=body.room_platform, room=body.room, sender=body.sender, text=body.text,
+        id=body.id or asked.key, sender_name=body.sender_name,
+    )  # fmt: skip
     accepted = await asked.domain.node.integrator.take_message(platform, said)
     headers = REPLAYED if accepted.repeated else {}
     if "application/json" not in asked.headers.get("Accept", ""):
@@ -199,12 +200,12 @@ def state_of(report: Report | None) -> str:
 def delivery_of(at: Whereabouts) -> Delivery:
     """Derived from the cursor of the destination; a dead letter alone has a row of its own."""
     if at.dead is not None:
-        return Delivery(at.platform, "dead", at.dead)
+        return Delivery(at.name, "dead", at.dead)
     if at.cursor >= at.seq:
-        return Delivery(at.platform, "delivered", None)
+        return Delivery(at.name, "delivered", None)
     if at.paused:
-        return Delivery(at.platform, "paused", at.reason)
-    return Delivery(at.platform, "queued" if at.state == "up" else "will_retry", at.reason)
+        return Delivery(at.name, "paused", at.reason)
+    return Delivery(at.name, "queued" if at.state == "up" else "will_retry", at.reason)
 
 
 def event_of(entry: Entry) -> Event:

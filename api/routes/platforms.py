@@ -182,7 +182,4 @@ async def replay(asked: Request[None, Replay]) -> Answer:
 
 
 def shown(platform: Platform) -> ShownPlatform:
-    return ShownPlatform(
-        platform.name, platform.style, platform.url, platform.audio, platform.image, platform.import_every,
-        platform.retry_ambiguous, platform.insecure,
-    )  # fmt: skip
+    return msgspec.convert(platform, ShownPlatform, from_attributes=True)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from bridges.lane import Lane
 from bridges.outlet import OutgoingMessage, Outlet, Undeliverable
@@ -121,6 +121,8 @@ class PlatformLanes:
             case "pushes":
                 outlet = WebhookOutlet(job.platform_id, self._node.platforms, self._client())
                 await self._serve(job.platform_id, outlet, Pace(PER_SECOND))
+            case _:
+                assert_never(job.task)
 
     async def _serve(self, platform_id: int, outlet: Outlet, pace: Pace) -> None:
         lane = Lane(

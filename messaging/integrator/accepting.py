@@ -75,9 +75,11 @@ class Integrator:
         async def work(unit: UnitOfWork) -> None:
             room = await unit.acceptance.room_of(topic_id)
             if room is not None:
-                at = (unit.platforms[room.platform].name, msgspec.json.decode(room.id_json))
-                sender = original_name(message.sender)
-                await accept(unit, own, IncomingMessage(*at, sender, _text(message), f"{topic_id}.{message.seq}"))
+                said = IncomingMessage(
+                    room_platform=unit.platforms[room.platform].name, room=msgspec.json.decode(room.id_json),
+                    sender=original_name(message.sender), text=_text(message), id=f"{topic_id}.{message.seq}",
+                )  # fmt: skip
+                await accept(unit, own, said)
 
         await self._accept(own, work)
 

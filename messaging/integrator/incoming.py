@@ -35,7 +35,7 @@ class UnknownRoom(NotFound):
     """There is no such room: tell it first, with POST /room."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IncomingMessage:
     """A message as its platform says it. ``room_platform``: None for its own."""
 
@@ -85,7 +85,10 @@ async def accept(unit: UnitOfWork, platform: Platform, said: IncomingMessage) ->
     to = destinations(unit, platform, room)
     person = await _introduced(unit, platform, said, to)
     room_json = room.id_json if room else json_of(said.room)
-    line = ChatMessage(origin.name, room_json, person, platform.name, said.text, identity, unit.now)
+    line = ChatMessage(
+        room_platform=origin.name, room_json=room_json, sender=person, sender_platform=platform.name, text=said.text,
+        id=identity, timestamp=unit.now,
+    )  # fmt: skip
     return await _deliver(unit, platform, room, line, to, said.digest)
 
 

@@ -144,8 +144,11 @@ class Registry:
         await self._keep_own()
         return (await self._book.platforms(OWN))[0]
 
-    async def register(self, name: str, style: Style, url: str | None, **more: Any) -> Registered:
-        """A new platform. ``more``: audio, image, import_every, retry_ambiguous, insecure as in `Platform`.
+    async def register(
+        self, name: str, style: Style, url: str | None, *, audio: bool = False, image: bool = False,
+        insecure: bool = False, retry_ambiguous: bool = True, import_every: int = ONE_DAY,
+    ) -> Registered:  # fmt: skip
+        """A new platform, as in `Platform`.
 
         Raises:
             BadRequest: the name is none, or the address does not fit the style.
@@ -153,9 +156,8 @@ class Registry:
             Unavailable: the database is busy for too long.
         """
         platform = Platform(
-            0, 0, checked_name(name), style, checked_address(style, url), (new_secret(),), more.get("audio", False),
-            more.get("image", False), False, more.get("insecure", False), more.get("retry_ambiguous", True),
-            more.get("import_every", ONE_DAY), None,
+            name=checked_name(name), style=style, url=checked_address(style, url), secrets=(new_secret(),), audio=audio,
+            image=image, insecure=insecure, retry_ambiguous=retry_ambiguous, import_every=import_every,
         )  # fmt: skip
         token = secrets.token_urlsafe(24)
         async with self._book.acceptance():  # one at a time, so that a name is taken once
@@ -212,17 +214,17 @@ class Registry:
         """Recado's own users take part as a platform too: a bridge that belongs to every room."""
         if not await self._book.platforms(OWN):
             user_id = await self._bridges.register(OWN, "rooms", _ROOMS)
-            own = Platform(user_id, 0, OWN, "own", None, (), False, False, True, False, True, ONE_DAY, None)
-            await self._book.keep(own, None)
+            await self._book.keep(Platform(id=user_id, name=OWN, style="own", trusted=True), None)
 
 
 def _as_listed(each: Listed) -> Platform:
     """A platform as the file has it. Its secret counts the first time; later it is rotated. Raises BadRequest."""
     style: Style = each.style or ("paths" if each.endpoint else "pull")
     return Platform(
-        0, 0, checked_name(each.name), style, checked_address(style, each.endpoint),
-        (checked_secret(each.secret) if each.secret else new_secret(),), is_true(each.support_audio),
-        is_true(each.support_image), True, each.insecure, each.retry_ambiguous, each.import_every, None,
+        name=checked_name(each.name), style=style, url=checked_address(style, each.endpoint),
+        secrets=(checked_secret(each.secret) if each.secret else new_secret(),), audio=is_true(each.support_audio),
+        image=is_true(each.support_image), trusted=True, insecure=each.insecure, retry_ambiguous=each.retry_ambiguous,
+        import_every=each.import_every,
     )  # fmt: skip
 
 

@@ -28,7 +28,10 @@ async def settle_room(
     is_there = before is not None and await unit.acceptance.has_topic(before.topic_id)
     topic_id = before.topic_id if before and is_there else await _topic(unit, platform, key, kind)
     members = frozenset({platform.id, *(each.id for each, _ in seats)})
-    room = Room(platform.id, key, json_of(outside), name, kind, json_of(users), topic_id, members)
+    room = Room(
+        platform=platform.id, key=key, id_json=json_of(outside), name=name, type=kind, users=json_of(users),
+        topic_id=topic_id, members=members,
+    )  # fmt: skip
     if room == before:
         return
     await unit.acceptance.keep_room(room)

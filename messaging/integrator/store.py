@@ -16,11 +16,11 @@ from messaging.store.append import Draft, append_within
 from messaging.store.pool import Connection, Pool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Whereabouts:
-    """Where one message is on its way to one platform. ``dead``: why it was given up, else None."""
+    """Where one message is on its way to one platform, the one of this name. ``dead``: why it was given up, else None."""
 
-    platform: str
+    name: str
     seq: int
     cursor: int
     state: str
@@ -183,9 +183,7 @@ class PlatformStore:
 
     async def whereabouts(self, platform_id: int, identity: str) -> list[Whereabouts]:
         rows = await self._pool.fetch("news_states", platform_id, identity)
-        return [
-            Whereabouts(r["name"], r["seq"], r["cursor"], r["state"], r["paused"], r["reason"], r["dead"]) for r in rows
-        ]
+        return [Whereabouts(**row) for row in rows]
 
     @asynccontextmanager
     async def acceptance(self) -> AsyncIterator[Acceptance]:
@@ -203,25 +201,17 @@ class PlatformStore:
 
 
 def _platform(row: Any) -> Platform:
-    return Platform(
-        row["id"], row["inbox"], row["name"], row["style"], row["url"],
-        tuple(secret for secret in (row["secret"], row["old_secret"]) if secret), row["audio"], row["image"],
-        row["trusted"], row["insecure"], row["retry_ambiguous"], row["import_every"], row["users_as_of"],
-    )  # fmt: skip
+    values = dict(row)
+    secrets = values.pop("secret"), values.pop("old_secret")
+    return Platform(**values, secrets=tuple(secret for secret in secrets if secret))
 
 
 def _person(row: Any) -> Person:
-    return Person(
-        row["platform"], row["key"], row["id_json"], row["name"], frozenset(row["introduced"]), row["removed"],
-        row["absent"],
-    )  # fmt: skip
+    return Person(**{**row, "introduced": frozenset(row["introduced"])})
 
 
 def _room(row: Any) -> Room:
-    return Room(
-        row["platform"], row["key"], row["id_json"], row["name"], row["type"], row["users"], row["topic_id"],
-        frozenset(row["members"]),
-    )  # fmt: skip
+    return Room(**{**row, "members": frozenset(row["members"])})
 
 
 def draft_of(inbox: int, sender: str, news: PlatformEvent, ttl: int | None = None) -> Draft:

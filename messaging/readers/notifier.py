@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from typing import assert_never
 
 from messaging.bus.contract import Bus
 from messaging.errors import Unavailable
@@ -119,6 +120,8 @@ class Notifier:
                 for listeners in self._users.values():
                     for listener in listeners:
                         listener.poke()
+            case _:
+                assert_never(notice)
 
     def _begin_anew(self) -> None:
         """The logs are others: who reads for a user looks at all that it belongs to, whatever its version says."""

@@ -20,7 +20,9 @@ async def known(door: Door) -> int:
 
 def came(number: int, content: str, *, topic: str = "shop", sender: str = "nats", **more: Any) -> DeadLetter:
     fields = {"reason": "no", "came_by": "orders.new", **more}
-    return DeadLetter("orders", topic, 0, number, sender, content, None, **fields)
+    return DeadLetter(
+        bridge="orders", topic=topic, topic_id=0, seq=number, sender=sender, content=content, sent_at=None, **fields
+    )
 
 
 async def buried(door: Door, *letters: DeadLetter) -> list[Any]:

@@ -191,7 +191,16 @@ class OutConformance:
             assert found is not None
             [message] = await node.store.history(found.topic.id, 0, 10, 10, None, newest=False)
             await node.book.bury(
-                DeadLetter("out", TOPIC, found.topic.id, 1, "api", '"again"', message.sent_at, "no confirmation")
+                DeadLetter(
+                    bridge="out",
+                    topic=TOPIC,
+                    topic_id=found.topic.id,
+                    seq=1,
+                    sender="api",
+                    content='"again"',
+                    sent_at=message.sent_at,
+                    reason="no confirmation",
+                )
             )
             assert (await node.bridges.replay("out", None)).count == 1
             assert await broker.got(TOPIC, 2) == [b'"again"', b'"again"']

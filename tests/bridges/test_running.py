@@ -160,7 +160,16 @@ async def test_a_lane_leaves_nothing_behind_that_it_could_not_bury(database: str
 
 async def test_what_a_leader_writes_after_its_term_changes_nothing(database: str) -> None:
     """Neither a report, nor a pause, nor a dead letter; an operator, who leads nothing, is heard."""
-    letter = DeadLetter("paper", "news", 1, 7, "ana", "1", datetime(2026, 1, 1, tzinfo=UTC), "refused")
+    letter = DeadLetter(
+        bridge="paper",
+        topic="news",
+        topic_id=1,
+        seq=7,
+        sender="ana",
+        content="1",
+        sent_at=datetime(2026, 1, 1, tzinfo=UTC),
+        reason="refused",
+    )
     async with working(database) as node:
         user_id = await node.book.register("paper", "test", "news")
         late = await node.store.leases.take("bridges", "late")

@@ -22,7 +22,11 @@ async def test_many_that_speak_at_once_leave_connections_for_others(node: Node) 
     await node.integrator.take_room(one, "r", "R", "public", [{"two": [1]}])
     async with node.platforms.acceptance():  # somebody else holds the lock
         speaking = [
-            asyncio.create_task(node.integrator.take_message(one, IncomingMessage(None, "r", 1, str(number))))
+            asyncio.create_task(
+                node.integrator.take_message(
+                    one, IncomingMessage(room_platform=None, room="r", sender=1, text=str(number))
+                )
+            )
             for number in range(50)
         ]
         await asyncio.sleep(0)
