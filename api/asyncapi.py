@@ -48,7 +48,7 @@ def document() -> dict[str, Any]:
         "channels": {"session": _channel(everything)},
         "operations": {
             **{f"send{command.__name__}": _sends(command) for command in commands},
-            **{f"receive{push.__name__}": _receives(push) for push in pushes()},
+            **{f"receive{push.__name__}": _operation("receive", push) for push in pushes()},
         },
         "components": {"schemas": schemas, "messages": {kind.__name__: _message(kind) for kind in everything}},
     }
@@ -86,21 +86,18 @@ def _message(kind: type[msgspec.Struct]) -> dict[str, Any]:
     }
 
 
-def _in_session(kind: type[msgspec.Struct]) -> dict[str, str]:
-    return {"$ref": f"#/channels/session/messages/{kind.__name__}"}
+def _in_session(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    where = "#/channels/session"
+    return {"channel": {"$ref": where}, "messages": [{"$ref": f"{where}/messages/{kind.__name__}"}]}
 
 
 def _sends(command: type[msgspec.Struct]) -> dict[str, Any]:
-    operation: dict[str, Any] = {
-        "action": "send",
-        "channel": {"$ref": "#/channels/session"},
-        "messages": [_in_session(command)],
-    }
+    operation = _operation("send", command)
     answer = ANSWERS.get(command.__name__)
     if answer is not None:
-        operation["reply"] = {"channel": {"$ref": "#/channels/session"}, "messages": [_in_session(answer)]}
+        operation["reply"] = _in_session(answer)
     return operation
 
 
-def _receives(push: type[msgspec.Struct]) -> dict[str, Any]:
-    return {"action": "receive", "channel": {"$ref": "#/channels/session"}, "messages": [_in_session(push)]}
+def _operation(action: str, kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {"action": action, **_in_session(kind)}

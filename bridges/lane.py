@@ -193,7 +193,8 @@ class Lane:
     async def _send(self, berth: Position, entry: Entry) -> None:
         if isinstance(entry, Gap):
             raise Undeliverable(f"{entry.first} to {entry.last} were {entry.reason} before they could be sent")
-        if self._keep_for is not None and _age(entry) > self._keep_for:
+        age = (datetime.now(UTC) - entry.sent_at).total_seconds()
+        if self._keep_for is not None and age > self._keep_for:
             raise Undeliverable(f"it could not be delivered in {self._keep_for / 86400:g} days")
         await asyncio.sleep(self._pace.wait(time.monotonic()))
         if self._lease is not None:
@@ -256,7 +257,3 @@ def _letter(bridge: str, membership: Membership, entry: Entry, reason: str) -> D
         bridge=bridge, topic=sent.topic, topic_id=topic.id, seq=entry.seq, sender=sent.message.sender,
         content=sent.message.content, sent_at=sent.message.sent_at, reason=reason,
     )  # fmt: skip
-
-
-def _age(message: Message) -> float:
-    return (datetime.now(UTC) - message.sent_at).total_seconds()

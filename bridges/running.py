@@ -75,17 +75,14 @@ class Bridging:
             log.warning("bridge %s was forgotten, but it is configured: it begins anew", out.name)
 
     async def _serve_once(self, out: Out, lease: Lease) -> None:
-        user_id = await self._registered(out)
+        register = partial(self._node.book.register, out.name, out.kind, like(out.topics))
+        user_id = await retrying(register, f"bridge {out.name}")
         log.info("bridge %s: topics %s to %s", out.name, out.topics, out.kind)
         outlet = out.outlet()
         try:
             await Lane(user_id, outlet, self._node, lease=lease).run()
         finally:
             await outlet.close()
-
-    async def _registered(self, out: Out) -> int:
-        register = partial(self._node.book.register, out.name, out.kind, like(out.topics))
-        return await retrying(register, f"bridge {out.name}")
 
     async def _measure(self) -> None:
         """Lag, oldest age and dead letters of every bridge, from the store; and that bridges count as seen."""

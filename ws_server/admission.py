@@ -86,17 +86,13 @@ class Admission:
         if shut:
             raise Unavailable("The server takes no new connections now. Come back in a moment.")
         wished = wishes(url.query)
-        claims = await self._claims(token_of(url.path, request.headers))
+        token = token_of(url.path, request.headers)
+        claims = await (self._tickets.redeem(token) if token.startswith(PREFIX) else self._tokens.verify(token))
         return Admitted(await identify(self._store, claims), claims, wished)
 
     def _check_origin(self, request: Request) -> None:
         if any(origin_of(origin) not in self._rules.origins for origin in request.headers.get_all("Origin")):
             raise Forbidden("Pages of this origin may not connect. Add it to ALLOWED_ORIGINS.")
-
-    async def _claims(self, token: str) -> Claims:
-        if token.startswith(PREFIX):
-            return await self._tickets.redeem(token)
-        return await self._tokens.verify(token)
 
     async def _health(self, *, ready: bool, shut: bool) -> Response:
         try:

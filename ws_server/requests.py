@@ -10,7 +10,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 from messaging.actions import Actions
 from messaging.errors import BadRequest, RecadoError, UnknownTopic
@@ -25,6 +25,7 @@ from messaging.frames import (
     Invite,
     Publish,
     Subscribe,
+    Suscribe,
     TopicList,
     Topics,
     TopicState,
@@ -43,6 +44,9 @@ from ws_server.session import Session
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 64  # requests that wait their turn
+_ACTIONS: dict[type[AnyCommand], Literal["subscribe", "unsubscribe", "invite"]] = {
+    Subscribe: "subscribe", Suscribe: "subscribe", Unsubscribe: "unsubscribe", Invite: "invite",
+}  # fmt: skip
 
 Closer = Callable[[Session, CloseCode, str], None]
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
@@ -205,12 +209,12 @@ class Requests:
                 self._ack_late(command)
             case Subscribe():
                 await actions.subscribe(session.caller, session.user, command.topic_name)
-                self._done("subscribe", command)
+                self._done(command)
             case Unsubscribe():
                 await self._unsubscribe(command)
             case Invite():
                 await actions.invite(session.caller, command.topic_name, command.username)
-                self._done("invite", command)
+                self._done(command)
             case History():
                 await self._history(command)
             case Topics():
@@ -231,7 +235,7 @@ class Requests:
         aim = self.session.aims.get(name_of_topic(command.topic_name))
         if aim is not None:
             self._hub.detach(self.session, self.session.places[aim.topic.id])
-        self._done("unsubscribe", command)
+        self._done(command)
 
     async def _history(self, command: History) -> None:
         messages, more, epoch = await self._actions.history(
@@ -263,24 +267,20 @@ class Requests:
 
     # Answers
 
-    def _done(self, action: Any, command: Subscribe | Unsubscribe | Invite) -> None:
-        self.session.send(Done(action=action, topic_name=command.topic_name, result="ok", ref=command.ref))
-
-    def _refuse(self, command: AnyCommand, error: RecadoError) -> None:
-        action = {Unsubscribe: "unsubscribe", Invite: "invite"}.get(type(command))
-        if isinstance(command, Subscribe):
-            action = "subscribe"
-        topic_name = getattr(command, "topic_name", None)
-        if action is None or topic_name is None:
-            self._answer_error(error, topic_name, getattr(command, "id", None), command.ref)
-            return
-        done: Any = action
+    def _done(self, command: Subscribe | Unsubscribe | Invite, error: RecadoError | None = None) -> None:
         self.session.send(
             Done(
-                action=done, topic_name=topic_name, result="error",
-                code=error.code, message=error.message, ref=command.ref,
+                action=_ACTIONS[type(command)], topic_name=command.topic_name, result="error" if error else "ok",
+                code=error.code if error else None, message=error.message if error else None, ref=command.ref,
             )
         )  # fmt: skip
+
+    def _refuse(self, command: AnyCommand, error: RecadoError) -> None:
+        if isinstance(command, Subscribe | Unsubscribe | Invite):
+            self._done(command, error)
+        else:
+            key = getattr(command, "id", None)
+            self._answer_error(error, getattr(command, "topic_name", None), key, command.ref)
 
     def _answer_error(self, error: RecadoError, topic_name: str | None, key: str | None, ref: str | None) -> None:
         self.session.write(error_frame(error, topic_name, key, ref))

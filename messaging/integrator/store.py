@@ -18,7 +18,7 @@ from messaging.store.pool import Connection, Pool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whereabouts:
-    """Where one message is on its way to one platform, the one of this name. ``dead``: why it was given up, else None."""
+    """Where one message is on its way to the platform of this name. ``dead``: why it was given up, else None."""
 
     name: str
     seq: int

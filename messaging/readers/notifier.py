@@ -87,9 +87,9 @@ class Notifier:
         self._listeners: dict[int, set[Listener]] = {}  # by topic
         self._users: dict[int, set[Listener]] = {}
         self._newest = 0  # the highest topic id heard of: a higher one is new, and may have members made by a pattern
-        bus.attach(self._receive, self._resync)
-        store.epochs.attach(self._begin_anew)
         self._sweep_now = asyncio.Event()
+        bus.attach(self._receive, self._sweep_now.set)
+        store.epochs.attach(self._begin_anew)
 
     @contextmanager
     def listen(self, user_id: int | None = None, version: int = 0) -> Iterator[Listener]:
@@ -128,9 +128,6 @@ class Notifier:
         for listener in [listener for listeners in self._users.values() for listener in listeners]:
             listener.version = UNKNOWN
             listener.poke()
-
-    def _resync(self) -> None:
-        self._sweep_now.set()
 
     async def run(self) -> None:
         """Sweep now and then, until cancelled."""
