@@ -96,11 +96,6 @@ def check_origin(rules: Rules, access: Access, headers: Headers) -> None:
         raise Forbidden("A page of another site may not ask here. ALLOWED_ORIGINS says which may.")
 
 
-def stranger() -> Caller:
-    """A user that belongs to nothing and whom nothing belongs to: ids begin at 1."""
-    return Caller(User(0, "", 0))
-
-
 async def caller_of(credential: Credential, domain: Domain) -> Caller:
     """Who shows a credential. A user that a valid token names is known from here on.
 
@@ -109,6 +104,7 @@ async def caller_of(credential: Credential, domain: Domain) -> Caller:
         Unavailable: another issued it, whose keys can't be read now.
     """
     if not credential.token:
-        return BACKEND if credential.is_backend else stranger()
+        # A stranger belongs to nothing, and nothing to it: ids begin at 1.
+        return BACKEND if credential.is_backend else Caller(User(0, "", 0))
     claims = await domain.tokens.verify(credential.token)
     return Caller(await identify(domain.node.store, claims), claims.grants, claims.expires_at)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from messaging.errors import Forbidden, Misdirected, NoCredential, RateLimited, RecadoError, Unauthorized
@@ -63,7 +63,7 @@ class Arrival:
 
 def why_outside(rules: Rules, arrival: Arrival) -> RecadoError | None:
     """Why a request is not from inside, in open mode's sense; None where it is."""
-    if not _is_of(arrival, rules.open_nets):
+    if not in_networks(arrival.peer, rules.open_nets):
         return Forbidden("AUTH_MODE=open answers only the networks in OPEN_NETS.")
     if _came_through_proxy(rules, arrival):
         return Forbidden("AUTH_MODE=open answers nothing that came through a proxy; behind one, set AUTH_MODE=key.")
@@ -74,11 +74,9 @@ def why_outside(rules: Rules, arrival: Arrival) -> RecadoError | None:
 
 def is_legacy(rules: Rules, arrival: Arrival) -> bool:
     """Whether a request is of an older system's program, which shows no key."""
-    return not rules.is_open and _is_of(arrival, rules.legacy_nets) and not _came_through_proxy(rules, arrival)
-
-
-def _is_of(arrival: Arrival, nets: Iterable[Network]) -> bool:
-    return in_networks(arrival.peer, nets)
+    return (
+        not rules.is_open and in_networks(arrival.peer, rules.legacy_nets) and not _came_through_proxy(rules, arrival)
+    )
 
 
 def _came_through_proxy(rules: Rules, arrival: Arrival) -> bool:
