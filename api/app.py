@@ -1,4 +1,4 @@
-"""The application: the table of routes behind its three rooms (counting, errors, the guard)."""
+"""The application: the table of routes behind its middlewares (metrics, errors as JSON, who may ask)."""
 
 from __future__ import annotations
 

@@ -9,18 +9,18 @@ from typing import Any, get_args
 
 import msgspec
 
-from messaging import frames as vocabulary
+from messaging import frames
 from messaging.frames import AnyCommand
 from messaging.settings.settings import Settings
 
 ANSWERS: dict[str, type[msgspec.Struct]] = {
-    "Subscribe": vocabulary.Done,
-    "Suscribe": vocabulary.Done,
-    "Unsubscribe": vocabulary.Done,
-    "Invite": vocabulary.Done,
-    "Publish": vocabulary.Done,
-    "History": vocabulary.HistoryPage,
-    "Topics": vocabulary.TopicList,
+    "Subscribe": frames.Done,
+    "Suscribe": frames.Done,
+    "Unsubscribe": frames.Done,
+    "Invite": frames.Done,
+    "Publish": frames.Done,
+    "History": frames.HistoryPage,
+    "Topics": frames.TopicList,
 }
 
 
@@ -29,7 +29,7 @@ def replies() -> list[type[msgspec.Struct]]:
 
 
 def pushes() -> list[type[msgspec.Struct]]:
-    return [kind for kind in vocabulary.Push.__subclasses__() if kind not in ANSWERS.values()]
+    return [kind for kind in frames.Push.__subclasses__() if kind not in ANSWERS.values()]
 
 
 def document() -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _channel(kinds: tuple[type[msgspec.Struct], ...]) -> dict[str, Any]:
                 },
             }
         },
-        "x-close-codes": {str(code.value): code.meaning for code in vocabulary.CloseCode},
+        "x-close-codes": {str(code.value): code.meaning for code in frames.CloseCode},
     }
 
 

@@ -1,4 +1,4 @@
-"""Who asks. The decision is pure: from how a request came to a credential, or no.
+"""Authentication, and the guard against forged requests (CSRF). Pure: from how a request came to its credential, or no.
 
 A page of another site could let a browser inside ask for it: browsers say so by Origin and Sec-Fetch-Site, and in every
 mode that is refused, before anything else.

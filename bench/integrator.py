@@ -150,7 +150,7 @@ async def catch_up(node: Node, platform: Platform) -> float:
     lane = asyncio.create_task(Lane(platform.id, outlet, node).run())
     start = time.perf_counter()
     try:
-        while (await node.book.reports(platform.bridge))[0].lag:  # noqa: ASYNC110
+        while (await node.bridge_store.reports(platform.bridge))[0].lag:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         return NEWS / (time.perf_counter() - start)
     finally:

@@ -61,7 +61,7 @@ class Hand:
         outlet = NatsOutlet(NatsOut("bench", "*"), [self.url], origin, lambda subject: False, lambda: None)
         lane = asyncio.create_task(Lane(self.bridge, outlet, self.node).run())
         try:
-            while (await self.node.book.reports(f"bench-{self.kind}"))[0].lag:  # noqa: ASYNC110
+            while (await self.node.bridge_store.reports(f"bench-{self.kind}"))[0].lag:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         finally:
             lane.cancel()
@@ -86,7 +86,7 @@ async def hand(dsn: str, url: str, kind: str) -> AsyncIterator[Hand]:
             if kind == "stream":
                 await client.jetstream().add_stream(StreamConfig(name="BENCH", subjects=["stream.>"]))
             await node.actions.make_unowned(f"{kind}.bench", "bench")
-            bridge = await node.book.register(f"bench-{kind}", "nats", f"{kind}.bench")
+            bridge = await node.bridge_store.register(f"bench-{kind}", "nats", f"{kind}.bench")
             yield Hand(url=url, kind=kind, node=node, client=client, bridge=bridge)
         finally:
             await client.close()

@@ -1,4 +1,4 @@
-"""Dead letters on their way again.
+"""The replay of dead letters: another try for what was given up.
 
 What was to go out is appended to the bridge's own inbox, where its lane reads it like all else. What came in, by an
 inlet or the intake, goes to its topic as it was read.
@@ -85,9 +85,9 @@ class Bridges:
     """What an operator does with bridges."""
 
     def __init__(
-        self, book: BridgeStore, store: Store, appender: Appender, actions: Actions, bus: Bus, settings: Settings
+        self, bridges: BridgeStore, store: Store, appender: Appender, actions: Actions, bus: Bus, settings: Settings
     ) -> None:
-        self._book = book
+        self._bridges = bridges
         self._store = store
         self._appender = appender
         self._actions = actions
@@ -96,12 +96,12 @@ class Bridges:
 
     async def known(self, name: str) -> None:
         """Raises UnknownBridge for a name that neither is a bridge's nor stands on a dead letter."""
-        if not await self._book.knows(name):
+        if not await self._bridges.knows(name):
             raise UnknownBridge
 
     async def pause(self, name: str, paused: bool) -> None:
         """Stop a lane or an inlet, or let it go on, at once. Raises UnknownBridge."""
-        self._tell(await self._book.pause(name, paused, "paused by the operator" if paused else None))
+        self._tell(await self._bridges.pause(name, paused, "paused by the operator" if paused else None))
 
     async def forget(self, name: str) -> None:
         """The bridge leaves all its topics, what was pending is dropped.
@@ -110,9 +110,9 @@ class Bridges:
             UnknownBridge.
             Conflict: it is a platform's, which would go on and be told nothing.
         """
-        if any(report.kind in OF_PLATFORMS for report in await self._book.reports(name)):
+        if any(report.kind in OF_PLATFORMS for report in await self._bridges.reports(name)):
             raise Conflict(f"The bridge {name!r} belongs to a platform: DELETE /platforms/NAME forgets both.")
-        self._tell(await self._book.forget(name))
+        self._tell(await self._bridges.forget(name))
 
     def _tell(self, user_id: int | None) -> None:
         if user_id is None:
@@ -131,10 +131,10 @@ class Bridges:
             UnknownBridge, Unavailable.
             BadRequest: a time that there is not in UTC, at the ends of what a time can be.
         """
-        reports = await self._book.reports(name)
+        reports = await self._bridges.reports(name)
         inbox = await self._inbox(name) if any(report.direction == "out" for report in reports) else None
-        letters = await self._book.chosen(name, ids, _in_utc(since), _in_utc(until), MAX_REPLAYED)
-        if not reports and (any(each.letter.topic_id for each in letters) or not await self._book.knows(name)):
+        letters = await self._bridges.chosen(name, ids, _in_utc(since), _in_utc(until), MAX_REPLAYED)
+        if not reports and (any(each.letter.topic_id for each in letters) or not await self._bridges.knows(name)):
             raise UnknownBridge
         named = ids if since is None and until is None else None
         refused = dict.fromkeys(named or (), "There is no dead letter of this id.")
@@ -149,7 +149,7 @@ class Bridges:
             else:
                 refused[buried.id] = why
         if not dry_run:
-            await self._book.unearth(again)
+            await self._bridges.unearth(again)
         return Replayed(len(again), refused)
 
     async def _inbox(self, name: str) -> int | None:

@@ -1,4 +1,4 @@
-"""The opening handshake, decided: where a token may stand, what a client wishes, what a refusal looks like. Pure."""
+"""The opening handshake, decided: where a token may stand, which options a client sets, how it is refused. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ConnectOptions:
     epoch: bool = False  # to be told which log the seqs of a topic belong to
 
 
-def wishes(query: str) -> ConnectOptions:
+def connect_options(query: str) -> ConnectOptions:
     """Raises BadRequest for a device whose name is outside the rule."""
     values = {name: given[0] for name, given in parse_qs(query).items()}
     device = values.get("device", "")

@@ -1,4 +1,4 @@
-"""The door for people: who may come in, how many, and how they are shown out."""
+"""The WebSocket server: who may connect, how many, and how sessions end, so that no thundering herd comes back."""
 
 from __future__ import annotations
 
@@ -69,18 +69,18 @@ class WebSocketServer:
         self._catch_up = CatchUp(
             store, metrics, deliver=lambda feed, frames: self.hub.deliver(feed, frames),
             written=lambda session: self._ticker.ping_soon(session),
-            stale=lambda session: self._roster.look_again(session.user.id), restored=self._restored,
+            stale=lambda session: self._membership_sync.look_again(session.user.id), restored=self._restored,
             announce=self._announce,
         )  # fmt: skip
         self.hub = Hub(
             metrics, wants_page=self._catch_up.want_feed, fell_behind=self._fell_behind,
-            ended=self._ended, changed=lambda user_id: self._roster.look_again(user_id), voided=self._revoked,
+            ended=self._ended, changed=lambda user_id: self._membership_sync.look_again(user_id), voided=self._revoked,
             announce=self._announce,
         )  # fmt: skip
         self._ticker = Ticker(
             self.hub, stuck=partial(self._close, code=CloseCode.NO_PROGRESS, reason="no progress for 30 s")
         )
-        self._roster = MembershipSync(
+        self._membership_sync = MembershipSync(
             store, self.hub, self._catch_up, metrics, revoked=self._revoked, restored=self._restored
         )
         self._per_user: Counter[int] = Counter()
@@ -91,7 +91,7 @@ class WebSocketServer:
         self._listening = asyncio.Event()
         self._draining = False
         self._links: set[Connection] = set()
-        bus.attach(self.hub.receive, self._roster.sweep_all)
+        bus.attach(self.hub.receive, self._membership_sync.sweep_all)
         store.epochs.attach(self._begin_anew)
 
     async def run(self) -> None:
@@ -101,7 +101,7 @@ class WebSocketServer:
                 self._server = await self._serve()
             async with self._server, asyncio.TaskGroup() as works:
                 self._listening.set()
-                for work in (self._catch_up.run(), self._ticker.run(), self._roster.run()):
+                for work in (self._catch_up.run(), self._ticker.run(), self._membership_sync.run()):
                     works.create_task(work)
 
     async def listening(self) -> int:
@@ -167,15 +167,15 @@ class WebSocketServer:
         self._let_in(link, admitted)
         return None
 
-    def _let_in(self, link: Connection, guest: Admitted) -> None:
+    def _let_in(self, link: Connection, admitted: Admitted) -> None:
         session = Session(
-            link, guest.user, guest.claims, guest.wishes, cursors=self._cursors, ready=self._catch_up.want
+            link, admitted.user, admitted.claims, admitted.options, cursors=self._cursors, ready=self._catch_up.want
         )
         link.reader = Requests(
             session, self._actions, self.hub, self._ticker, self._settings,
             spawn=self._tasks.create_task, close=self._close, gone=self._gone,
         )  # fmt: skip
-        self._per_user[guest.user.id] += 1
+        self._per_user[admitted.user.id] += 1
         self._metrics.sessions.inc()
         if link.protocol.state is not CONNECTING:  # it left while the store was asked
             self._gone(session)
@@ -203,7 +203,7 @@ class WebSocketServer:
         try:
             async with self._opening:
                 await self._cursors.settle()
-                await self._roster.open(session)
+                await self._membership_sync.open(session)
         finally:
             self._opening_waits -= 1
         if not session.gone:
@@ -214,7 +214,7 @@ class WebSocketServer:
     def _set_timers(self, session: Session) -> None:
         left, later = max(0.0, session.claims.expires_at - time.time()), asyncio.get_running_loop().call_later
         session.timers.append(later(left, self._close, session, CloseCode.TOKEN_EXPIRED, "the token expired"))
-        if session.wishes.heartbeat:
+        if session.options.heartbeat:
             self._beat(session)
 
     def _beat(self, session: Session) -> None:
@@ -245,7 +245,7 @@ class WebSocketServer:
         if not self.hub.remove(session):
             self._tasks.create_task(self._take_out(session))
         self._ticker.remove(session)
-        self._roster.forget(session.user.id)
+        self._membership_sync.forget(session.user.id)
         for timer in session.timers:
             timer.cancel()
 
@@ -272,7 +272,7 @@ class WebSocketServer:
 
     def _ended(self, user_id: int, topic_id: int, membership_id: int) -> None:
         # After this step: who has just left by itself takes its own place away, and is told by the answer alone.
-        asyncio.get_running_loop().call_soon(self._roster.end, user_id, topic_id, membership_id)
+        asyncio.get_running_loop().call_soon(self._membership_sync.end, user_id, topic_id, membership_id)
 
     def _revoked(self, session: Session) -> None:
         self._close(session, CloseCode.REVOKED, "the token was revoked")

@@ -58,7 +58,7 @@ class Session:
         link: Connection,
         user: User,
         claims: Claims,
-        wished: ConnectOptions,
+        options: ConnectOptions,
         *,
         cursors: Cursors,
         ready: Callable[[Session], None],
@@ -69,12 +69,12 @@ class Session:
         self.user = user
         self.caller = Caller(user, claims.grants)
         self.claims = claims
-        self.wishes = wished
-        self.device = wished.device
+        self.options = options
+        self.device = options.device
         self.places: dict[int, Place[Session]] = {}
         self.aims: dict[str, Aim] = {}  # by name: where a publish to one of this session's topics goes
         self.behind: deque[Place[Session]] = deque()
-        self.ledger: Ledger[Session] = Ledger(wished.explicit)
+        self.ledger: Ledger[Session] = Ledger(options.explicit)
         self.flow = Flow.STEADY
         self.chunk = CHUNK_MIN  # bytes
         self.pings = 0  # written so far

@@ -1,4 +1,4 @@
-"""Whose frames are handled when: of each user, whatever its sessions sent, a bounded part in a turn of the loop."""
+"""Fair queueing: of each user, whatever its sessions sent, a bounded part is handled in a turn of the loop."""
 
 from __future__ import annotations
 

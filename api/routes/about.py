@@ -31,9 +31,9 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def about(asked: Request[None, None]) -> Answer:
-    settings = asked.domain.settings
-    return Answer(200, About(ws_url_for(settings, asked.headers.get("Host", "")), settings.auth_mode, VERSION))
+async def about(request: Request[None, None]) -> Answer:
+    settings = request.domain.settings
+    return Answer(200, About(ws_url_for(settings, request.headers.get("Host", "")), settings.auth_mode, VERSION))
 
 
 def ws_url_for(settings: Settings, host: str) -> str:

@@ -64,21 +64,21 @@ class Letter:
     body: bytes
 
 
-def outgoing(out: RabbitOut, parcel: OutgoingMessage) -> Letter:
+def letter_of(out: RabbitOut, outgoing: OutgoingMessage) -> Letter:
     """Raises Undeliverable where no queue can have the name."""
-    queue = queue_of(out.queue, parcel.topic)
+    queue = queue_of(out.queue, outgoing.topic)
     if not is_queue_name(queue):
         raise Undeliverable(f"RabbitMQ has no queue {queue!r}: a name is {QUEUE_RULE}")
-    return Letter(queue, offer(parcel) if out.payload == "prontogram" else payload_of(parcel, out.payload))
+    return Letter(queue, offer(outgoing) if out.payload == "prontogram" else payload_of(outgoing, out.payload))
 
 
-def offer(parcel: OutgoingMessage) -> bytes:
+def offer(outgoing: OutgoingMessage) -> bytes:
     """As ProntoGram's backend writes it. Its browser drops what names another receiver than its user."""
-    message = parcel.message
+    message = outgoing.message
     content = msgspec.json.decode(message.content)
     fields = {
         "sender": original_name(message.sender),
-        "receiver": original_name(parcel.topic.removeprefix("@")),
+        "receiver": original_name(outgoing.topic.removeprefix("@")),
         "body": content if isinstance(content, str) else message.content,
         "send_time": message.sent_at.astimezone(UTC).isoformat(),
     }

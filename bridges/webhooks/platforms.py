@@ -56,13 +56,13 @@ class RoomsOutlet:
         self._store = node.store
         self._integrator = node.integrator
 
-    async def send(self, parcel: OutgoingMessage) -> None:
+    async def send(self, outgoing: OutgoingMessage) -> None:
         """Raises Undeliverable; Unavailable where our own database is away."""
-        standing = await self._store.standing(parcel.topic, None)
+        standing = await self._store.standing(outgoing.topic, None)
         if standing is None:
             return  # deleted since: with it went who would have heard of it
         try:
-            await self._integrator.take_own(standing.topic.id, parcel.message)
+            await self._integrator.take_own(standing.topic.id, outgoing.message)
         except RecadoError as exc:
             if exc.retryable:
                 raise

@@ -152,7 +152,7 @@ class Storing:
             bridge=self._inlet, topic=topic, topic_id=0, seq=arrival.number(), sender=read.sender, content=read.content,
             sent_at=None, reason=legible(reason), came_by=came_by, ttl=read.ttl,
         )  # fmt: skip
-        await self._node.book.bury(letter)  # of no term: it is acknowledged next, and late it is harmless
+        await self._node.bridge_store.bury(letter)  # of no term: it is acknowledged next, and late it is harmless
         self._node.metrics.bridge_buried.labels(self._inlet).inc()
         log.error("bridge %s gives up a message for %s: %s", self._inlet, topic, letter.reason)
 

@@ -157,13 +157,13 @@ class ChatMessage:
     timestamp: datetime
 
 
-def message_news(line: ChatMessage, recipients: Sequence[str]) -> bytes:
+def message_news(message: ChatMessage, recipients: Sequence[str]) -> bytes:
     """``recipients``: ids, as JSON, of the destination's own users in the room."""
     return _object([
-        ("roomOriginalPlatform", json_of(line.room_platform)), ("roomId", line.room_json),
-        ("senderId", line.sender.id_json), ("senderPlatform", json_of(line.sender_platform)),
-        ("text", json_of(line.text)), ("id", json_of(line.id)), ("timestamp", json_of(line.timestamp)),
-        ("senderName", json_of(line.sender.name)), ("recipients", f"[{','.join(recipients)}]"),
+        ("roomOriginalPlatform", json_of(message.room_platform)), ("roomId", message.room_json),
+        ("senderId", message.sender.id_json), ("senderPlatform", json_of(message.sender_platform)),
+        ("text", json_of(message.text)), ("id", json_of(message.id)), ("timestamp", json_of(message.timestamp)),
+        ("senderName", json_of(message.sender.name)), ("recipients", f"[{','.join(recipients)}]"),
     ])  # fmt: skip
 
 

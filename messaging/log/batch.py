@@ -1,4 +1,4 @@
-"""A batch of drafts: what goes into it, whose doubles it has, what its senders and readers hear. No I/O, no clock."""
+"""A batch of drafts: what goes in, which share an idempotency key, what senders and readers hear. No I/O, no clock."""
 
 from __future__ import annotations
 

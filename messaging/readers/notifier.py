@@ -80,7 +80,7 @@ class Listener:
 
 
 class Notifier:
-    """The ears of this process."""
+    """The listeners of this process."""
 
     def __init__(self, bus: Bus, store: Store) -> None:
         self._store = store
@@ -93,7 +93,7 @@ class Notifier:
 
     @contextmanager
     def listen(self, user_id: int | None = None, version: int = 0) -> Iterator[Listener]:
-        """An ear. Attend first, then read the store: what came in between is heard."""
+        """A listener. Attend first, then read the store: what came in between is heard."""
         listener = Listener(self._listeners, user_id, version)
         of_user = self._users.setdefault(user_id, set()) if user_id is not None else set()
         of_user.add(listener)
@@ -116,7 +116,7 @@ class Notifier:
             case Changed(user_id=user_id):
                 for listener in self._users.get(user_id, ()):
                     listener.poke()
-            case Voided():  # rare, and ears know no tokens
+            case Voided():  # rare, and listeners know no tokens
                 for listeners in self._users.values():
                     for listener in listeners:
                         listener.poke()
@@ -140,7 +140,7 @@ class Notifier:
                 log.warning("watching waits for the database: %s", exc)
 
     async def sweep(self) -> None:
-        """Compare what the ears know with the store. Raises Unavailable."""
+        """Compare what the listeners know with the store. Raises Unavailable."""
         for ids in _slices(self._users):
             for user_id, (version, _) in (await self._store.tokens.versions(ids)).items():
                 for listener in self._users.get(user_id, ()):

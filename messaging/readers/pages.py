@@ -1,4 +1,4 @@
-"""Page reads of many readers at the same place, shared, and put into the form in which they leave once for all."""
+"""Page reads of many readers at the same place are one read (single-flight), and encoded once for all of them."""
 
 from __future__ import annotations
 

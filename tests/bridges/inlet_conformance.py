@@ -160,10 +160,10 @@ async def until_buried(node: Node, count: int) -> list[str]:
     """Why, of each dead letter."""
 
     async def enough() -> bool:
-        return len(await node.book.buried("in", 0, 100)) >= count
+        return len(await node.bridge_store.buried("in", 0, 100)) >= count
 
     await until(enough, TIME)
-    return [each.letter.reason for each in await node.book.buried("in", 0, 100)]
+    return [each.letter.reason for each in await node.bridge_store.buried("in", 0, 100)]
 
 
 def numbered(first: int, last: int) -> list[str]:
@@ -276,7 +276,7 @@ class InConformance:
             assert await have(node, feed.topic, 2) == ["1", "2"]
             [reason] = await until_buried(node, 1)
             await until_settled(inlet, feed)
-            [report] = await node.book.reports("in")
+            [report] = await node.bridge_store.reports("in")
             assert report.state == "up", "the line went on"
         return reason
 
@@ -354,7 +354,7 @@ class InConformance:
             assert await have(node, feed.topic, len(expected)) == expected
 
     async def _pause(self, node: Node, paused: bool) -> None:
-        user_id = await node.book.pause("in", paused)
+        user_id = await node.bridge_store.pause("in", paused)
         assert user_id is not None
         node.bus.tell(Changed(user_id))
 

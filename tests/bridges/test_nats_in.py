@@ -132,7 +132,7 @@ async def test_a_user_of_the_same_name_does_not_get_it(database: str, tmp_path: 
         await node.actions.know("orders.rome")
         await put(server, 1)
         async with reading(node, server, settings=Settings(auth_mode="key", api_key="k")), asyncio.timeout(TIME):
-            while not (buried := await node.book.buried("in", 0, 100)):  # noqa: ASYNC110 (a table tells nobody)
+            while not (buried := await node.bridge_store.buried("in", 0, 100)):  # noqa: ASYNC110 (a table tells nobody)
                 await asyncio.sleep(0.02)
         assert [each.letter.content for each in buried] == ["1"]
         assert await contents(node, "@orders.rome") == []
@@ -196,7 +196,7 @@ async def test_what_cannot_be_kept_is_a_dead_letter_and_stops_nothing(database: 
             async with asyncio.timeout(TIME):
                 while await pending(server):  # noqa: ASYNC110 (the server tells nobody)
                     await asyncio.sleep(0.02)
-        letters = [each.letter for each in await node.book.buried("in", 0, 100)]
+        letters = [each.letter for each in await node.bridge_store.buried("in", 0, 100)]
         rome = [letter for letter in letters if letter.topic == "orders.rome"]
         assert rome[0].content == '"no JSON"' and "not JSON" in rome[0].reason and len(rome) == 5
         [other] = [letter for letter in letters if letter.topic == "orders.§"]
@@ -342,7 +342,7 @@ async def test_without_a_stream_a_plain_subscription_will_do(database: str) -> N
             await have(node, "from/nats/orders.milan", 3)
             await client.flush()
             assert replies.pending_msgs == 0, "it is for somebody else"
-        [letter] = [each.letter for each in await node.book.buried("in", 0, 10)]
+        [letter] = [each.letter for each in await node.bridge_store.buried("in", 0, 10)]
         assert letter.content == "2", "the same id, other bytes"
 
 

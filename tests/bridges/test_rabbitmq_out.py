@@ -43,7 +43,7 @@ async def outlet(rabbit: Rabbit, **given: Any) -> AsyncIterator[RabbitOutlet]:
 @asynccontextmanager
 async def lane(rabbit: Rabbit, node: Node, **given: Any) -> AsyncIterator[None]:
     out = RabbitOut("shop", **given)
-    user_id = await node.book.register("shop", "rabbitmq", like(out.topics))
+    user_id = await node.bridge_store.register("shop", "rabbitmq", like(out.topics))
     end = RabbitOutlet(out, rabbit.url)
     try:
         async with serving(Lane(user_id, end, node, schedule=QUICK)):
@@ -119,7 +119,7 @@ async def test_a_thousand_in_order_though_it_is_killed_in_the_middle(rabbit: Rab
 
 
 async def is_done(node: Node) -> bool:
-    [report] = await node.book.reports("shop")
+    [report] = await node.bridge_store.reports("shop")
     return report.lag == 0 and report.state == "up"
 
 

@@ -89,7 +89,7 @@ async def test_while_the_database_is_away_nothing_is_lost_or_overtaken(
     async with one_queue(rabbit, database, queue, "@ana") as desk:
         await rabbit.put(queue, *(str(number).encode() for number in range(20)))
         assert await desk.has("@ana", 20) == list(range(20))
-        assert await desk.node.book.buried("mail", 0, 10) == []
+        assert await desk.node.bridge_store.buried("mail", 0, 10) == []
 
 
 async def test_a_deleted_queue_is_made_again(rabbit: Rabbit, database: str) -> None:

@@ -49,7 +49,7 @@ class Town:
     async def state(self, name: str, good: Callable[[Any], bool]) -> Any:
         """The report of a platform's bridge, once it is as it should be."""
         async with asyncio.timeout(10):
-            while not good(report := (await self.node.book.reports(name))[0]):  # noqa: ASYNC110
+            while not good(report := (await self.node.bridge_store.reports(name))[0]):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
             return report
 

@@ -66,10 +66,10 @@ class Office:
         """Why, and what is left, of so many dead letters."""
 
         async def enough() -> bool:
-            return len(await self.node.book.buried(bridge, 0, 1000)) >= count
+            return len(await self.node.bridge_store.buried(bridge, 0, 1000)) >= count
 
         await until(enough)
-        letters = [each.letter for each in await self.node.book.buried(bridge, 0, 1000)]
+        letters = [each.letter for each in await self.node.bridge_store.buried(bridge, 0, 1000)]
         return [(letter.reason, json.loads(letter.content or "null")) for letter in letters]
 
     async def is_drained(self, queue: str) -> bool:

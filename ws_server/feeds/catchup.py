@@ -1,4 +1,4 @@
-"""Readers that are behind, served from the store: sessions in chunks, a node's live readers in pages.
+"""Readers that are behind, served from the store at their pace (backpressure): sessions in chunks, live ones in pages.
 
 A chunk is a session's, filled over the topics in which it is behind, then confirmed by a pong before the next. It makes
 a topic live in the synchronous step in which it reaches the node's position.

@@ -72,7 +72,7 @@ class Hub:
         feed = self.feeds.get(topic.id)
         if feed is None:
             feed = self.feeds[topic.id] = Feed(topic)
-        place = Place(feed, membership.id, membership.joined_seq, session.wishes.epoch)
+        place = Place(feed, membership.id, membership.joined_seq, session.options.epoch)
         feed.attach(session, place)
         session.enter(place, topic)
         return place
