@@ -51,16 +51,16 @@ class Connection(ServerConnection):
 
     # With the library's own it would be more than 30 in one dict, whose keys CPython then does not share: 1.5 KiB each.
     __slots__ = (
-        "_connections", "_fragments", "_frames", "_handling", "_has_more", "_head", "_limit", "_links", "_parts",
+        "_alive", "_connections", "_fragments", "_frames", "_handling", "_has_more", "_head", "_limit", "_parts",
         "_turns", "accepted", "address", "is_held", "reader", "unread_for",
     )  # fmt: skip
 
     def __init__(
-        self, links: set[Connection], connections: Connections, turns: Turns, *args: Any, **kwargs: Any
+        self, alive: set[Connection], connections: Connections, turns: Turns, *args: Any, **kwargs: Any
     ) -> None:
-        """``links``: where it stands while its socket is open; ``connections``: where it is counted."""
+        """``alive``: where it stands while its socket is open; ``connections``: where it is counted."""
         super().__init__(*args, **kwargs)
-        self._links = links
+        self._alive = alive
         self._connections = connections
         self._turns = turns
         self.accepted: Accepted | None = None  # None: it was refused, and nothing else is done for it
@@ -90,7 +90,7 @@ class Connection(ServerConnection):
             transport.abort()
             return
         super().connection_made(transport)
-        self._links.add(self)
+        self._alive.add(self)
         # Above the bound of the fan-out: reached by replies alone, whose asker then is no longer read.
         transport.set_write_buffer_limits(BUFFER_BYTES, BUFFER_BYTES // 2)
 
@@ -227,7 +227,7 @@ class Connection(ServerConnection):
         super().connection_lost(exc)
         self.unread_for.clear()
         self._has_more = False
-        self._links.discard(self)
+        self._alive.discard(self)
         if self._limit is not None:
             self._limit.cancel()
         self._check()

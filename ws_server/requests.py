@@ -89,8 +89,8 @@ class Requests:
         self._limits.reached("rate_limit")
         if self._pace.is_too_fast:
             self._close(self.session, CloseCode.TOO_FAST, "too fast")
-        self.session.link.stop_reading("rate")
-        self._loop.call_later(wait, self.session.link.resume_reading, "rate")
+        self.session.connection.stop_reading("rate")
+        self._loop.call_later(wait, self.session.connection.resume_reading, "rate")
 
     def refused(self, limit: str) -> None:
         self._limits.reached(limit)
@@ -119,7 +119,7 @@ class Requests:
 
     def opened(self) -> None:
         """The session is open, or has gone meanwhile: what came before has its turn now, be it behind the handshake."""
-        self.session.link.serve()
+        self.session.connection.serve()
         self._start_work()
 
     # Requests
@@ -163,7 +163,7 @@ class Requests:
     def _wait_turn(self, command: AnyCommand) -> None:
         self._waiting.append(command)
         if len(self._waiting) >= MAX_WAITING:
-            self.session.link.stop_reading("requests")
+            self.session.connection.stop_reading("requests")
         if self.session.opened:
             self._start_work()
 
@@ -175,7 +175,7 @@ class Requests:
     async def _work(self) -> None:
         while self._waiting:
             with suppress(OSError):  # it has gone: what it asked for is done all the same
-                await self.session.link.drain()  # one reply at most is written beyond what it has not taken
+                await self.session.connection.drain()  # one reply at most is written beyond what it has not taken
             command = self._waiting[0]  # stays in front until it is done: later ones wait behind it
             if not isinstance(command, Publish):
                 await self._publishes.landing()
@@ -195,7 +195,7 @@ class Requests:
                 self._close(self.session, CloseCode.INTERNAL, "internal")
             self._waiting.popleft()
             if len(self._waiting) < MAX_WAITING // 2:
-                self.session.link.resume_reading("requests")
+                self.session.connection.resume_reading("requests")
         self._working = False
 
     async def _do(self, command: AnyCommand | Known) -> None:

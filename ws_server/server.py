@@ -90,7 +90,7 @@ class WebSocketServer:
         self._server: Server | None = None
         self._listening = asyncio.Event()
         self._draining = False
-        self._links: set[Connection] = set()
+        self._alive: set[Connection] = set()
         bus.attach(self.hub.receive, self._membership_sync.sweep_all)
         store.epochs.attach(self._begin_anew)
 
@@ -118,16 +118,16 @@ class WebSocketServer:
         self._draining = True
         if self._server is not None:
             self._server.close(close_connections=False)
-        for link in self._links:
-            if link.request is None or link.is_held:
-                link.transport.abort()
+        for connection in self._alive:
+            if connection.request is None or connection.is_held:
+                connection.transport.abort()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.stop_seconds / 2):
                 await self._show_out(list(self.hub.sessions()), "the server restarts")
                 if self._server is not None:
                     await self._server.wait_closed()  # who is being opened is shown out at the end of that
-        for link in self._links:
-            link.transport.abort()
+        for connection in self._alive:
+            connection.transport.abort()
         return True
 
     async def _show_out(self, sessions: list[Session], reason: str) -> None:
@@ -142,7 +142,7 @@ class WebSocketServer:
 
     def _serve(self) -> Awaitable[Server]:
         turns = Turns(self._actions.limits)
-        made: Any = partial(Connection, self._links, self._connections, turns)  # a type is asked for, and called
+        made: Any = partial(Connection, self._alive, self._connections, turns)  # a type is asked for, and called
         return serve(
             self._handle, self._settings.ws_host, self._settings.ws_port,
             create_connection=made, process_request=self._admit, process_response=in_our_words,
@@ -153,50 +153,51 @@ class WebSocketServer:
 
     # Coming in
 
-    async def _admit(self, link: ServerConnection, request: Request) -> Response | None:
+    async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """The answer to a handshake that is not let in, or None."""
-        assert isinstance(link, Connection)
+        assert isinstance(connection, Connection)
         shut = self._draining or self._opening_waits > OPENING_QUEUE
         try:
-            link.ask(request.headers.get_all("X-Forwarded-For"))
+            connection.ask(request.headers.get_all("X-Forwarded-For"))
         except RecadoError as exc:
             return refused(exc)
-        admitted = await self._admission.admit(link.address, request, link.hold_back, shut=shut)
+        admitted = await self._admission.admit(connection.address, request, connection.hold_back, shut=shut)
         if isinstance(admitted, Response):
             return admitted
-        self._let_in(link, admitted)
+        self._let_in(connection, admitted)
         return None
 
-    def _let_in(self, link: Connection, admitted: Admitted) -> None:
+    def _let_in(self, connection: Connection, admitted: Admitted) -> None:
         session = Session(
-            link, admitted.user, admitted.claims, admitted.options, cursors=self._cursors, ready=self._catch_up.want
-        )
-        link.reader = Requests(
+            connection, admitted.user, admitted.claims, admitted.options, cursors=self._cursors,
+            ready=self._catch_up.want,
+        )  # fmt: skip
+        connection.reader = Requests(
             session, self._actions, self.hub, self._ticker, self._settings,
             spawn=self._tasks.create_task, close=self._close, gone=self._gone,
         )  # fmt: skip
         self._per_user[admitted.user.id] += 1
         self._metrics.sessions.inc()
-        if link.protocol.state is not CONNECTING:  # it left while the store was asked
+        if connection.protocol.state is not CONNECTING:  # it left while the store was asked
             self._gone(session)
 
-    async def _handle(self, link: ServerConnection) -> None:
+    async def _handle(self, connection: ServerConnection) -> None:
         """The library's task for a connection: opens the session, then waits for its end."""
-        assert isinstance(link, Connection) and isinstance(link.reader, Requests)
-        session = link.reader.session
+        assert isinstance(connection, Connection) and isinstance(connection.reader, Requests)
+        session = connection.reader.session
         if 0 < self._settings.max_connections_per_user < self._per_user[session.user.id]:
             self._metrics.reached("max_connections_per_user")
             await self._shut(session, CloseCode.TOO_MANY, "too many connections")
             return
         try:
-            await self._open(session, link.reader)
+            await self._open(session, connection.reader)
         except RecadoError as exc:
             if isinstance(exc, LimitReached):
                 self._actions.limits.reached("devices")
             await self._shut(session, CloseCode.of(exc), exc.message[:100])
         if self._draining:  # it was not among those who were shown out
             await self._shut(session, CloseCode.DRAINING, "the server restarts", 1)
-        await link.wait_closed()
+        await connection.wait_closed()
 
     async def _open(self, session: Session, requests: Requests) -> None:
         self._opening_waits += 1
@@ -239,7 +240,7 @@ class WebSocketServer:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._cursors.flush()
         session.mute = True  # `close` writes its frame before it first waits
-        await session.link.close(code, reason)
+        await session.connection.close(code, reason)
 
     def _detach(self, session: Session) -> None:
         if not self.hub.remove(session):

@@ -79,12 +79,9 @@ class WebhookOutlet:
     """Hands the entries of a platform's inbox to the platform."""
 
     def __init__(
-        self,
-        platform_id: int,
-        store: PlatformStore,
-        client: PlatformHttpClient,
+        self, platform_id: int, store: PlatformStore, client: PlatformHttpClient,
         suspicion: PoisonDetector | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """``client``: closed with the outlet."""
         self._platform_id = platform_id
         self._store = store

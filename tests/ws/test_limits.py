@@ -110,11 +110,11 @@ async def test_what_a_session_that_is_held_up_has_sent_is_read_when_it_closes(da
             diego.write(text(action="dance") * 20)
             await diego.until(lambda: len(diego.texts) > 1)
             [session] = recado.door.hub.sessions()
-            session.link.refuse(CloseCode.INTERNAL, "")
+            session.connection.refuse(CloseCode.INTERNAL, "")
             await diego.until(lambda: diego.closed)
         async with asyncio.timeout(10):
-            await session.link.wait_closed()
-        assert session.gone and not session.link.unread_for
+            await session.connection.wait_closed()
+        assert session.gone and not session.connection.unread_for
 
 
 # --- one message -----------------------------------------------------------------------------------
@@ -224,8 +224,8 @@ async def test_a_session_that_is_held_up_and_was_reset_is_gone_at_once(database:
         for client in clients:
             await client.until(lambda client=client: client.texts)  # type: ignore[misc]
             client.write(text(action="message", topic_name="@ana", content="y" * 10_000) * 50)
-        await until(lambda: sum(bool(session.link.unread_for) for session in recado.door.hub.sessions()) == 4)
-        links = [session.link for session in recado.door.hub.sessions()]
+        await until(lambda: sum(bool(session.connection.unread_for) for session in recado.door.hub.sessions()) == 4)
+        links = [session.connection for session in recado.door.hub.sessions()]
         links[0].transport.abort()
         for client in clients:
             client.reset()
