@@ -88,6 +88,7 @@ def test_a_wrong_address_is_one_line(url: str) -> None:
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridges.rabbitmq", sys.modules["bridges.rabbitmq"])  # what it is again, after this
     for name in [name for name in sys.modules if name.startswith("bridges.rabbitmq")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "aio_pika", None)
