@@ -183,9 +183,8 @@ class Bridges:
             )
         )  # fmt: skip
         origin = Settled()
-        self._appender.submit(
-            Draft(topic_id=inbox, sender="recado", key=f"replay-{buried.id}", content=content), origin
-        )
+        draft = Draft(topic_id=inbox, sender="recado", key=f"replay-{buried.id}", content=content)
+        self._appender.submit(draft, origin)
         return origin
 
     async def _to_topic(self, buried: Buried) -> Settled:

@@ -77,12 +77,10 @@ def sort_out(batch: Sequence[Posted], settings: Settings) -> Sorted:
 def draft_of(posted: Posted, kind: Kind, settings: Settings) -> Draft:
     """``kind``: its topic's. Raises BadRequest for what may not be in a message."""
     return Draft(
-        topic_id=posted.topic_id,
-        sender=posted.sender,
-        key=posted.key,
+        topic_id=posted.topic_id, sender=posted.sender, key=posted.key,
         content=check_content(posted.content.encode(), settings),
         ttl=lifetime_of(posted.ttl, posted.lifetime, kind, settings),
-    )
+    )  # fmt: skip
 
 
 def dead_of(batch: Sorted, verdicts: Sequence[Verdict]) -> list[tuple[Posted, str]]:
