@@ -182,4 +182,4 @@ async def replay(request: Request[None, Replay]) -> Answer:
 
 
 def shown(platform: Platform) -> ShownPlatform:
-    return msgspec.convert(platform, ShownPlatform, from_attributes=True)
+    return ShownPlatform(**{name: getattr(platform, name) for name in ShownPlatform.__struct_fields__})
