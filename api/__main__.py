@@ -7,13 +7,11 @@ import signal
 if __name__ == "__main__":  # Python's own way to end in the middle of an import is a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-import asyncio
-
 from api.app import make_app
 from api.serving import leave, serve
 from messaging.auth.tokens import Tokens
 from messaging.bus.choose import make_bus
-from messaging.node import Node
+from messaging.node import running_node
 from messaging.runtime.process import Stop, run_process
 from messaging.settings.settings import Settings
 
@@ -24,28 +22,17 @@ async def work(settings: Settings, stop: Stop) -> None:
     Raises:
         Unavailable, MigrationError, NotDurable, OSError: the start failed.
     """
-    node = Node(settings, settings.database_url, make_bus(settings.bus_url or "postgres:", settings.database_url))
-    try:
-        await node.open()
-        await _serve_until(stop, node, settings)
-    finally:
-        await node.close()
-
-
-async def _serve_until(stop: Stop, node: Node, settings: Settings) -> None:
-    tokens = Tokens(settings.jwt_secret, settings.jwt_issuers)
-    app = make_app(node, tokens, settings)
-    # A background task that dies ends the group, and with it the process.
-    async with tokens, asyncio.TaskGroup() as tasks:
-        work = tasks.create_task(node.run(keeps_house=False))
-        runner = await serve(app, node, settings.api_host, settings.api_port)
+    dsn = settings.database_url
+    async with (
+        Tokens(settings.jwt_secret, settings.jwt_issuers) as tokens,
+        running_node(settings, dsn, make_bus(settings.bus_url, dsn), keeps_house=False, settled=stop.settle) as node,
+    ):
+        runner = await serve(make_app(node, tokens, settings), node, settings.api_host, settings.api_port)
         stop.ready()
         try:
             await stop.wait()
         finally:
             await leave(runner, settings.stop_seconds / 2)
-        stop.settle(await node.settle())
-        work.cancel()
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The application: the table of routes behind its three rooms (counting, errors, the guard)."""
+"""The application: the table of routes behind its middlewares (metrics, errors as JSON, who may ask)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,11 @@ def make_app(
     app[ROUTES] = table
     app.on_response_prepare.append(heading(rules, settings))
     app.on_shutdown.append(domain.streams.close)
-    app.on_shutdown.append(answering_polls(node))
+
+    async def answer_polls(_: web.Application) -> None:  # else the server's end waits for platforms that wait for news
+        node.pulling.close()
+
+    app.on_shutdown.append(answer_polls)
     for route in table:
         handle = Endpoint(route, domain, asker).handle
         if route.method == "GET":
@@ -69,15 +73,6 @@ def make_app(
         else:
             app.router.add_route(route.method, route.path, handle)
     return app
-
-
-def answering_polls(node: Node) -> Callable[[web.Application], Awaitable[None]]:
-    """What lets go of platforms that wait for news: the server's end waits for them otherwise."""
-
-    async def answer(_: web.Application) -> None:
-        node.pulling.close()
-
-    return answer
 
 
 def guarding(

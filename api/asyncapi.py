@@ -9,32 +9,18 @@ from typing import Any, get_args
 
 import msgspec
 
-from messaging import frames as vocabulary
+from messaging import frames
 from messaging.frames import AnyCommand
 from messaging.settings.settings import Settings
 
 ANSWERS: dict[str, type[msgspec.Struct]] = {
-    "Subscribe": vocabulary.Done,
-    "Suscribe": vocabulary.Done,
-    "Unsubscribe": vocabulary.Done,
-    "Invite": vocabulary.Done,
-    "Publish": vocabulary.Done,
-    "History": vocabulary.HistoryPage,
-    "Topics": vocabulary.TopicList,
-}
-CLOSE_CODES = {
-    "1000": "asked for by disconnect",
-    "1003": "a binary frame",
-    "1007": "not UTF-8",
-    "1009": "over MAX_FRAME",
-    "1011": "a defect of the server: come back",
-    "4001": "the token expired: come back with a new one",
-    "4008": "no progress for 30 seconds: come back",
-    "4012": "draining, or restored: come back",
-    "4029": "too fast: come back more slowly",
-    "4501": "revoked: stay away",
-    "4503": "forbidden: stay away",
-    "4529": "too many connections: stay away",
+    "Subscribe": frames.Done,
+    "Suscribe": frames.Done,
+    "Unsubscribe": frames.Done,
+    "Invite": frames.Done,
+    "Publish": frames.Done,
+    "History": frames.HistoryPage,
+    "Topics": frames.TopicList,
 }
 
 
@@ -43,7 +29,7 @@ def replies() -> list[type[msgspec.Struct]]:
 
 
 def pushes() -> list[type[msgspec.Struct]]:
-    return [kind for kind in vocabulary.Push.__subclasses__() if kind not in ANSWERS.values()]
+    return [kind for kind in frames.Push.__subclasses__() if kind not in ANSWERS.values()]
 
 
 def document() -> dict[str, Any]:
@@ -62,7 +48,7 @@ def document() -> dict[str, Any]:
         "channels": {"session": _channel(everything)},
         "operations": {
             **{f"send{command.__name__}": _sends(command) for command in commands},
-            **{f"receive{push.__name__}": _receives(push) for push in pushes()},
+            **{f"receive{push.__name__}": _operation("receive", push) for push in pushes()},
         },
         "components": {"schemas": schemas, "messages": {kind.__name__: _message(kind) for kind in everything}},
     }
@@ -87,7 +73,7 @@ def _channel(kinds: tuple[type[msgspec.Struct], ...]) -> dict[str, Any]:
                 },
             }
         },
-        "x-close-codes": CLOSE_CODES,
+        "x-close-codes": {str(code.value): code.meaning for code in frames.CloseCode},
     }
 
 
@@ -100,21 +86,18 @@ def _message(kind: type[msgspec.Struct]) -> dict[str, Any]:
     }
 
 
-def _in_session(kind: type[msgspec.Struct]) -> dict[str, str]:
-    return {"$ref": f"#/channels/session/messages/{kind.__name__}"}
+def _in_session(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    where = "#/channels/session"
+    return {"channel": {"$ref": where}, "messages": [{"$ref": f"{where}/messages/{kind.__name__}"}]}
 
 
 def _sends(command: type[msgspec.Struct]) -> dict[str, Any]:
-    operation: dict[str, Any] = {
-        "action": "send",
-        "channel": {"$ref": "#/channels/session"},
-        "messages": [_in_session(command)],
-    }
+    operation = _operation("send", command)
     answer = ANSWERS.get(command.__name__)
     if answer is not None:
-        operation["reply"] = {"channel": {"$ref": "#/channels/session"}, "messages": [_in_session(answer)]}
+        operation["reply"] = _in_session(answer)
     return operation
 
 
-def _receives(push: type[msgspec.Struct]) -> dict[str, Any]:
-    return {"action": "receive", "channel": {"$ref": "#/channels/session"}, "messages": [_in_session(push)]}
+def _operation(action: str, kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {"action": action, **_in_session(kind)}

@@ -1,4 +1,4 @@
-"""Who asks. The decision is pure: from how a request came to a credential, or no.
+"""Authentication, and the guard against forged requests (CSRF). Pure: from how a request came to its credential, or no.
 
 A page of another site could let a browser inside ask for it: browsers say so by Origin and Sec-Fetch-Site, and in every
 mode that is refused, before anything else.
@@ -67,7 +67,7 @@ def decide(rules: Rules, access: Access, arrival: Arrival, *, legacy: bool = Fal
         raise outside
     if access == "visitor":
         return NOBODY
-    token = bearer(arrival)
+    token = bearer(arrival.credentials)
     if is_key(rules, token) or (rules.is_open and not token):
         return ANY_BACKEND
     if access == "platform":  # whose token it is, the handler asks the registry: it may stand in the body
@@ -96,11 +96,6 @@ def check_origin(rules: Rules, access: Access, headers: Headers) -> None:
         raise Forbidden("A page of another site may not ask here. ALLOWED_ORIGINS says which may.")
 
 
-def stranger() -> Caller:
-    """A user that belongs to nothing and whom nothing belongs to: ids begin at 1."""
-    return Caller(User(0, "", 0))
-
-
 async def caller_of(credential: Credential, domain: Domain) -> Caller:
     """Who shows a credential. A user that a valid token names is known from here on.
 
@@ -109,6 +104,7 @@ async def caller_of(credential: Credential, domain: Domain) -> Caller:
         Unavailable: another issued it, whose keys can't be read now.
     """
     if not credential.token:
-        return BACKEND if credential.is_backend else stranger()
+        # A stranger belongs to nothing, and nothing to it: ids begin at 1.
+        return BACKEND if credential.is_backend else Caller(User(0, "", 0))
     claims = await domain.tokens.verify(credential.token)
     return Caller(await identify(domain.node.store, claims), claims.grants, claims.expires_at)

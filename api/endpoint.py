@@ -52,7 +52,7 @@ class Endpoint:
         clock = asyncio.get_running_loop().time
         began = clock()
         body = await self._body(request, asker.caller)
-        asked = Request(
+        decoded = Request(
             domain=self._domain,
             # While the body came, its token may have expired or been revoked.
             caller=asker.caller if clock() < began + FRESH else await asker.again(),
@@ -64,7 +64,7 @@ class Endpoint:
             parameters=parameters,
             headers=request.headers,
         )
-        answer, media = await self._route.handler(asked), self._route.media
+        answer, media = await self._route.handler(decoded), self._route.media
         if isinstance(answer.body, Flow):
             return await self._domain.streams.send(request, answer.body, {"Content-Type": media, **answer.headers})
         return encode(answer, media)

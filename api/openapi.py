@@ -114,22 +114,23 @@ class _Operation:
 
     def all(self) -> dict[str, Any]:
         route = self._route
+        headers = (
+            {"name": name, "in": "header", "required": False, "schema": _HEADERS[name]} for name in route.headers
+        )
         found: dict[str, Any] = {
             "operationId": f"{route.method.lower()}{re.sub(r'[^A-Za-z0-9]+', '_', route.path)}".rstrip("_"),
             "tags": [route.group],
             "summary": route.summary,
-            "parameters": [*self._in_path(), *self._in_query(), *self._in_headers()],
+            "parameters": [*self._in_path(), *self._in_query(), *headers],
             "responses": {**self._problems(), **self._answers()},
         }
         if route.access != "anyone":
             found["security"] = [{"bearer": []}, {}]
         if route.body is not None:
-            found["requestBody"] = {"required": True, "content": {"application/json": self._body()}}
+            example = {} if route.example is None else {"example": route.example}
+            body = {"schema": self._types.schema(route.body), **example}
+            found["requestBody"] = {"required": True, "content": {"application/json": body}}
         return found
-
-    def _body(self) -> dict[str, Any]:
-        example = {} if self._route.example is None else {"example": self._route.example}
-        return {"schema": self._types.schema(self._route.body), **example}
 
     def _in_path(self) -> list[dict[str, Any]]:
         return [
@@ -144,11 +145,6 @@ class _Operation:
         return [
             {"name": name, "in": "query", "required": name in required, "schema": _unless_null(schema)}
             for name, schema in properties.items()
-        ]
-
-    def _in_headers(self) -> list[dict[str, Any]]:
-        return [
-            {"name": name, "in": "header", "required": False, "schema": _HEADERS[name]} for name in self._route.headers
         ]
 
     def _answers(self) -> dict[str, Any]:

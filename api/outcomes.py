@@ -6,6 +6,7 @@ import asyncio
 
 from messaging.actions import Actions
 from messaging.errors import RecadoError
+from messaging.model import Content
 from messaging.permissions import Aim
 from messaging.store.append import Verdict
 
@@ -41,7 +42,7 @@ def told(verdict: Verdict) -> dict[str, str]:
 
 
 async def publish(
-    actions: Actions, aim: Aim, sender: str, content: str, *, key: str | None = None, ttl: int | None = None
+    actions: Actions, aim: Aim, sender: str, content: Content, *, key: str | None = None, ttl: int | None = None
 ) -> Verdict:
     """Publish one message and wait until it is stored.
 

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 from api.shapes import Path
 from api.streaming import Streams
 from messaging.actions import Actions
+from messaging.auth.access import bearer
 from messaging.auth.tokens import Tokens
 from messaging.errors import BadRequest, RecadoError, Unauthorized
 from messaging.model import NAME_RULE, is_name
@@ -67,6 +68,11 @@ class Request(Generic[Q, B]):
     @property
     def actions(self) -> Actions:
         return self.domain.node.actions
+
+    @property
+    def token(self) -> str:
+        """What it shows as Authorization: Bearer, "" where nothing. Raises Unauthorized."""
+        return bearer([line] if (line := self.headers.get("Authorization")) else [])
 
     @property
     def key(self) -> str | None:

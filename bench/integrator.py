@@ -27,7 +27,7 @@ from bridges.webhooks.client import PlatformHttpClient
 from bridges.webhooks.outlet import WebhookOutlet
 from messaging.bus.contract import LocalBus
 from messaging.integrator.events import Platform
-from messaging.node import Node
+from messaging.node import Node, running_node
 from messaging.settings.settings import Settings
 
 SENDERS = 16  # connections that post at the same time
@@ -131,10 +131,7 @@ async def posts(post: Callable[[], Awaitable[None]]) -> Numbers:
 
 
 async def deliveries(dsn: str, url: str, say: Say) -> list[Numbers]:
-    node = Node(Settings(jwt_secret=rig.SECRET), dsn, LocalBus())
-    await node.open()
-    work = asyncio.create_task(node.run(keeps_house=False))
-    try:
+    async with running_node(Settings(jwt_secret=rig.SECRET), dsn, LocalBus(), keeps_house=False) as node:
         told = (await node.registry.register("told", "webhook", url)).platform
         teller = (await node.registry.register("teller", "pull", None)).platform
         found = []
@@ -145,10 +142,6 @@ async def deliveries(dsn: str, url: str, say: Say) -> list[Numbers]:
                 await node.integrator.take_user(teller, user, f"{TEXT} {number}")
             found.append({"per_s": await catch_up(node, told), "raw_posts_per_s": raw})
         return found
-    finally:
-        work.cancel()
-        await asyncio.wait([work])
-        await node.close()
 
 
 async def catch_up(node: Node, platform: Platform) -> float:
@@ -157,7 +150,7 @@ async def catch_up(node: Node, platform: Platform) -> float:
     lane = asyncio.create_task(Lane(platform.id, outlet, node).run())
     start = time.perf_counter()
     try:
-        while (await node.book.reports(platform.bridge))[0].lag:  # noqa: ASYNC110
+        while (await node.bridge_store.reports(platform.bridge))[0].lag:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         return NEWS / (time.perf_counter() - start)
     finally:

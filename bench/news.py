@@ -108,20 +108,16 @@ async def post_some(http: aiohttp.ClientSession) -> float:
 
 async def handing_over(db: rig.Database, port: int, kind: str, say: Say) -> Numbers:
     """A lane that has much before it, beside the client that publishes as much."""
-    from bench.lanes import Hand
+    from bench.lanes import hand
 
-    hand = Hand(db.dsn, f"nats://127.0.0.1:{port}", kind)
-    await hand.open()
-    try:
+    async with hand(db.dsn, f"nats://127.0.0.1:{port}", kind) as bridge:
         passes = []
         for number in range(1, 4):
             say(f"a lane to NATS ({kind}), pass {number} of 3")
-            raw = await rate(hand.publish_alone)
-            await hand.fill(MESSAGES, CONTENT)
-            passes.append({"per_s": await rate(hand.catch_up), "raw_per_s": raw})
+            raw = await rate(bridge.publish_alone)
+            await bridge.fill(MESSAGES, CONTENT)
+            passes.append({"per_s": await rate(bridge.catch_up), "raw_per_s": raw})
         return merged(passes)
-    finally:
-        await hand.close()
 
 
 async def rate(work: Callable[[int, str], Awaitable[None]]) -> float:

@@ -11,7 +11,7 @@ import asyncio
 
 from bridges.choose import make_bridging
 from messaging.bus.choose import make_bus
-from messaging.node import Node
+from messaging.node import running_node
 from messaging.runtime.process import Stop, run_process
 from messaging.settings.settings import Settings
 
@@ -22,21 +22,13 @@ async def work(settings: Settings, stop: Stop) -> None:
     Raises:
         SettingsError, Unavailable, MigrationError, NotDurable, OSError: the start failed.
     """
-    node = Node(settings, settings.database_url, make_bus(settings.bus_url or "postgres:", settings.database_url))
-    try:
-        bridging = make_bridging(settings, node)
-        await node.open()
-        async with asyncio.TaskGroup() as tasks:
-            lanes = tasks.create_task(bridging.run())
-            domain = tasks.create_task(node.run(keeps_house=True))
-            stop.ready()
-            await stop.wait()
-            lanes.cancel()
-            await asyncio.wait([lanes], timeout=settings.stop_seconds / 2)
-            stop.settle(await node.settle())
-            domain.cancel()
-    finally:
-        await node.close()
+    dsn, bus = settings.database_url, make_bus(settings.bus_url, settings.database_url)
+    async with running_node(settings, dsn, bus, keeps_house=True, settled=stop.settle) as node:
+        lanes = node.start(make_bridging(settings, node).run())
+        stop.ready()
+        await stop.wait()
+        lanes.cancel()
+        await asyncio.wait([lanes], timeout=settings.stop_seconds / 2)
 
 
 def main() -> None:

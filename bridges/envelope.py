@@ -19,12 +19,12 @@ class Envelope(msgspec.Struct, frozen=True):
     content: msgspec.Raw
 
 
-def envelope(parcel: OutgoingMessage) -> bytes:
-    message = parcel.message
+def envelope(outgoing: OutgoingMessage) -> bytes:
+    message = outgoing.message
     content = msgspec.Raw(message.content.encode())
-    return msgspec.json.encode(Envelope(parcel.topic, message.seq, message.sender, message.sent_at, content))
+    return msgspec.json.encode(Envelope(outgoing.topic, message.seq, message.sender, message.sent_at, content))
 
 
-def payload_of(parcel: OutgoingMessage, payload: str) -> bytes:
+def payload_of(outgoing: OutgoingMessage, payload: str) -> bytes:
     """What a broker is handed: an "envelope", or the "content" alone."""
-    return envelope(parcel) if payload == "envelope" else parcel.message.content.encode()
+    return envelope(outgoing) if payload == "envelope" else outgoing.message.content.encode()

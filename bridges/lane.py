@@ -21,12 +21,12 @@ from datetime import UTC, datetime
 from bridges.outlet import Gone, OutgoingMessage, Outlet, Undeliverable, Unreachable, original
 from messaging.bridge.health import Health
 from messaging.bridge.schedule import Pace, Schedule
-from messaging.errors import UnknownTopic
-from messaging.model import Entry, Gap, Membership, Message, Page
+from messaging.model import Entry, Gap, Membership, Message
 from messaging.node import Node
 from messaging.observability.metrics import Metrics
 from messaging.readers.cursors import Cursors
 from messaging.readers.notifier import Listener, Notifier
+from messaging.readers.pages import page_of
 from messaging.replay import read_replay
 from messaging.retrying import retrying
 from messaging.runtime.leader import Lease
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 PAGE_BYTES = 64 * 1024
 MAX_UNSTORED = 16  # messages confirmed and not yet stored as such: so many a crash may repeat
-IDLE_SECONDS = 60.0  # seconds; the ear wakes a lane long before
+IDLE_SECONDS = 60.0  # seconds; its listener wakes a lane long before
 LOOK_SHARE = 0.1  # of the time may go into reading what a bridge belongs to: with many topics that is long
 
 
@@ -46,7 +46,7 @@ class Position:
     """Where a lane is in one topic."""
 
     membership: Membership
-    position: int
+    seq: int
 
 
 class Lane:
@@ -66,17 +66,17 @@ class Lane:
         self._outlet = outlet
         self._store: Store = node.store
         self._cursors: Cursors = node.cursors
-        self._book: BridgeStore = node.book
+        self._bridge_store: BridgeStore = node.bridge_store
         self._notifier: Notifier = node.notifier
         self._metrics: Metrics = node.metrics
         self._schedule = schedule or Schedule()
         self._pace = pace or Pace()
         self._keep_for = keep_for
-        self._berths: dict[int, Position] = {}
-        self._health = Health(user_id, node.book, node.metrics, lease)
+        self._positions: dict[int, Position] = {}
+        self._health = Health(user_id, node.bridge_store, node.metrics, lease)
         self._tries = 0  # in vain, with the message at hand
         self._unflushed = 0
-        self._look_at = 0.0  # not before, by the steady clock
+        self._refresh_at = 0.0  # not before, by the steady clock
 
     async def run(self) -> None:
         """Serve until cancelled. Cancelling is safe: what is in flight is sent again, with the same id.
@@ -113,101 +113,93 @@ class Lane:
 
     def _patience(self, standing: BridgeState, listener: Listener) -> float:
         """Seconds until there is something to do though nobody says so."""
-        return IDLE_SECONDS if standing.version == listener.version else self._look_at - time.monotonic()
+        return IDLE_SECONDS if standing.version == listener.version else self._refresh_at - time.monotonic()
 
     async def _refresh(self, listener: Listener) -> None:
         """Read anew what the bridge is and, where that has changed, belongs to; soon, where that was read just now."""
         await self._health.look()
         began = time.monotonic()
-        if self._standing is None or self._standing.version == listener.version or began < self._look_at:
+        if self._standing is None or self._standing.version == listener.version or began < self._refresh_at:
             return
-        await self._moor_all(listener)
+        await self._sync_all(listener)
         listener.version = self._standing.version
         ended = time.monotonic()
-        self._look_at = ended + (ended - began) / LOOK_SHARE
+        self._refresh_at = ended + (ended - began) / LOOK_SHARE
 
-    async def _moor_all(self, listener: Listener) -> None:
+    async def _sync_all(self, listener: Listener) -> None:
         await self._flush()
         memberships = {m.topic.id: m for m in await self._store.memberships(self._user_id)}
-        for topic_id in set(self._berths) - set(memberships):
+        for topic_id in set(self._positions) - set(memberships):
             self._leave(listener, topic_id)
         for topic_id in memberships:  # before the heads are read: what comes in between is heard
             listener.attend(topic_id, listener.positions.get(topic_id, 0))
         for topic_id, (head, cursor) in (await self._store.positions(self._user_id, "")).items():
             if topic_id in memberships:
-                self._sync_topics(listener, memberships[topic_id], cursor)
+                self._sync_topic(listener, memberships[topic_id], cursor)
                 listener.hear(topic_id, head)
 
-    def _sync_topics(self, listener: Listener, membership: Membership, cursor: int) -> None:
-        known = self._berths.get(membership.topic.id)
+    def _sync_topic(self, listener: Listener, membership: Membership, cursor: int) -> None:
+        known = self._positions.get(membership.topic.id)
         # Below where it is, though all is flushed: the log was restored.
-        if known is None or known.membership.id != membership.id or cursor < known.position:
-            self._berths[membership.topic.id] = Position(membership, cursor)
+        if known is None or known.membership.id != membership.id or cursor < known.seq:
+            self._positions[membership.topic.id] = Position(membership, cursor)
             listener.attend(membership.topic.id, cursor)
 
     def _leave(self, listener: Listener, topic_id: int) -> None:
-        self._berths.pop(topic_id, None)
+        self._positions.pop(topic_id, None)
         listener.ignore(topic_id)
 
     async def _serve_page(self, listener: Listener, topic_id: int) -> None:
         """One page of one topic; then another's turn comes."""
         listener.grown.pop(topic_id, None)  # to the end of the queue where there is more
-        berth = self._berths.get(topic_id)
-        page = None if berth is None else await self._page(berth)
-        if berth is None or page is None:
+        position = self._positions.get(topic_id)
+        page = None if position is None else await page_of(self._store, position.membership, position.seq, PAGE_BYTES)
+        if position is None or page is None:
             self._leave(listener, topic_id)
             return
         for entry in page.entries:
-            if not await self._deliver_or_bury(listener, berth, entry):
-                if topic_id in self._berths:
+            if not await self._deliver_or_bury(listener, position, entry):
+                if topic_id in self._positions:
                     listener.grown[topic_id] = None  # it begins again where its position is
                 return
-        listener.attend(topic_id, berth.position)
+        listener.attend(topic_id, position.seq)
         listener.hear(topic_id, page.head)
 
-    async def _page(self, berth: Position) -> Page | None:
-        """What comes next; None where the topic or the membership has gone."""
-        membership = berth.membership
-        try:
-            page, held = await self._store.page(membership.topic, berth.position, PAGE_BYTES, [membership.id])
-        except UnknownTopic:
-            return None
-        return page if held else None
-
-    async def _deliver_or_bury(self, listener: Listener, berth: Position, entry: Entry) -> bool:
+    async def _deliver_or_bury(self, listener: Listener, position: Position, entry: Entry) -> bool:
         """Send one entry, or bury it. False: the lane is to stop before it."""
-        while await self._may_go_on(listener, berth):
+        while await self._may_go_on(listener, position):
             try:
-                await self._send(berth, entry)
+                await self._send(position, entry)
             except Unreachable as exc:
                 await self._back_off(listener, exc)
                 continue
             except Gone as exc:
                 reason = str(exc) or "the other system wants no more"
-                await self._book.pause(self._name, True, reason, self._health.term)
+                await self._bridge_store.pause(self._name, True, reason, self._health.term)
                 await self._refresh(listener)
                 continue
             except Undeliverable as exc:
-                await self._bury(berth, entry, str(exc))
-            await self._settle(berth, entry)
+                await self._bury(position, entry, str(exc))
+            await self._settle(position, entry)
             return True
         return False
 
-    async def _may_go_on(self, listener: Listener, berth: Position) -> bool:
+    async def _may_go_on(self, listener: Listener, position: Position) -> bool:
         if listener.take_poke():
             await self._refresh(listener)
-        moored = self._berths.get(berth.membership.topic.id) is berth
-        return moored and self._standing is not None and not self._standing.paused
+        is_here = self._positions.get(position.membership.topic.id) is position
+        return is_here and self._standing is not None and not self._standing.paused
 
-    async def _send(self, berth: Position, entry: Entry) -> None:
+    async def _send(self, position: Position, entry: Entry) -> None:
         if isinstance(entry, Gap):
             raise Undeliverable(f"{entry.first} to {entry.last} were {entry.reason} before they could be sent")
-        if self._keep_for is not None and _age(entry) > self._keep_for:
+        age = (datetime.now(UTC) - entry.sent_at).total_seconds()
+        if self._keep_for is not None and age > self._keep_for:
             raise Undeliverable(f"it could not be delivered in {self._keep_for / 86400:g} days")
         await asyncio.sleep(self._pace.wait(time.monotonic()))
         if self._lease is not None:
             self._lease.check()
-        await self._outlet.send(parcel(berth.membership, entry, self._tries))
+        await self._outlet.send(outgoing(position.membership, entry, self._tries))
         self._metrics.bridge_sent.labels(self._name).inc()
 
     async def _back_off(self, listener: Listener, exc: Unreachable) -> None:
@@ -218,20 +210,20 @@ class Lane:
         await listener.wait_for_poke(self._schedule.pause(attempts, random.random(), exc.retry_after))
         await self._refresh(listener)
 
-    async def _bury(self, berth: Position, entry: Entry, reason: str) -> None:
+    async def _bury(self, position: Position, entry: Entry, reason: str) -> None:
         """Only what is in the store as a dead letter is left behind."""
-        topic = berth.membership.topic
+        topic = position.membership.topic
         log.error("bridge %s gives up a message of %s: %s", self._name, topic.name, reason)
         self._metrics.bridge_buried.labels(self._name).inc()
-        await self._book.bury(_letter(self._name, berth.membership, entry, reason), self._health.term)
+        await self._bridge_store.bury(_letter(self._name, position.membership, entry, reason), self._health.term)
         if self._lease is not None:
             self._lease.check()  # late, it was not buried
 
-    async def _settle(self, berth: Position, entry: Entry) -> None:
+    async def _settle(self, position: Position, entry: Entry) -> None:
         """The cursor moves, after the other system has confirmed, or after the burial."""
-        membership = berth.membership
-        berth.position = entry.seq if isinstance(entry, Message) else entry.last
-        self._cursors.move(membership.topic.id, membership.id, "", berth.position)
+        membership = position.membership
+        position.seq = entry.seq if isinstance(entry, Message) else entry.last
+        self._cursors.move(membership.topic.id, membership.id, "", position.seq)
         self._tries = 0
         self._unflushed += 1
         if self._unflushed >= MAX_UNSTORED:
@@ -244,7 +236,7 @@ class Lane:
             self._unflushed = 0
 
 
-def parcel(membership: Membership, message: Message, tries: int) -> OutgoingMessage:
+def outgoing(membership: Membership, message: Message, tries: int) -> OutgoingMessage:
     """A message as the other system is to get it. What lies in the bridge's own inbox may be a dead letter's replay."""
     topic = membership.topic
     again = read_replay(message.content) if membership.role == "owner" else None
@@ -256,11 +248,12 @@ def parcel(membership: Membership, message: Message, tries: int) -> OutgoingMess
 def _letter(bridge: str, membership: Membership, entry: Entry, reason: str) -> DeadLetter:
     topic = membership.topic
     if isinstance(entry, Gap):
-        return DeadLetter(bridge, topic.name, topic.id, entry.first, "", None, None, reason)
-    sent = parcel(membership, entry, 0)
-    content, sent_at = sent.message.content, sent.message.sent_at
-    return DeadLetter(bridge, sent.topic, topic.id, entry.seq, sent.message.sender, content, sent_at, reason)
-
-
-def _age(message: Message) -> float:
-    return (datetime.now(UTC) - message.sent_at).total_seconds()
+        return DeadLetter(
+            bridge=bridge, topic=topic.name, topic_id=topic.id, seq=entry.first, sender="", content=None, sent_at=None,
+            reason=reason,
+        )  # fmt: skip
+    sent = outgoing(membership, entry, 0)
+    return DeadLetter(
+        bridge=bridge, topic=sent.topic, topic_id=topic.id, seq=entry.seq, sender=sent.message.sender,
+        content=sent.message.content, sent_at=sent.message.sent_at, reason=reason,
+    )  # fmt: skip

@@ -44,7 +44,7 @@ class Gone(Exception):
 class Outlet(Protocol):
     """Hands messages to another system. Built without I/O; it connects when it is first used."""
 
-    async def send(self, parcel: OutgoingMessage) -> None:
+    async def send(self, outgoing: OutgoingMessage) -> None:
         """Return once the other system has confirmed.
 
         Cancelling leaves open whether it arrived; it is then sent again with the same id.

@@ -58,7 +58,7 @@ class Bridging:
 
     async def _work(self, lease: Lease) -> None:
         names = [out.name for out in self._outs] + [inlet.name for inlet in self._inlets]
-        await self._node.book.disown(BROKERS, names)
+        await self._node.bridge_store.disown(BROKERS, names)
         async with asyncio.TaskGroup() as tasks:
             for out in self._outs:
                 tasks.create_task(self._serve(out, lease), name=f"bridge {out.name}")
@@ -75,7 +75,8 @@ class Bridging:
             log.warning("bridge %s was forgotten, but it is configured: it begins anew", out.name)
 
     async def _serve_once(self, out: Out, lease: Lease) -> None:
-        user_id = await self._registered(out)
+        register = partial(self._node.bridge_store.register, out.name, out.kind, like(out.topics))
+        user_id = await retrying(register, f"bridge {out.name}")
         log.info("bridge %s: topics %s to %s", out.name, out.topics, out.kind)
         outlet = out.outlet()
         try:
@@ -83,17 +84,13 @@ class Bridging:
         finally:
             await outlet.close()
 
-    async def _registered(self, out: Out) -> int:
-        register = partial(self._node.book.register, out.name, out.kind, like(out.topics))
-        return await retrying(register, f"bridge {out.name}")
-
     async def _measure(self) -> None:
         """Lag, oldest age and dead letters of every bridge, from the store; and that bridges count as seen."""
         metrics = self._node.metrics
         while True:
             try:
-                await self._node.book.touch()
-                for report in await self._node.book.reports():
+                await self._node.bridge_store.touch()
+                for report in await self._node.bridge_store.reports():
                     age = (datetime.now(UTC) - report.oldest).total_seconds() if report.oldest else 0.0
                     if report.lag is not None:
                         metrics.bridge_lag.labels(report.name).set(report.lag)

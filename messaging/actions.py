@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from messaging import permissions
@@ -12,9 +11,11 @@ from messaging.limits.limits import Limits
 from messaging.limits.quotas import Quotas
 from messaging.log.appender import Appender
 from messaging.log.batch import Origin
+from messaging.log.content import lifetime_of
 from messaging.model import (
     MAX_SEQ,
     Changed,
+    Content,
     Kind,
     Member,
     Membership,
@@ -88,12 +89,11 @@ class Actions:
         return Aim(await self._inboxes.of(name), None, source=caller.id)
 
     def publish(
-        self, aim: Aim, sender: str, content: str, key: str | None, ttl: int | None, origin: Origin, context: Any
+        self, aim: Aim, sender: str, content: Content, key: str | None, ttl: int | None, origin: Origin, context: Any
     ) -> None:
         """Hand a message to the appender; ``origin`` hears what became of it.
 
         Args:
-            content: JSON that `check_content` has passed.
             key: makes a retry harmless: the same with the same content is stored once.
             ttl: seconds that the message lives; None: as its topic says.
 
@@ -103,15 +103,9 @@ class Actions:
         """
         if not aim.allowed:
             raise permissions.not_for_writing()
-        digest = None if key is None else hashlib.blake2b(content.encode(), digest_size=16).digest()
-        lifetime = ttl if ttl is not None else self._lifetime(aim.topic)
-        draft = Draft(aim.topic.id, aim.member, sender, key, digest, content, lifetime)
+        lifetime = lifetime_of(ttl, aim.topic.lifetime, aim.topic.kind, self._settings)
+        draft = Draft(topic_id=aim.topic.id, member=aim.member, sender=sender, key=key, content=content, ttl=lifetime)
         self._appender.submit(draft, origin, context, aim.source)
-
-    def _lifetime(self, topic: Topic) -> int | None:
-        if topic.lifetime is not None:
-            return topic.lifetime
-        return self._settings.inbox_ttl if topic.kind == "direct" else None
 
     # Belonging
 

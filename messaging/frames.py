@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Annotated, Literal
 
 import msgspec
 
+from messaging.errors import RecadoError, TokenExpired, Unauthorized
 from messaging.model import MAX_LIFETIME, MAX_NAME, MAX_SEQ, NAME_PATTERN
 
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN, max_length=MAX_NAME)]
@@ -170,6 +172,51 @@ class ErrorPush(Push, frozen=True, tag="error"):
     ref: str | None = None
 
 
+class CloseCode(IntEnum):
+    """Why a connection ends (RFC 6455, 7.4), and what its client should do then.
+
+    Of ours, 4000 to 4499 say: come back; from 4500 on: stay away. So a client needs no table.
+    """
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> CloseCode:
+        member = int.__new__(cls, code)
+        member._value_, member.meaning = code, meaning
+        return member
+
+    NORMAL = 1000, "asked for by disconnect"
+    BINARY = 1003, "a binary frame"
+    NOT_UTF8 = 1007, "not UTF-8"
+    TOO_BIG = 1009, "over MAX_FRAME"
+    INTERNAL = 1011, "a defect of the server: come back"
+    TOKEN_EXPIRED = 4001, "the token expired: come back with a new one"
+    NO_PROGRESS = 4008, "no progress for 30 seconds: come back"
+    DRAINING = 4012, "draining, or restored: come back"
+    TOO_FAST = 4029, "too fast: come back more slowly"
+    REVOKED = 4501, "revoked: stay away"
+    FORBIDDEN = 4503, "forbidden: stay away"
+    TOO_MANY = 4529, "too many connections: stay away"
+
+    @classmethod
+    def of(cls, error: RecadoError) -> CloseCode:
+        """What ends a connection that may not go on."""
+        if error.retryable:
+            return cls.DRAINING
+        if isinstance(error, TokenExpired):
+            return cls.TOKEN_EXPIRED
+        return cls.REVOKED if isinstance(error, Unauthorized) else cls.FORBIDDEN
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a frame `closing` comes before it."""
+        return self >= 4000
+
+    @property
+    def reconnect(self) -> bool:
+        return self < 4500
+
+
 class Closing(Push, frozen=True, tag="closing"):
     """The close frame follows. 4000 to 4499: come back; from 4500 on: stay away."""
 
@@ -179,7 +226,7 @@ class Closing(Push, frozen=True, tag="closing"):
     retry_after: int | None = None
 
 
-class TopicState(msgspec.Struct, frozen=True):
+class TopicState(msgspec.Struct, frozen=True, kw_only=True):
     """One topic, and how far this device has confirmed it."""
 
     topic_name: str

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NewType
 from urllib.parse import quote, unquote
 
 import msgspec
 
 from messaging.errors import BadRequest
 
+# JSON text that may be in a message: `log.content` alone makes it, from what it has checked. The store has no other.
+Content = NewType("Content", str)
 Kind = Literal["public", "private", "direct"]
 Role = Literal["owner", "member"]
 
@@ -115,6 +118,11 @@ def inbox_of(user: str) -> str:
     return "@" + user
 
 
+def digest_of(text: str) -> bytes:
+    """What is kept of a message to tell a retry from another message under its idempotency key."""
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
+
+
 class Topic(msgspec.Struct, frozen=True, gc=False):  # a node has very many, which its collector need not walk over
     """A named, ordered, append-only log. Inside, it is its id; ids never come back."""
 
@@ -166,11 +174,11 @@ class User:
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One immutable entry of a log. ``content`` is JSON text, byte for byte as it came."""
+    """One immutable entry of a log. ``content`` is byte for byte as it came."""
 
     seq: int
     sender: str
-    content: str
+    content: Content
     sent_at: datetime
 
 

@@ -1,12 +1,15 @@
 """One process's share of the domain, put together: the store, the one writer, the confirmations, what may be done.
 
-Every composition root (the doors' own, and the one command's) builds a node and hands its parts to the doors.
+Every composition root (the doors' own, and the one command's) opens `running_node` and hands its parts to the doors.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
 from messaging.actions import Actions
 from messaging.auth.tickets import Tickets
@@ -37,7 +40,7 @@ from messaging.store.store import Store
 
 
 class Node:
-    """The domain of one process. `open`, then `run` beside the doors, then `settle` and `close`."""
+    """The domain of one process: `running_node` is its life. `open`, then `run`, then `settle` and `close`."""
 
     def __init__(self, settings: Settings, dsn: str, bus: Bus) -> None:
         self._settings = settings
@@ -62,13 +65,15 @@ class Node:
         self.actions = Actions(self.store, self.appender, bus, settings, Limits(settings, self.metrics))
         self.tickets = Tickets(self.store)
         self.pending = Pending(self.store, self.cursors)
-        self.book = BridgeStore(self.store.pool)
-        self.bridges = Bridges(self.book, self.store, self.appender, self.actions, bus, settings)
+        self.bridge_store = BridgeStore(self.store.pool)
+        self.bridges = Bridges(self.bridge_store, self.store, self.appender, self.actions, bus, settings)
         self.platforms = PlatformStore(self.store.pool)
-        self.registry = Registry(self.platforms, self.book, bus)
+        self.registry = Registry(self.platforms, self.bridge_store, bus)
         self.integrator = Integrator(self.platforms, bus)
         self.notifier = Notifier(bus, self.store)
         self.pulling = Pulling(self.store, self.cursors, self.notifier, self.under_way)
+        self.tasks = asyncio.TaskGroup()  # of all that is at work here, the doors' work too: `works`
+        self.works: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         """Bring the database up to date and connect.
@@ -116,3 +121,35 @@ class Node:
             await writer.close()
         await self.nodes.leave()
         await self.store.close()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A door's work beside the node's own: until all is settled, and where it fails, everything ends."""
+        task = self.tasks.create_task(work)
+        self.works.append(task)
+        return task
+
+
+@asynccontextmanager
+async def running_node(
+    settings: Settings, dsn: str, bus: Bus, *, keeps_house: bool, settled: Callable[[bool], None] = lambda _: None
+) -> AsyncIterator[Node]:
+    """A node at work, for a block that serves and, at its end, drains its doors: nothing comes in any more.
+
+    Then what is in flight is stored, and ``settled`` told whether all of it was; then all work that was started is
+    cancelled, the doors' too; then the lines to the database are closed. Where the block fails, or the node does, or a
+    door, nothing is waited for.
+
+    Raises:
+        SettingsError, Unavailable, MigrationError, NotDurable: the start failed.
+    """
+    node = Node(settings, dsn, bus)
+    try:
+        await node.open()
+        async with node.tasks:
+            node.start(node.run(keeps_house=keeps_house))
+            yield node
+            settled(await node.settle())
+            for work in node.works:
+                work.cancel()
+    finally:
+        await node.close()

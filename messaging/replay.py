@@ -1,4 +1,4 @@
-"""Dead letters on their way again.
+"""The replay of dead letters: another try for what was given up.
 
 What was to go out is appended to the bridge's own inbox, where its lane reads it like all else. What came in, by an
 inlet or the intake, goes to its topic as it was read.
@@ -7,7 +7,6 @@ inlet or the intake, goes to its topic as it was read.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,8 +19,8 @@ from messaging.auto_topics import aim_at_existing, aim_at_made
 from messaging.bus.contract import Bus
 from messaging.errors import BadRequest, Conflict, NotFound, RecadoError
 from messaging.log.appender import Appender
-from messaging.log.content import check_content
-from messaging.model import Changed, Message
+from messaging.log.content import check_content, our_content
+from messaging.model import Changed, Content, Message
 from messaging.settings.settings import Settings
 from messaging.store.append import Draft, Verdict
 from messaging.store.bridges import INTAKE, PREFIX, BridgeStore, Buried
@@ -38,7 +37,7 @@ class UnknownBridge(NotFound):
     code = "unknown_bridge"
 
 
-class Replay(msgspec.Struct, frozen=True, tag_field="recado", tag="replay"):
+class Replay(msgspec.Struct, frozen=True, kw_only=True, tag_field="recado", tag="replay"):
     """What a bridge's inbox carries for a dead letter. ``id`` is new: other systems drop ids that they know."""
 
     id: str
@@ -49,7 +48,7 @@ class Replay(msgspec.Struct, frozen=True, tag_field="recado", tag="replay"):
     sent_at: datetime
 
     def message(self) -> Message:
-        return Message(self.seq, self.sender, self.content, self.sent_at)
+        return Message(self.seq, self.sender, Content(self.content), self.sent_at)
 
 
 def read_replay(content: str) -> Replay | None:
@@ -86,9 +85,9 @@ class Bridges:
     """What an operator does with bridges."""
 
     def __init__(
-        self, book: BridgeStore, store: Store, appender: Appender, actions: Actions, bus: Bus, settings: Settings
+        self, bridges: BridgeStore, store: Store, appender: Appender, actions: Actions, bus: Bus, settings: Settings
     ) -> None:
-        self._book = book
+        self._bridges = bridges
         self._store = store
         self._appender = appender
         self._actions = actions
@@ -97,12 +96,12 @@ class Bridges:
 
     async def known(self, name: str) -> None:
         """Raises UnknownBridge for a name that neither is a bridge's nor stands on a dead letter."""
-        if not await self._book.knows(name):
+        if not await self._bridges.knows(name):
             raise UnknownBridge
 
     async def pause(self, name: str, paused: bool) -> None:
         """Stop a lane or an inlet, or let it go on, at once. Raises UnknownBridge."""
-        self._tell(await self._book.pause(name, paused, "paused by the operator" if paused else None))
+        self._tell(await self._bridges.pause(name, paused, "paused by the operator" if paused else None))
 
     async def forget(self, name: str) -> None:
         """The bridge leaves all its topics, what was pending is dropped.
@@ -111,9 +110,9 @@ class Bridges:
             UnknownBridge.
             Conflict: it is a platform's, which would go on and be told nothing.
         """
-        if any(report.kind in OF_PLATFORMS for report in await self._book.reports(name)):
+        if any(report.kind in OF_PLATFORMS for report in await self._bridges.reports(name)):
             raise Conflict(f"The bridge {name!r} belongs to a platform: DELETE /platforms/NAME forgets both.")
-        self._tell(await self._book.forget(name))
+        self._tell(await self._bridges.forget(name))
 
     def _tell(self, user_id: int | None) -> None:
         if user_id is None:
@@ -132,10 +131,10 @@ class Bridges:
             UnknownBridge, Unavailable.
             BadRequest: a time that there is not in UTC, at the ends of what a time can be.
         """
-        reports = await self._book.reports(name)
+        reports = await self._bridges.reports(name)
         inbox = await self._inbox(name) if any(report.direction == "out" for report in reports) else None
-        letters = await self._book.chosen(name, ids, _in_utc(since), _in_utc(until), MAX_REPLAYED)
-        if not reports and (any(each.letter.topic_id for each in letters) or not await self._book.knows(name)):
+        letters = await self._bridges.chosen(name, ids, _in_utc(since), _in_utc(until), MAX_REPLAYED)
+        if not reports and (any(each.letter.topic_id for each in letters) or not await self._bridges.knows(name)):
             raise UnknownBridge
         named = ids if since is None and until is None else None
         refused = dict.fromkeys(named or (), "There is no dead letter of this id.")
@@ -150,7 +149,7 @@ class Bridges:
             else:
                 refused[buried.id] = why
         if not dry_run:
-            await self._book.unearth(again)
+            await self._bridges.unearth(again)
         return Replayed(len(again), refused)
 
     async def _inbox(self, name: str) -> int | None:
@@ -177,22 +176,21 @@ class Bridges:
     def _to_inbox(self, inbox: int, buried: Buried) -> Settled:
         letter = buried.letter
         assert letter.content is not None and letter.sent_at is not None, "it is replayable"
-        content = msgspec.json.encode(
+        content = our_content(
             Replay(
-                f"{letter.topic_id}.{letter.seq}.{buried.id}", letter.topic, letter.seq, letter.sender, letter.content,
-                letter.sent_at,
+                id=f"{letter.topic_id}.{letter.seq}.{buried.id}", topic=letter.topic, seq=letter.seq,
+                sender=letter.sender, content=letter.content, sent_at=letter.sent_at,
             )
-        ).decode()  # fmt: skip
-        digest = hashlib.blake2b(content.encode(), digest_size=16).digest()
+        )  # fmt: skip
         origin = Settled()
-        draft = Draft(inbox, None, "recado", f"replay-{buried.id}", digest, content, None)
+        draft = Draft(topic_id=inbox, sender="recado", key=f"replay-{buried.id}", content=content)
         self._appender.submit(draft, origin)
         return origin
 
     async def _to_topic(self, buried: Buried) -> Settled:
         letter = buried.letter
         assert letter.content is not None, "it is replayable"
-        content = check_content(letter.content.encode(), self._settings.max_frame)
+        content = check_content(letter.content.encode(), self._settings)
         if letter.bridge == INTAKE:  # whoever published it did not make its topic, which may be deleted for good
             aim = await aim_at_existing(self._actions, letter.topic)
         else:

@@ -1,4 +1,4 @@
-"""The one loop that tries again what is transient, and the one schedule of its delays.
+"""The one retry loop, for what is transient, and its delays: exponential back-off with jitter.
 
 Transient is what passes by itself: `Unavailable`. Everything else that the store raises is a defect of ours, and ends
 the process; what a broker raises is judged where its library is known.

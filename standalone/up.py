@@ -14,7 +14,7 @@ from api.serving import leave, serve
 from bridges.choose import make_bridging
 from messaging.auth.tokens import Tokens
 from messaging.bus.choose import make_bus
-from messaging.node import Node
+from messaging.node import Node, running_node
 from messaging.runtime.plain_text import say
 from messaging.runtime.process import Stop
 from messaging.settings.settings import Settings
@@ -33,13 +33,13 @@ async def up(settings: Settings, stop: Stop) -> None:
     """
     async with database(settings) as (dsn, lost):
         bus_url = settings.bus_url or ("local:" if settings.workers == 1 else "postgres:")
-        node = Node(settings, dsn, make_bus(bus_url, dsn))
-        try:
-            await node.open()
+        bus = make_bus(bus_url, dsn)
+        async with running_node(settings, dsn, bus, keeps_house=True, settled=stop.settle) as node:
             secret = await _secret(settings, node)
-            await _serve(replace(settings, database_url=dsn, bus_url=bus_url, jwt_secret=secret), node, stop, lost)
-        finally:
-            await node.close()
+            ready = replace(settings, database_url=dsn, bus_url=bus_url, jwt_secret=secret)
+            drained = await _serve(ready, node, stop, lost)
+        if not drained:
+            stop.settle(False)
 
 
 @asynccontextmanager
@@ -81,13 +81,13 @@ def _door(settings: Settings, node: Node, tokens: Tokens) -> WebSocketServer | W
     return Workers(settings, shared)
 
 
-async def _serve(settings: Settings, node: Node, stop: Stop, lost: asyncio.Future[int]) -> None:
-    tokens = Tokens(settings.jwt_secret, settings.jwt_issuers)
-    door = _door(settings, node, tokens)
-    bridging = make_bridging(settings, node)
-    app = make_app(node, tokens, settings, door.trouble if isinstance(door, Workers) else lambda: "")
-    async with tokens, asyncio.TaskGroup() as tasks:
-        works = [tasks.create_task(run) for run in (node.run(keeps_house=True), bridging.run(), door.run())]
+async def _serve(settings: Settings, node: Node, stop: Stop, lost: asyncio.Future[int]) -> bool:
+    """Until the end. Whether the WebSocket door left nothing without an answer."""
+    async with Tokens(settings.jwt_secret, settings.jwt_issuers) as tokens:
+        door = _door(settings, node, tokens)
+        app = make_app(node, tokens, settings, door.trouble if isinstance(door, Workers) else lambda: "")
+        for work in (make_bridging(settings, node).run(), door.run()):
+            node.start(work)
         runner = await serve(app, node, settings.api_host, settings.api_port)
         ports = replace(settings, ws_port=await door.listening(), api_port=runner.addresses[0][1])
         say(await welcome(ports, node.actions, tokens, to_person=sys.stdout.isatty()))
@@ -95,12 +95,9 @@ async def _serve(settings: Settings, node: Node, stop: Stop, lost: asyncio.Futur
         died = await _until(stop, lost)
         say("Stopping: no new connections, finishing what is in flight …")
         drained, _ = await asyncio.gather(door.drain(), leave(runner, settings.stop_seconds / 2))
-        if not died:
-            stop.settle(await node.settle() and drained)
-        for work in works:
-            work.cancel()
     if died:
         raise PostgresError("PostgreSQL ended by itself. Its log is postgres.log in DATA_DIR; start again.")
+    return drained
 
 
 async def _until(stop: Stop, lost: asyncio.Future[int]) -> bool:

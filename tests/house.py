@@ -44,6 +44,8 @@ RESERVED = [
     # Pure rooms: no I/O and no clock.
     (r"asyncio|time|socket|os|pathlib|random|secrets|threading|logging", PURE),
 ]
+NO_CLOSE_CODES = {4096, 4222, 4000}  # a page of memory; the port of NATS; a queue
+CONTENT_MAKERS = {"messaging.log.content", "messaging.replay"}  # a replay was in the log before
 BAD_NAMES = {"util", "utils", "common", "base", "manager", "managers", "service", "services"}
 SQL_STATEMENT = re.compile(r"\b(SELECT\s|INSERT INTO\b|UPDATE\s|DELETE FROM\b)")
 SQL_ALLOWED = rf"{STORE}|{EMBEDDED}"
@@ -281,6 +283,29 @@ def calls_at_import(nodes: list[ast.stmt]) -> Iterator[ast.Call]:
             if isinstance(node, ast.Call):
                 yield node
             waiting += ast.iter_child_nodes(node)
+
+
+def check_close_codes(module: str, source: str) -> list[str]:
+    """Which numbers end a connection, `CloseCode` says; the client, which has no server, has a table of its own."""
+    if module == "messaging.frames" or within(module, "recado"):
+        return []
+    return [
+        f"{module}:{node.lineno} holds {node.value!r}: is it a close code? Then it is one of messaging.frames.CloseCode"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant)
+        and re.fullmatch(r"4\d{3}", str(node.value))
+        and node.value not in NO_CLOSE_CODES
+    ]
+
+
+def check_content_makers(module: str, source: str) -> list[str]:
+    """Content is what was checked: nobody else says of a text that it is."""
+    return [
+        f"{module}:{node.lineno} makes Content by itself: messaging.log.content checks it"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] == "Content"
+        if module not in CONTENT_MAKERS
+    ]
 
 
 def check_sql_strings(module: str, source: str) -> list[str]:

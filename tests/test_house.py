@@ -79,6 +79,14 @@ def test_nothing_happens_at_import_time() -> None:
     complain([c for module, source in MODULES.items() for c in house.check_import_time(module, source)])
 
 
+def test_close_codes_stand_in_one_place() -> None:
+    complain([c for module, source in MODULES.items() for c in house.check_close_codes(module, source)])
+
+
+def test_only_what_was_checked_is_content() -> None:
+    complain([c for module, source in MODULES.items() for c in house.check_content_makers(module, source)])
+
+
 def test_sql_lives_in_sql() -> None:
     complain([c for module, source in MODULES.items() for c in house.check_sql_strings(module, source)])
 
@@ -336,6 +344,16 @@ def test_work_at_import_time_is_found(source: str) -> None:
 )
 def test_values_at_import_time_pass(source: str) -> None:
     assert house.check_import_time("m", source) == []
+
+
+def test_unchecked_content_is_found() -> None:
+    assert house.check_content_makers("api.routes.messages", "publish(aim, sender, model.Content(body.content))")
+
+
+@pytest.mark.parametrize("source", ["close(4012, 'why')", "CODES = {'4501': 'revoked'}", "x = code < 4500"])
+def test_a_close_code_elsewhere_is_found(source: str) -> None:
+    assert house.check_close_codes("ws_server.server", source)
+    assert house.check_close_codes("messaging.frames", source) == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Who may come in: the answer to a handshake, from its token, its origin and the state of the house."""
+"""Who may connect: the answer to a handshake, by its token, its Origin, and whether connections are taken now."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from messaging.observability.metrics import CONTENT_TYPE, Metrics
 from messaging.settings.addresses import client_address
 from messaging.settings.settings import Settings, origin_of
 from messaging.store.store import Store
-from ws_server.handshake import ConnectOptions, answer, arrival_of, refused, token_of, wishes
+from ws_server.handshake import ConnectOptions, answer, arrival_of, connect_options, refused, token_of
 
 READY_SECONDS = 2.0  # that the database has to answer
 
@@ -33,7 +33,7 @@ class Admitted:
 
     user: User
     claims: Claims
-    wishes: ConnectOptions
+    options: ConnectOptions
 
 
 class Admission:
@@ -53,7 +53,7 @@ class Admission:
     async def admit(
         self, peer: str, request: Request, hold_back: Callable[[float], Awaitable[None]], *, shut: bool
     ) -> Admitted | Response:
-        """A guest, or the answer to a request that is not let in. ``shut``: nobody is let in now."""
+        """Who is let in, or the answer to a request that is not let in. ``shut``: nobody is let in now."""
         arrival = arrival_of(peer, request.headers, is_old=request.protocol == "HTTP/1.0")
         address = client_address(peer, arrival.forwarded, self._rules.proxies)
         try:
@@ -85,18 +85,14 @@ class Admission:
             return await self._health(ready=url.path == "/readyz", shut=shut)
         if shut:
             raise Unavailable("The server takes no new connections now. Come back in a moment.")
-        wished = wishes(url.query)
-        claims = await self._claims(token_of(url.path, request.headers))
-        return Admitted(await identify(self._store, claims), claims, wished)
+        options = connect_options(url.query)
+        token = token_of(url.path, request.headers)
+        claims = await (self._tickets.redeem(token) if token.startswith(PREFIX) else self._tokens.verify(token))
+        return Admitted(await identify(self._store, claims), claims, options)
 
     def _check_origin(self, request: Request) -> None:
         if any(origin_of(origin) not in self._rules.origins for origin in request.headers.get_all("Origin")):
             raise Forbidden("Pages of this origin may not connect. Add it to ALLOWED_ORIGINS.")
-
-    async def _claims(self, token: str) -> Claims:
-        if token.startswith(PREFIX):
-            return await self._tickets.redeem(token)
-        return await self._tokens.verify(token)
 
     async def _health(self, *, ready: bool, shut: bool) -> Response:
         try:

@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from websockets.asyncio.server import ServerConnection
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import Frame, Opcode
 from websockets.protocol import CLOSED, CLOSING, OPEN, Event
 
+from messaging.frames import CloseCode
 from messaging.limits.connections import MAX_HEAD, Accepted, Connections
 from ws_server.session import BUFFER_BYTES, Session
 from ws_server.turns import TURN, FrameReader, Turns
@@ -50,16 +51,16 @@ class Connection(ServerConnection):
 
     # With the library's own it would be more than 30 in one dict, whose keys CPython then does not share: 1.5 KiB each.
     __slots__ = (
-        "_connections", "_fragments", "_frames", "_handling", "_has_more", "_head", "_limit", "_links", "_parts",
+        "_alive", "_connections", "_fragments", "_frames", "_handling", "_has_more", "_head", "_limit", "_parts",
         "_turns", "accepted", "address", "is_held", "reader", "unread_for",
     )  # fmt: skip
 
     def __init__(
-        self, links: set[Connection], connections: Connections, turns: Turns, *args: Any, **kwargs: Any
+        self, alive: set[Connection], connections: Connections, turns: Turns, *args: Any, **kwargs: Any
     ) -> None:
-        """``links``: where it stands while its socket is open; ``connections``: where it is counted."""
+        """``alive``: where it stands while its socket is open; ``connections``: where it is counted."""
         super().__init__(*args, **kwargs)
-        self._links = links
+        self._alive = alive
         self._connections = connections
         self._turns = turns
         self.accepted: Accepted | None = None  # None: it was refused, and nothing else is done for it
@@ -89,7 +90,7 @@ class Connection(ServerConnection):
             transport.abort()
             return
         super().connection_made(transport)
-        self._links.add(self)
+        self._alive.add(self)
         # Above the bound of the fan-out: reached by replies alone, whose asker then is no longer read.
         transport.set_write_buffer_limits(BUFFER_BYTES, BUFFER_BYTES // 2)
 
@@ -157,7 +158,7 @@ class Connection(ServerConnection):
         if event.opcode is Opcode.PONG:
             self.reader.pong(bytes(event.data))
         elif event.opcode is Opcode.BINARY:
-            self.refuse(CloseCode.UNSUPPORTED_DATA, "text frames only")
+            self.refuse(CloseCode.BINARY, "text frames only")
         elif event.opcode is Opcode.TEXT or event.opcode is Opcode.CONT:
             self._text(event)
 
@@ -185,7 +186,7 @@ class Connection(ServerConnection):
             try:
                 data.decode()
             except UnicodeDecodeError:
-                self.refuse(CloseCode.INVALID_DATA, "not UTF-8")
+                self.refuse(CloseCode.NOT_UTF8, "not UTF-8")
                 return
         self.reader.text(data)
 
@@ -207,7 +208,7 @@ class Connection(ServerConnection):
     def _refuse_fragments(self) -> None:
         if self.reader is not None:
             self.reader.refused("fragments")
-        self.refuse(CloseCode.MESSAGE_TOO_BIG, f"a message has at most {MAX_FRAGMENTS} fragments")
+        self.refuse(CloseCode.TOO_BIG, f"a message has at most {MAX_FRAGMENTS} fragments")
 
     def _leave(self) -> None:
         # A paused transport would never see the peer's end, and a peer may never end, or never take the last bytes.
@@ -226,7 +227,7 @@ class Connection(ServerConnection):
         super().connection_lost(exc)
         self.unread_for.clear()
         self._has_more = False
-        self._links.discard(self)
+        self._alive.discard(self)
         if self._limit is not None:
             self._limit.cancel()
         self._check()

@@ -1,4 +1,4 @@
-"""The opening handshake, decided: where a token may stand, what a client wishes, what a refusal looks like. Pure."""
+"""The opening handshake, decided: where a token may stand, which options a client sets, how it is refused. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from messaging.auth.access import Arrival
+from messaging.auth.access import Arrival, bearer
 from messaging.errors import BadRequest, NoCredential, RecadoError
 from messaging.model import is_name
 from messaging.observability.sparse_log import Sparse
@@ -32,7 +32,7 @@ class ConnectOptions:
     epoch: bool = False  # to be told which log the seqs of a topic belong to
 
 
-def wishes(query: str) -> ConnectOptions:
+def connect_options(query: str) -> ConnectOptions:
     """Raises BadRequest for a device whose name is outside the rule."""
     values = {name: given[0] for name, given in parse_qs(query).items()}
     device = values.get("device", "")
@@ -44,16 +44,14 @@ def wishes(query: str) -> ConnectOptions:
 
 
 def token_of(path: str, headers: Headers) -> str:
-    """The token, from the path, else the Authorization header, else the subprotocols. Raises NoCredential."""
+    """The token, from the path, else the subprotocols, else the Authorization header. Raises Unauthorized."""
     if len(path) > 1:
         return path[1:]
-    given = headers.get_all("Authorization")  # two are none: it would not be clear which counts
-    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-    if scheme.lower() == "bearer" and token:
-        return token.strip()
     offered = [item.strip() for line in headers.get_all("Sec-WebSocket-Protocol") for item in line.split(",")]
     if offered[:1] == [BEARER] and len(offered) > 1:
-        return offered[1]
+        return offered[1]  # a browser has no other way, and its Authorization may be Basic, for a proxy
+    if token := bearer(headers.get_all("Authorization")):
+        return token
     raise NoCredential("A token is needed: in the path, as Authorization: Bearer, or as subprotocols bearer, <token>.")
 
 

@@ -88,7 +88,7 @@ class Publishes:
 
     def send_to(self, command: Publish, aim: Aim) -> None:
         """Hand it to the appender, in this very step. Raises RecadoError."""
-        content = check_content(command.content, self._settings.max_frame)
+        content = check_content(command.content, self._settings)
         topic_id, sender = aim.topic.id, self._session.user.name
         self.order.check(topic_id, _called(command.topic_name))
         try:
@@ -99,7 +99,7 @@ class Publishes:
         self._count += 1
         self._bytes += len(command.content)
         if self._count >= FLIGHT_COUNT or self._bytes >= FLIGHT_BYTES:
-            self._session.link.stop_reading("flight")
+            self._session.connection.stop_reading("flight")
 
     def on_result(self, context: tuple[Publish, int], outcome: Verdict | RecadoError) -> None:
         command, topic_id = context
@@ -125,7 +125,7 @@ class Publishes:
             self._receipts.clear()
             self.ask_past_breaks()
         if self._count < FLIGHT_COUNT // 2 and self._bytes < FLIGHT_BYTES // 2:
-            self._session.link.resume_reading("flight")
+            self._session.connection.resume_reading("flight")
         if self._count == 0 and self._landed is not None and not self._landed.done():
             self._landed.set_result(None)
 

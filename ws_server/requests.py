@@ -10,13 +10,14 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal, assert_never
 
 from messaging.actions import Actions
 from messaging.errors import BadRequest, RecadoError, UnknownTopic
 from messaging.frames import (
     Ack,
     AnyCommand,
+    CloseCode,
     Disconnect,
     Done,
     History,
@@ -24,6 +25,7 @@ from messaging.frames import (
     Invite,
     Publish,
     Subscribe,
+    Suscribe,
     TopicList,
     Topics,
     TopicState,
@@ -42,8 +44,11 @@ from ws_server.session import Session
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 64  # requests that wait their turn
+_ACTIONS: dict[type[AnyCommand], Literal["subscribe", "unsubscribe", "invite"]] = {
+    Subscribe: "subscribe", Suscribe: "subscribe", Unsubscribe: "unsubscribe", Invite: "invite",
+}  # fmt: skip
 
-Closer = Callable[[Session, int, str], None]
+Closer = Callable[[Session, CloseCode, str], None]
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 
@@ -83,9 +88,9 @@ class Requests:
             return
         self._limits.reached("rate_limit")
         if self._pace.is_too_fast:
-            self._close(self.session, 4029, "too fast")
-        self.session.link.stop_reading("rate")
-        self._loop.call_later(wait, self.session.link.resume_reading, "rate")
+            self._close(self.session, CloseCode.TOO_FAST, "too fast")
+        self.session.connection.stop_reading("rate")
+        self._loop.call_later(wait, self.session.connection.resume_reading, "rate")
 
     def refused(self, limit: str) -> None:
         self._limits.reached(limit)
@@ -114,7 +119,7 @@ class Requests:
 
     def opened(self) -> None:
         """The session is open, or has gone meanwhile: what came before has its turn now, be it behind the handshake."""
-        self.session.link.serve()
+        self.session.connection.serve()
         self._start_work()
 
     # Requests
@@ -158,7 +163,7 @@ class Requests:
     def _wait_turn(self, command: AnyCommand) -> None:
         self._waiting.append(command)
         if len(self._waiting) >= MAX_WAITING:
-            self.session.link.stop_reading("requests")
+            self.session.connection.stop_reading("requests")
         if self.session.opened:
             self._start_work()
 
@@ -170,7 +175,7 @@ class Requests:
     async def _work(self) -> None:
         while self._waiting:
             with suppress(OSError):  # it has gone: what it asked for is done all the same
-                await self.session.link.drain()  # one reply at most is written beyond what it has not taken
+                await self.session.connection.drain()  # one reply at most is written beyond what it has not taken
             command = self._waiting[0]  # stays in front until it is done: later ones wait behind it
             if not isinstance(command, Publish):
                 await self._publishes.landing()
@@ -187,10 +192,10 @@ class Requests:
                 trace = "".join(traceback.format_tb(exc.__traceback__))
                 log.error("%s: %s\n%s", type(command).__name__, type(exc).__name__, trace)
                 self.session.is_void = True
-                self._close(self.session, 1011, "internal")
+                self._close(self.session, CloseCode.INTERNAL, "internal")
             self._waiting.popleft()
             if len(self._waiting) < MAX_WAITING // 2:
-                self.session.link.resume_reading("requests")
+                self.session.connection.resume_reading("requests")
         self._working = False
 
     async def _do(self, command: AnyCommand | Known) -> None:
@@ -204,18 +209,20 @@ class Requests:
                 self._ack_late(command)
             case Subscribe():
                 await actions.subscribe(session.caller, session.user, command.topic_name)
-                self._done("subscribe", command)
+                self._done(command)
             case Unsubscribe():
                 await self._unsubscribe(command)
             case Invite():
                 await actions.invite(session.caller, command.topic_name, command.username)
-                self._done("invite", command)
+                self._done(command)
             case History():
                 await self._history(command)
             case Topics():
                 await self._topics(command)
             case Disconnect():
-                self._close(session, 1000, "")
+                self._close(session, CloseCode.NORMAL, "")
+            case _:
+                assert_never(command)
 
     def _ack_late(self, command: Ack) -> None:
         aim = self.session.aims.get(name_of_topic(command.topic_name))
@@ -228,7 +235,7 @@ class Requests:
         aim = self.session.aims.get(name_of_topic(command.topic_name))
         if aim is not None:
             self._hub.detach(self.session, self.session.places[aim.topic.id])
-        self._done("unsubscribe", command)
+        self._done(command)
 
     async def _history(self, command: History) -> None:
         messages, more, epoch = await self._actions.history(
@@ -246,13 +253,13 @@ class Requests:
         )
         states = [
             TopicState(
-                m.topic.name,
-                m.topic.kind,
-                m.role,
-                head,
-                cursor,
-                max(0, head - max(cursor, m.joined_seq)),
-                self._actions.epochs.of(m.topic),
+                topic_name=m.topic.name,
+                kind=m.topic.kind,
+                role=m.role,
+                last_seq=head,
+                cursor=cursor,
+                pending=max(0, head - max(cursor, m.joined_seq)),
+                epoch=self._actions.epochs.of(m.topic),
             )
             for m, head, cursor in found
         ]
@@ -260,24 +267,20 @@ class Requests:
 
     # Answers
 
-    def _done(self, action: Any, command: Subscribe | Unsubscribe | Invite) -> None:
-        self.session.send(Done(action=action, topic_name=command.topic_name, result="ok", ref=command.ref))
-
-    def _refuse(self, command: AnyCommand, error: RecadoError) -> None:
-        action = {Unsubscribe: "unsubscribe", Invite: "invite"}.get(type(command))
-        if isinstance(command, Subscribe):
-            action = "subscribe"
-        topic_name = getattr(command, "topic_name", None)
-        if action is None or topic_name is None:
-            self._answer_error(error, topic_name, getattr(command, "id", None), command.ref)
-            return
-        done: Any = action
+    def _done(self, command: Subscribe | Unsubscribe | Invite, error: RecadoError | None = None) -> None:
         self.session.send(
             Done(
-                action=done, topic_name=topic_name, result="error",
-                code=error.code, message=error.message, ref=command.ref,
+                action=_ACTIONS[type(command)], topic_name=command.topic_name, result="error" if error else "ok",
+                code=error.code if error else None, message=error.message if error else None, ref=command.ref,
             )
         )  # fmt: skip
+
+    def _refuse(self, command: AnyCommand, error: RecadoError) -> None:
+        if isinstance(command, Subscribe | Unsubscribe | Invite):
+            self._done(command, error)
+        else:
+            key = getattr(command, "id", None)
+            self._answer_error(error, getattr(command, "topic_name", None), key, command.ref)
 
     def _answer_error(self, error: RecadoError, topic_name: str | None, key: str | None, ref: str | None) -> None:
         self.session.write(error_frame(error, topic_name, key, ref))

@@ -1,4 +1,4 @@
-"""The door for people: who may come in, how many, and how they are shown out."""
+"""The WebSocket server: who may connect, how many, and how sessions end, so that no thundering herd comes back."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from messaging.actions import Actions
 from messaging.auth.tokens import Tokens
 from messaging.bus.contract import Bus
 from messaging.delivery import Ledger, Place
-from messaging.errors import LimitReached, RecadoError, TokenRevoked, Unavailable
-from messaging.frames import Closing, Heartbeat, TopicPush
+from messaging.errors import LimitReached, RecadoError, Unavailable
+from messaging.frames import CloseCode, Closing, Heartbeat, TopicPush
 from messaging.limits.connections import Connections
 from messaging.observability.metrics import Metrics
 from messaging.readers.cursors import Cursors
@@ -70,28 +70,28 @@ class WebSocketServer:
         self._catch_up = CatchUp(
             store, metrics, deliver=lambda feed, frames: self.hub.deliver(feed, frames),
             written=lambda session: self._ticker.ping_soon(session),
-            stale=lambda session: self._roster.look_again(session.user.id), restored=self._restored,
+            stale=lambda session: self._membership_sync.look_again(session.user.id), restored=self._restored,
             announce=self._announce,
         )  # fmt: skip
         self.hub = Hub(
             metrics, wants_page=self._catch_up.want_feed, fell_behind=self._fell_behind,
-            ended=self._ended, changed=lambda user_id: self._roster.look_again(user_id), voided=self._revoked,
+            ended=self._ended, changed=lambda user_id: self._membership_sync.look_again(user_id), voided=self._revoked,
             announce=self._announce,
         )  # fmt: skip
-        self._ticker = Ticker(self.hub, partial(self._close, code=4008, reason="no progress for 30 s"), stuck_after)
-        self._roster = MembershipSync(
+        self._ticker = Ticker(self.hub, partial(
+            self._close, code=CloseCode.NO_PROGRESS, reason="no progress for 30 s"), stuck_after)  # fmt: skip
+        self._membership_sync = MembershipSync(
             store, self.hub, self._catch_up, metrics, revoked=self._revoked, restored=self._restored,
             sweep_every=sweep_every,
         )  # fmt: skip
         self._per_user: Counter[int] = Counter()
-        self._opening = asyncio.Semaphore(MAX_OPENING)
-        self._opening_waits = 0
+        self._opening, self._opening_waits = asyncio.Semaphore(MAX_OPENING), 0
         self._tasks = asyncio.TaskGroup()
         self._server: Server | None = None
         self._listening = asyncio.Event()
         self._draining = False
-        self._links: set[Connection] = set()
-        bus.attach(self.hub.receive, self._roster.sweep_all)
+        self._alive: set[Connection] = set()
+        bus.attach(self.hub.receive, self._membership_sync.sweep_all)
         store.epochs.attach(self._begin_anew)
 
     async def run(self) -> None:
@@ -101,7 +101,7 @@ class WebSocketServer:
                 self._server = await self._serve()
             async with self._server, asyncio.TaskGroup() as works:
                 self._listening.set()
-                for work in (self._catch_up.run(), self._ticker.run(), self._roster.run()):
+                for work in (self._catch_up.run(), self._ticker.run(), self._membership_sync.run()):
                     works.create_task(work)
 
     async def listening(self) -> int:
@@ -118,16 +118,16 @@ class WebSocketServer:
         self._draining = True
         if self._server is not None:
             self._server.close(close_connections=False)
-        for link in self._links:
-            if link.request is None or link.is_held:
-                link.transport.abort()
+        for connection in self._alive:
+            if connection.request is None or connection.is_held:
+                connection.transport.abort()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.stop_seconds / 2):
                 await self._show_out(list(self.hub.sessions()), "the server restarts")
                 if self._server is not None:
                     await self._server.wait_closed()  # who is being opened is shown out at the end of that
-        for link in self._links:
-            link.transport.abort()
+        for connection in self._alive:
+            connection.transport.abort()
         return True
 
     async def _show_out(self, sessions: list[Session], reason: str) -> None:
@@ -135,14 +135,14 @@ class WebSocketServer:
         leaving = []
         for start in range(0, len(sessions), DRAIN_BATCH):
             for session in sessions[start : start + DRAIN_BATCH]:
-                leaving.append(self._tasks.create_task(self._shut(session, 4012, reason, 1)))
+                leaving.append(self._tasks.create_task(self._shut(session, CloseCode.DRAINING, reason, 1)))
             await asyncio.sleep(pause if len(sessions) > start + DRAIN_BATCH else 0)
         if leaving:
             await asyncio.wait(leaving)
 
     def _serve(self) -> Awaitable[Server]:
         turns = Turns(self._actions.limits)
-        made: Any = partial(Connection, self._links, self._connections, turns)  # a type is asked for, and called
+        made: Any = partial(Connection, self._alive, self._connections, turns)  # a type is asked for, and called
         return serve(
             self._handle, self._settings.ws_host, self._settings.ws_port,
             create_connection=made, process_request=self._admit, process_response=in_our_words,
@@ -153,58 +153,58 @@ class WebSocketServer:
 
     # Coming in
 
-    async def _admit(self, link: ServerConnection, request: Request) -> Response | None:
+    async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """The answer to a handshake that is not let in, or None."""
-        assert isinstance(link, Connection)
+        assert isinstance(connection, Connection)
         shut = self._draining or self._opening_waits > OPENING_QUEUE
         try:
-            link.ask(request.headers.get_all("X-Forwarded-For"))
+            connection.ask(request.headers.get_all("X-Forwarded-For"))
         except RecadoError as exc:
             return refused(exc)
-        admitted = await self._admission.admit(link.address, request, link.hold_back, shut=shut)
+        admitted = await self._admission.admit(connection.address, request, connection.hold_back, shut=shut)
         if isinstance(admitted, Response):
             return admitted
-        self._let_in(link, admitted)
+        self._let_in(connection, admitted)
         return None
 
-    def _let_in(self, link: Connection, guest: Admitted) -> None:
+    def _let_in(self, connection: Connection, admitted: Admitted) -> None:
         session = Session(
-            link, guest.user, guest.claims, guest.wishes, cursors=self._cursors, ready=self._catch_up.want
-        )
-        link.reader = Requests(
+            connection, admitted.user, admitted.claims, admitted.options, cursors=self._cursors,
+            ready=self._catch_up.want,
+        )  # fmt: skip
+        connection.reader = Requests(
             session, self._actions, self.hub, self._ticker, self._settings,
             spawn=self._tasks.create_task, close=self._close, gone=self._gone,
         )  # fmt: skip
-        self._per_user[guest.user.id] += 1
+        self._per_user[admitted.user.id] += 1
         self._metrics.sessions.inc()
-        if link.protocol.state is not CONNECTING:  # it left while the store was asked
+        if connection.protocol.state is not CONNECTING:  # it left while the store was asked
             self._gone(session)
 
-    async def _handle(self, link: ServerConnection) -> None:
+    async def _handle(self, connection: ServerConnection) -> None:
         """The library's task for a connection: opens the session, then waits for its end."""
-        assert isinstance(link, Connection) and isinstance(link.reader, Requests)
-        session = link.reader.session
+        assert isinstance(connection, Connection) and isinstance(connection.reader, Requests)
+        session = connection.reader.session
         if 0 < self._settings.max_connections_per_user < self._per_user[session.user.id]:
             self._metrics.reached("max_connections_per_user")
-            await self._shut(session, 4529, "too many connections")
+            await self._shut(session, CloseCode.TOO_MANY, "too many connections")
             return
         try:
-            await self._open(session, link.reader)
+            await self._open(session, connection.reader)
         except RecadoError as exc:
             if isinstance(exc, LimitReached):
                 self._actions.limits.reached("devices")
-            code = 4012 if exc.retryable else 4501 if isinstance(exc, TokenRevoked) else 4503
-            await self._shut(session, code, exc.message[:100])
+            await self._shut(session, CloseCode.of(exc), exc.message[:100])
         if self._draining:  # it was not among those who were shown out
-            await self._shut(session, 4012, "the server restarts", 1)
-        await link.wait_closed()
+            await self._shut(session, CloseCode.DRAINING, "the server restarts", 1)
+        await connection.wait_closed()
 
     async def _open(self, session: Session, requests: Requests) -> None:
         self._opening_waits += 1
         try:
             async with self._opening:
                 await self._cursors.settle()
-                await self._roster.open(session)
+                await self._membership_sync.open(session)
         finally:
             self._opening_waits -= 1
         if not session.gone:
@@ -214,8 +214,8 @@ class WebSocketServer:
 
     def _set_timers(self, session: Session) -> None:
         left, later = max(0.0, session.claims.expires_at - time.time()), asyncio.get_running_loop().call_later
-        session.timers.append(later(left, self._close, session, 4001, "the token expired"))
-        if session.wishes.heartbeat:
+        session.timers.append(later(left, self._close, session, CloseCode.TOKEN_EXPIRED, "the token expired"))
+        if session.options.heartbeat:
             self._beat(session)
 
     def _beat(self, session: Session) -> None:
@@ -224,28 +224,29 @@ class WebSocketServer:
 
     # Going out
 
-    def _close(self, session: Session, code: int, reason: str) -> None:
+    def _close(self, session: Session, code: CloseCode, reason: str) -> None:
         self._tasks.create_task(self._shut(session, code, reason))
 
-    async def _shut(self, session: Session, code: int, reason: str, retry_after: int | None = None) -> None:
+    async def _shut(self, session: Session, code: CloseCode, reason: str, retry_after: int | None = None) -> None:
         """Close one session: confirmations first, then the close frame. Returns when it is closed."""
         if session.closing or session.gone:
             return
-        session.closing, session.is_void = True, session.is_void or code in (4001, 4501)  # its token is
+        session.closing = True
+        session.is_void |= code in (CloseCode.TOKEN_EXPIRED, CloseCode.REVOKED)  # its token is
         self._detach(session)
-        if code >= 4000:
-            session.send(Closing(code=code, reason=reason, reconnect=code < 4500, retry_after=retry_after))
+        if code.is_ours:
+            session.send(Closing(code=code, reason=reason, reconnect=code.reconnect, retry_after=retry_after))
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._cursors.flush()
         session.mute = True  # `close` writes its frame before it first waits
-        await session.link.close(code, reason)
+        await session.connection.close(code, reason)
 
     def _detach(self, session: Session) -> None:
         if not self.hub.remove(session):
             self._tasks.create_task(self._take_out(session))
         self._ticker.remove(session)
-        self._roster.forget(session.user.id)
+        self._membership_sync.forget(session.user.id)
         for timer in session.timers:
             timer.cancel()
 
@@ -272,10 +273,10 @@ class WebSocketServer:
 
     def _ended(self, user_id: int, topic_id: int, membership_id: int) -> None:
         # After this step: who has just left by itself takes its own place away, and is told by the answer alone.
-        asyncio.get_running_loop().call_soon(self._roster.end, user_id, topic_id, membership_id)
+        asyncio.get_running_loop().call_soon(self._membership_sync.end, user_id, topic_id, membership_id)
 
     def _revoked(self, session: Session) -> None:
-        self._close(session, 4501, "the token was revoked")
+        self._close(session, CloseCode.REVOKED, "the token was revoked")
 
     def _restored(self, feed: SessionFeed) -> None:
         """The log ends before what was delivered: it is another database than before, and so is every other log."""

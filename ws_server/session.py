@@ -55,26 +55,26 @@ class Session:
 
     def __init__(
         self,
-        link: Connection,
+        connection: Connection,
         user: User,
         claims: Claims,
-        wished: ConnectOptions,
+        options: ConnectOptions,
         *,
         cursors: Cursors,
         ready: Callable[[Session], None],
     ) -> None:
         """``ready`` is called when a chunk was confirmed and more is pending."""
-        self.link = link
-        self.transport: asyncio.Transport = link.transport  # what the fan-out writes to
+        self.connection = connection
+        self.transport: asyncio.Transport = connection.transport  # what the fan-out writes to
         self.user = user
         self.caller = Caller(user, claims.grants)
         self.claims = claims
-        self.wishes = wished
-        self.device = wished.device
+        self.options = options
+        self.device = options.device
         self.places: dict[int, Place[Session]] = {}
         self.aims: dict[str, Aim] = {}  # by name: where a publish to one of this session's topics goes
         self.behind: deque[Place[Session]] = deque()
-        self.ledger: Ledger[Session] = Ledger(wished.explicit)
+        self.ledger: Ledger[Session] = Ledger(options.explicit)
         self.flow = Flow.STEADY
         self.chunk = CHUNK_MIN  # bytes
         self.pings = 0  # written so far
@@ -112,12 +112,12 @@ class Session:
         """Write whole frames, if the connection still takes any."""
         if self.gone or self.mute:
             return False
-        self.link.transport.write(frames)
+        self.connection.transport.write(frames)
         return True
 
     def takes(self, size: int) -> bool:
         """Whether ``size`` more bytes stay within the bound."""
-        return self.link.transport.get_write_buffer_size() + size <= BUFFER_BYTES
+        return self.connection.transport.get_write_buffer_size() + size <= BUFFER_BYTES
 
     def enter(self, place: Place[Session], topic: Topic) -> None:
         self.places[topic.id] = place
@@ -200,8 +200,8 @@ class Session:
         Linux counts them. Elsewhere it is what waits in this process and the kernel, negated: it does not rise for a
         peer to whom as much is written as it takes.
         """
-        sock = self.link.transport.get_extra_info("socket")
-        waiting = self.link.transport.get_write_buffer_size()
+        sock = self.connection.transport.get_extra_info("socket")
+        waiting = self.connection.transport.get_write_buffer_size()
         try:
             if sys.platform == "linux":
                 info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
@@ -217,4 +217,5 @@ class Session:
         One that is not read because it does not take its replies holds itself up.
         """
         before, self._taken = self._taken, self.taken()
-        return self._taken > before or (bool(self.link.unread_for) and "replies" not in self.link.unread_for)
+        reasons = self.connection.unread_for
+        return self._taken > before or (bool(reasons) and "replies" not in reasons)

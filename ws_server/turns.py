@@ -1,4 +1,4 @@
-"""Whose frames are handled when: of each user, whatever its sessions sent, a bounded part in a turn of the loop."""
+"""Fair queueing: of each user, whatever its sessions sent, a bounded part is handled in a turn of the loop."""
 
 from __future__ import annotations
 
@@ -68,16 +68,16 @@ class Turns:
         self._shares: dict[int, Share] = {}  # by user id: of whom something was handled in this turn, or waits
         self._is_scheduled = False
 
-    def serve(self, link: Connection, user_id: int) -> None:
+    def serve(self, connection: Connection, user_id: int) -> None:
         """Handle what came, as far as the share of its user goes; the rest in later turns."""
         share = self._shares.get(user_id)
         if share is None:
             share = self._shares[user_id] = Share()
             self._schedule()
         if share.waiting or share.left <= 0:
-            self._wait(share, link)
+            self._wait(share, connection)
         else:
-            self._handle(share, link, user_id)
+            self._handle(share, connection, user_id)
 
     def _schedule(self) -> None:
         if not self._is_scheduled:
@@ -98,22 +98,22 @@ class Turns:
                 if share.left > 0:
                     self._handle(share, share.waiting.popleft(), user_id)
 
-    def _handle(self, share: Share, link: Connection, user_id: int) -> None:
-        frames, size = link.handle(share.left)
+    def _handle(self, share: Share, connection: Connection, user_id: int) -> None:
+        frames, size = connection.handle(share.left)
         share.left -= frames + size // FRAME_BYTES
         now = self._loop.time()
         sent = self._limits.bytes_of(user_id, now)
         sent.take(size, now)
         if wait := sent.wait(now):
             self._hold(share, wait)
-        if link.wants_turn or share.left <= 0:
-            self._wait(share, link)
+        if connection.wants_turn or share.left <= 0:
+            self._wait(share, connection)
         else:
-            link.resume_reading(TURN)
+            connection.resume_reading(TURN)
 
-    def _wait(self, share: Share, link: Connection) -> None:
-        link.stop_reading(TURN)
-        share.waiting.append(link)
+    def _wait(self, share: Share, connection: Connection) -> None:
+        connection.stop_reading(TURN)
+        share.waiting.append(connection)
 
     def _hold(self, share: Share, seconds: float) -> None:
         self._limits.reached("rate_bytes")
@@ -123,5 +123,5 @@ class Turns:
 
     def _release(self, share: Share) -> None:
         share.is_held = False
-        share.waiting = deque(link for link in share.waiting if not link.drop_if_reset())
+        share.waiting = deque(connection for connection in share.waiting if not connection.drop_if_reset())
         self._schedule()

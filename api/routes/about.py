@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, cast
 
 import msgspec
 
@@ -11,6 +10,7 @@ from api.openapi import VERSION
 from api.route import Answer, Request, Route
 from messaging.auth.access import host_of
 from messaging.settings.settings import Settings, is_loopback
+from messaging.settings.texts import AuthMode
 
 _EVERYWHERE = ("", "0.0.0.0", "::")
 _HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
@@ -20,7 +20,7 @@ class About(msgspec.Struct, frozen=True):
     """Where the WebSocket is; `auth_mode`: in open mode a username is enough to log in, else a token is needed."""
 
     ws_url: str
-    auth_mode: Literal["open", "key"]
+    auth_mode: AuthMode
     version: str
 
 
@@ -31,10 +31,9 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def about(asked: Request[None, None]) -> Answer:
-    settings = asked.domain.settings
-    mode = cast(Literal["open", "key"], settings.auth_mode)
-    return Answer(200, About(ws_url_for(settings, asked.headers.get("Host", "")), mode, VERSION))
+async def about(request: Request[None, None]) -> Answer:
+    settings = request.domain.settings
+    return Answer(200, About(ws_url_for(settings, request.headers.get("Host", "")), settings.auth_mode, VERSION))
 
 
 def ws_url_for(settings: Settings, host: str) -> str:

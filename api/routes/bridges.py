@@ -128,47 +128,47 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def get_all(asked: Request[None, None]) -> Answer:
-    return Answer(200, [shown(report) for report in await asked.domain.node.book.reports()])
+async def get_all(request: Request[None, None]) -> Answer:
+    return Answer(200, [shown(report) for report in await request.domain.node.bridge_store.reports()])
 
 
-async def get_one(asked: Request[None, None]) -> Answer:
-    found = await asked.domain.node.book.reports(asked.path.bridge)
+async def get_one(request: Request[None, None]) -> Answer:
+    found = await request.domain.node.bridge_store.reports(request.path.bridge)
     if not found:
         raise UnknownBridge
     return Answer(200, shown(found[0]))
 
 
 def pausing(paused: bool) -> Callable[[Request[None, None]], Awaitable[Answer]]:
-    async def change(asked: Request[None, None]) -> Answer:
-        await asked.domain.node.bridges.pause(asked.path.bridge, paused)
-        return await get_one(asked)
+    async def change(request: Request[None, None]) -> Answer:
+        await request.domain.node.bridges.pause(request.path.bridge, paused)
+        return await get_one(request)
 
     return change
 
 
-async def forget(asked: Request[None, None]) -> Answer:
-    await asked.domain.node.bridges.forget(asked.path.bridge)
+async def forget(request: Request[None, None]) -> Answer:
+    await request.domain.node.bridges.forget(request.path.bridge)
     return Answer(204)
 
 
-async def get_dead(asked: Request[DeadLettersQuery, None]) -> Answer:
-    query = asked.query
+async def get_dead(request: Request[DeadLettersQuery, None]) -> Answer:
+    query = request.query
     if query.bridge is not None:
-        await asked.domain.node.bridges.known(query.bridge)
-    found = await asked.domain.node.book.buried(query.bridge, query.after, min(query.limit, MAX_PAGE))
+        await request.domain.node.bridges.known(query.bridge)
+    found = await request.domain.node.bridge_store.buried(query.bridge, query.after, min(query.limit, MAX_PAGE))
     return Answer(200, [shown_dead(buried) for buried in found])
 
 
-async def replay(asked: Request[None, ReplayRequest]) -> Answer:
-    wish = asked.body
-    done = await asked.domain.node.bridges.replay(wish.bridge, wish.ids, wish.since, wish.until, dry_run=wish.dry_run)
+async def replay(request: Request[None, ReplayRequest]) -> Answer:
+    body = request.body
+    done = await request.domain.node.bridges.replay(body.bridge, body.ids, body.since, body.until, dry_run=body.dry_run)
     return Answer(202, shown_replayed(done))
 
 
-async def drop(asked: Request[None, DropRequest]) -> Answer:
-    await asked.domain.node.bridges.known(asked.body.bridge)
-    return Answer(200, Count(await asked.domain.node.book.drop(asked.body.bridge, asked.body.ids)))
+async def drop(request: Request[None, DropRequest]) -> Answer:
+    await request.domain.node.bridges.known(request.body.bridge)
+    return Answer(200, Count(await request.domain.node.bridge_store.drop(request.body.bridge, request.body.ids)))
 
 
 def shown(report: Report) -> Bridge:

@@ -31,20 +31,20 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def alive(asked: Request[None, None]) -> Answer:
+async def alive(request: Request[None, None]) -> Answer:
     return Answer(200, Health("ok"))
 
 
-async def ready(asked: Request[None, None]) -> Answer:
-    if trouble := asked.domain.trouble():
+async def ready(request: Request[None, None]) -> Answer:
+    if trouble := request.domain.trouble():
         raise Unavailable(trouble)
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            await asked.domain.node.store.ping()
+            await request.domain.node.store.ping()
     except TimeoutError:
         raise Unavailable("The database does not answer.") from None
     return Answer(200, Health("ok"))
 
 
-async def metrics(asked: Request[None, None]) -> Answer:
-    return Answer(200, asked.domain.node.metrics.text())
+async def metrics(request: Request[None, None]) -> Answer:
+    return Answer(200, request.domain.node.metrics.text())

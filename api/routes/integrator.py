@@ -80,13 +80,13 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def get_platforms(asked: Request[None, None]) -> Answer:
-    await require_known(asked)
-    reports = {report.name: report for report in await asked.domain.node.book.reports()}
+async def get_platforms(request: Request[None, None]) -> Answer:
+    await require_known(request)
+    reports = {report.name: report for report in await request.domain.node.bridge_store.reports()}
     found, lists = [], {}
-    for platform in await asked.domain.node.platforms.platforms():
+    for platform in await request.domain.node.platforms.platforms():
         report = reports.get(platform.bridge)
-        users = lists[platform.name] = await users_of(asked.domain, platform, "")
+        users = lists[platform.name] = await users_of(request.domain, platform, "")
         found.append(ListedPlatform(
             platform.name, users, as_text(platform.audio), as_text(platform.image), state_of(report),
             platform.users_as_of, (report.lag or 0) if report and platform.style != "own" else 0,
@@ -94,83 +94,79 @@ async def get_platforms(asked: Request[None, None]) -> Answer:
     return Answer(200, Platforms(found), links(lists))
 
 
-async def get_users(asked: Request[UsersQuery, None]) -> Answer:
-    await require_known(asked)
-    platforms = await asked.domain.node.platforms.platforms(asked.query.platform)
-    lists = {each.name: await users_of(asked.domain, each, asked.query.after) for each in platforms}
+async def get_users(request: Request[UsersQuery, None]) -> Answer:
+    await require_known(request)
+    platforms = await request.domain.node.platforms.platforms(request.query.platform)
+    lists = {each.name: await users_of(request.domain, each, request.query.after) for each in platforms}
     return Answer(200, UsersByPlatform(lists), links(lists))
 
 
-async def post_user(asked: Request[None, UserSaid]) -> Answer:
-    said = asked.body
-    await asked.domain.node.integrator.take_user(await speaker(asked, said.token), said.id, said.name)
+async def post_user(request: Request[None, UserSaid]) -> Answer:
+    body = request.body
+    await request.domain.node.integrator.take_user(await speaker(request, body.token), body.id, body.name)
     return Answer(200, SUCCESS)
 
 
-async def post_room(asked: Request[None, RoomSaid]) -> Answer:
-    said, kind = asked.body, room_type(asked.body.type)
-    platform = await speaker(asked, said.token)
-    await asked.domain.node.integrator.take_room(platform, said.id, said.name, kind, said.users)
+async def post_room(request: Request[None, RoomSaid]) -> Answer:
+    body, kind = request.body, room_type(request.body.type)
+    platform = await speaker(request, body.token)
+    await request.domain.node.integrator.take_room(platform, body.id, body.name, kind, body.users)
     return Answer(200, SUCCESS)
 
 
-async def post_message(asked: Request[None, MessageSaid]) -> Answer:
-    body = asked.body
-    platform = await speaker(asked, body.token)
+async def post_message(request: Request[None, MessageSaid]) -> Answer:
+    body = request.body
+    platform = await speaker(request, body.token)
     if platform.style == "own":
         raise BadRequest("Users of Recado write into the topic that the room is: POST /api/v1/topics/{topic}/messages.")
-    if len(body.text.encode()) > asked.domain.settings.max_frame:
-        raise BadRequest(f"text: it may have {asked.domain.settings.max_frame} bytes.")
-    said = IncomingMessage(
-        body.room_platform, body.room, body.sender, body.text, body.id or asked.key, body.sender_name
-    )
-    accepted = await asked.domain.node.integrator.take_message(platform, said)
+    if len(body.text.encode()) > request.domain.settings.max_frame:
+        raise BadRequest(f"text: it may have {request.domain.settings.max_frame} bytes.")
+    incoming = IncomingMessage(
+        room_platform=body.room_platform, room=body.room, sender=body.sender, text=body.text,
+        id=body.id or request.key, sender_name=body.sender_name,
+    )  # fmt: skip
+    accepted = await request.domain.node.integrator.take_message(platform, incoming)
     headers = REPLAYED if accepted.repeated else {}
-    if "application/json" not in asked.headers.get("Accept", ""):
+    if "application/json" not in request.headers.get("Accept", ""):
         return Answer(200, SUCCESS, headers)
     queued = msgspec.json.encode(Queued(accepted.id, "queued", accepted.deliveries))
     return Answer(200, queued, {"Content-Type": "application/json", **headers})
 
 
-async def get_message(asked: Request[None, None]) -> Answer:
-    platform = await speaker(asked, "")
-    found = await asked.domain.node.platforms.whereabouts(platform.id, asked.path.message)
+async def get_message(request: Request[None, None]) -> Answer:
+    platform = await speaker(request, "")
+    found = await request.domain.node.platforms.whereabouts(platform.id, request.path.message)
     if not found:
         raise NotFound("This platform has sent no message of this id in the last seven days, or to nobody.")
-    return Answer(200, MessageState(asked.path.message, [delivery_of(each) for each in found]))
+    return Answer(200, MessageState(request.path.message, [delivery_of(each) for each in found]))
 
 
-async def get_events(asked: Request[EventsQuery, None]) -> Answer:
-    platform, query = await speaker(asked, ""), asked.query
-    pulled = await asked.domain.node.pulling.news(platform, query.after, query.limit, query.wait)
+async def get_events(request: Request[EventsQuery, None]) -> Answer:
+    platform, query = await speaker(request, ""), request.query
+    pulled = await request.domain.node.pulling.news(platform, query.after, query.limit, query.wait)
     return Answer(200, Events([event_of(entry) for entry in pulled.entries], pulled.next))
 
 
-async def ping(asked: Request[PingQuery, None]) -> Answer:
-    if asked.query.token:
-        await asked.domain.node.registry.identify(asked.query.token)
+async def ping(request: Request[PingQuery, None]) -> Answer:
+    if request.query.token:
+        await request.domain.node.registry.identify(request.query.token)
     else:
-        await require_known(asked)
+        await require_known(request)
     return Answer(200, Pong("ok", 'Sent "pong" to all platforms'))
 
 
-async def speaker(asked: Request[Any, Any], token: str) -> Platform:
+async def speaker(request: Request[Any, Any], token: str) -> Platform:
     """Who speaks: whose token it is. Recado itself, for a backend alone that says so. Raises Unauthorized."""
-    token = token or bearer_of(asked)
-    if token == OWN and asked.caller.is_backend:
-        return await asked.domain.node.registry.own()
-    return await asked.domain.node.registry.identify(token)
+    token = token or request.token
+    if token == OWN and request.caller.is_backend:
+        return await request.domain.node.registry.own()
+    return await request.domain.node.registry.identify(token)
 
 
-async def require_known(asked: Request[Any, Any]) -> None:
+async def require_known(request: Request[Any, Any]) -> None:
     """Raises Unauthorized for who is no platform, no backend, and no program of an older system."""
-    if not asked.caller.is_backend and not asked.is_legacy:
-        await speaker(asked, "")
-
-
-def bearer_of(asked: Request[Any, Any]) -> str:
-    scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+    if not request.caller.is_backend and not request.is_legacy:
+        await speaker(request, "")
 
 
 def links(lists: Mapping[str, Sequence[PlatformUser]]) -> dict[str, str]:
@@ -204,12 +200,12 @@ def state_of(report: Report | None) -> str:
 def delivery_of(at: Whereabouts) -> Delivery:
     """Derived from the cursor of the destination; a dead letter alone has a row of its own."""
     if at.dead is not None:
-        return Delivery(at.platform, "dead", at.dead)
+        return Delivery(at.name, "dead", at.dead)
     if at.cursor >= at.seq:
-        return Delivery(at.platform, "delivered", None)
+        return Delivery(at.name, "delivered", None)
     if at.paused:
-        return Delivery(at.platform, "paused", at.reason)
-    return Delivery(at.platform, "queued" if at.state == "up" else "will_retry", at.reason)
+        return Delivery(at.name, "paused", at.reason)
+    return Delivery(at.name, "queued" if at.state == "up" else "will_retry", at.reason)
 
 
 def event_of(entry: Entry) -> Event:

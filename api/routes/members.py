@@ -72,45 +72,45 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def get(asked: Request[NameQuery, None]) -> Answer:
-    name, limit = asked.path.topic, min(asked.query.limit, MAX_MEMBERS)
-    members = await asked.actions.members(asked.caller, name, asked.query.after or "", limit + 1)
+async def get(request: Request[NameQuery, None]) -> Answer:
+    name, limit = request.path.topic, min(request.query.limit, MAX_MEMBERS)
+    members = await request.actions.members(request.caller, name, request.query.after or "", limit + 1)
     states = [state_of(member) for member in members[:limit]]
     return Answer(200, MembersPage(name, states, states[-1].username if len(members) > limit else None))
 
 
-async def put(asked: Request[None, None]) -> Answer:
-    joined = await join(asked)
-    return Answer(201 if joined else 200, Belonging(asked.path.topic, asked.path.user))
+async def put(request: Request[None, None]) -> Answer:
+    joined = await join(request)
+    return Answer(201 if joined else 200, Belonging(request.path.topic, request.path.user))
 
 
-async def delete(asked: Request[None, None]) -> Answer:
-    topic, username = asked.path.topic, asked.path.user
-    await asked.actions.topic(asked.caller, topic)  # what may not be seen says nothing of users either
-    if not await asked.actions.unsubscribe(asked.caller, await asked.actions.user(username), topic):
+async def delete(request: Request[None, None]) -> Answer:
+    topic, username = request.path.topic, request.path.user
+    await request.actions.topic(request.caller, topic)  # what may not be seen says nothing of users either
+    if not await request.actions.unsubscribe(request.caller, await request.actions.user(username), topic):
         raise NotFound(f"{username} is not a member of this topic.")
     return Answer(200, Empty())
 
 
-async def receipts(asked: Request[ReceiptsQuery, None]) -> Answer:
-    query = asked.query
-    name, seq, limit = asked.path.topic, asked.path.seq, min(query.limit, MAX_MEMBERS)
-    found = await asked.actions.receipts(asked.caller, name, seq, query.after or "", limit + 1, query.epoch)
+async def receipts(request: Request[ReceiptsQuery, None]) -> Answer:
+    query = request.query
+    name, seq, limit = request.path.topic, request.path.seq, min(query.limit, MAX_MEMBERS)
+    found = await request.actions.receipts(request.caller, name, seq, query.after or "", limit + 1, query.epoch)
     page = [Receipt(username, received) for username, received in found[:limit]]
     return Answer(200, ReceiptsPage(name, seq, page, page[-1].username if len(found) > limit else None))
 
 
-async def join(asked: Request[None, None]) -> bool:
-    topic, username = asked.path.topic, asked.path.user
-    if asked.caller.user is not None and asked.caller.user.name != username:
-        return await asked.actions.invite(asked.caller, topic, username)
-    await asked.actions.topic_to_join(asked.caller, topic)
-    return await asked.actions.subscribe(asked.caller, await member_of(asked, username), topic)
+async def join(request: Request[None, None]) -> bool:
+    topic, username = request.path.topic, request.path.user
+    if request.caller.user is not None and request.caller.user.name != username:
+        return await request.actions.invite(request.caller, topic, username)
+    await request.actions.topic_to_join(request.caller, topic)
+    return await request.actions.subscribe(request.caller, await member_of(request, username), topic)
 
 
-async def member_of(asked: Request[None, None], username: str) -> User:
+async def member_of(request: Request[None, None], username: str) -> User:
     """Who joins: the user who asks, or whom a backend names; known from then on."""
-    return asked.caller.user or await asked.actions.know(username)
+    return request.caller.user or await request.actions.know(username)
 
 
 def state_of(member: Member) -> MemberState:

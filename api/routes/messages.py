@@ -14,6 +14,7 @@ from api.shapes import Epoch, Lifetime, Limit, Name, Position, SentMessage, Seq,
 from messaging.actions import Actions
 from messaging.errors import Conflict, Forbidden, NotAMember, RecadoError, UnknownTopic, UnknownUser
 from messaging.log.content import check_content
+from messaging.model import Content
 from messaging.permissions import Aim, Caller
 
 BATCH_BODY = 1024 * 1024 + 4096  # bytes
@@ -92,31 +93,31 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def post(asked: Request[None, Publish]) -> Answer:
-    body = asked.body
-    sender, key = sender_of(asked.caller, body.sender), asked.key
-    content = check_content(body.content, asked.domain.settings.max_frame)
-    aim = await asked.actions.aim(asked.caller, asked.path.topic)
-    verdict = await publish(asked.actions, aim, sender, content, key=key, ttl=body.ttl)
+async def post(request: Request[None, Publish]) -> Answer:
+    body = request.body
+    sender, key = sender_of(request.caller, body.sender), request.key
+    content = check_content(body.content, request.domain.settings)
+    aim = await request.actions.aim(request.caller, request.path.topic)
+    verdict = await publish(request.actions, aim, sender, content, key=key, ttl=body.ttl)
     return Answer(201, Published(aim.topic.name, verdict.seq or 0), told(verdict))
 
 
-async def get(asked: Request[HistoryQuery, None]) -> Answer:
-    query = asked.query
-    messages, more, epoch = await asked.actions.history(
-        asked.caller, asked.path.topic, query.before, query.after, query.limit, query.epoch
+async def get(request: Request[HistoryQuery, None]) -> Answer:
+    query = request.query
+    messages, more, epoch = await request.actions.history(
+        request.caller, request.path.topic, query.before, query.after, query.limit, query.epoch
     )
-    return Answer(200, History(asked.path.topic, [sent_message(message) for message in messages], more, epoch))
+    return Answer(200, History(request.path.topic, [sent_message(message) for message in messages], more, epoch))
 
 
-async def post_batch(asked: Request[None, list[BatchItem]]) -> Answer:
-    items = keyed(asked.body, asked.key)
-    asked.actions.limits.check_items(asked.caller, len(items), asyncio.get_running_loop().time())
-    drafts = await prepared(asked, items)
+async def post_batch(request: Request[None, list[BatchItem]]) -> Answer:
+    items = keyed(request.body, request.key)
+    request.actions.limits.check_items(request.caller, len(items), asyncio.get_running_loop().time())
+    drafts = await prepared(request, items)
     outcomes = PublishResults(len(items))
     # Without an await in between, so that they leave in one batch.
     for place, (item, draft) in enumerate(zip(items, drafts, strict=True)):
-        hand_over(asked.actions, item, draft, outcomes, place)
+        hand_over(request.actions, item, draft, outcomes, place)
     outcomes.on_batch_end()
     settled = await outcomes.wait()
     results = [result_of(draft, outcome) for draft, outcome in zip(drafts, settled, strict=True)]
@@ -136,29 +137,29 @@ def keyed(items: list[BatchItem], key: str | None) -> list[BatchItem]:
     ]
 
 
-Draft = tuple[Aim, str, str]  # where to, from whom, what
+Draft = tuple[Aim, str, Content]  # where to, from whom, what
 
 
-async def prepared(asked: Request[Any, Any], items: list[BatchItem]) -> list[Draft | RecadoError]:
+async def prepared(request: Request[Any, Any], items: list[BatchItem]) -> list[Draft | RecadoError]:
     """What each item is to be, or why it can't."""
     aims: dict[str, Aim | RecadoError] = {}
     for place, name in enumerate(dict.fromkeys(item.topic_name for item in items), 1):
         if not place % NAMES_AT_ONCE:
-            await asked.again()
+            await request.again()
         try:
-            aims[name] = await asked.actions.aim(asked.caller, name)
+            aims[name] = await request.actions.aim(request.caller, name)
         except RecadoError as exc:
             aims[name] = exc
-    await asked.again()  # before anything is stored
-    return [draft_of(asked, item, aims[item.topic_name]) for item in items]
+    await request.again()  # before anything is stored
+    return [draft_of(request, item, aims[item.topic_name]) for item in items]
 
 
-def draft_of(asked: Request[Any, Any], item: BatchItem, aim: Aim | RecadoError) -> Draft | RecadoError:
+def draft_of(request: Request[Any, Any], item: BatchItem, aim: Aim | RecadoError) -> Draft | RecadoError:
     if isinstance(aim, RecadoError):
         return aim
     try:
-        content = check_content(item.content, asked.domain.settings.max_frame)
-        return aim, sender_of(asked.caller, item.sender), content
+        content = check_content(item.content, request.domain.settings)
+        return aim, sender_of(request.caller, item.sender), content
     except RecadoError as exc:
         return exc
 

@@ -74,8 +74,8 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def get(asked: Request[None, None]) -> Answer:
-    overview = Overview(asked.domain.node.store.pool)
+async def get(request: Request[None, None]) -> Answer:
+    overview = Overview(request.domain.node.store.pool)
     totals = await overview.totals()
     busiest, behind = await overview.busiest(MAX_LISTED), await overview.behind(MAX_LISTED)
     state = OverviewState(
@@ -83,7 +83,7 @@ async def get(asked: Request[None, None]) -> Answer:
         busiest=[busy_topic(busy) for busy in busiest],
         behind=[member_behind(each) for each in behind],
         behind_among=Bounds(),
-        process=counters(asked.domain.node.metrics.registry),
+        process=counters(request.domain.node.metrics.registry),
     )
     return Answer(200, state)
 

@@ -62,7 +62,7 @@ def _page(path: str, body: bytes, media: str) -> Route:
 
 
 def _serve(body: bytes) -> Handler:
-    async def serve(asked: Request[None, None]) -> Answer:
+    async def serve(request: Request[None, None]) -> Answer:
         return Answer(200, body)
 
     return serve

@@ -127,62 +127,59 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def post(asked: Request[None, NewPlatform]) -> Answer:
-    wish = asked.body
-    style = wish.style or ("webhook" if wish.url else "pull")
-    registered = await asked.domain.node.registry.register(
-        wish.name, style, wish.url, audio=wish.audio, image=wish.image, import_every=wish.import_every,
-        retry_ambiguous=wish.retry_ambiguous, insecure=wish.insecure,
+async def post(request: Request[None, NewPlatform]) -> Answer:
+    body = request.body
+    style = body.style or ("webhook" if body.url else "pull")
+    registered = await request.domain.node.registry.register(
+        body.name, style, body.url, audio=body.audio, image=body.image, import_every=body.import_every,
+        retry_ambiguous=body.retry_ambiguous, insecure=body.insecure,
     )  # fmt: skip
     return Answer(201, NewSecrets(registered.platform.name, registered.token, registered.secret))
 
 
-async def patch(asked: Request[None, Change]) -> Answer:
-    values = {name: value for name, value in msgspec.structs.asdict(asked.body).items() if value is not msgspec.UNSET}
-    return Answer(200, shown(await asked.domain.node.registry.change(asked.path.platform, **values)))
+async def patch(request: Request[None, Change]) -> Answer:
+    values = {name: value for name, value in msgspec.structs.asdict(request.body).items() if value is not msgspec.UNSET}
+    return Answer(200, shown(await request.domain.node.registry.change(request.path.platform, **values)))
 
 
-async def delete(asked: Request[None, None]) -> Answer:
-    await asked.domain.node.registry.forget(asked.path.platform)
+async def delete(request: Request[None, None]) -> Answer:
+    await request.domain.node.registry.forget(request.path.platform)
     return Answer(204)
 
 
-async def rotate(asked: Request[None, None]) -> Answer:
-    name = asked.path.platform
-    return Answer(200, NewSecret(name, await asked.domain.node.registry.rotate(name)))
+async def rotate(request: Request[None, None]) -> Answer:
+    name = request.path.platform
+    return Answer(200, NewSecret(name, await request.domain.node.registry.rotate(name)))
 
 
-async def pause(asked: Request[None, None]) -> Answer:
-    return await paused(asked, True)
+async def pause(request: Request[None, None]) -> Answer:
+    return await paused(request, True)
 
 
-async def resume(asked: Request[None, None]) -> Answer:
-    return await paused(asked, False)
+async def resume(request: Request[None, None]) -> Answer:
+    return await paused(request, False)
 
 
-async def paused(asked: Request[None, None], is_paused: bool) -> Answer:
-    platform = await asked.domain.node.registry.find(asked.path.platform)
-    await asked.domain.node.bridges.pause(platform.bridge, is_paused)
+async def paused(request: Request[None, None], is_paused: bool) -> Answer:
+    platform = await request.domain.node.registry.find(request.path.platform)
+    await request.domain.node.bridges.pause(platform.bridge, is_paused)
     return Answer(204)
 
 
-async def deliveries(asked: Request[StateQuery, None]) -> Answer:
-    platform = await asked.domain.node.registry.find(asked.path.platform)
-    limit = min(asked.query.limit, MAX_PAGE)
-    found = await asked.domain.node.book.buried(platform.bridge, asked.query.after, limit)
+async def deliveries(request: Request[StateQuery, None]) -> Answer:
+    platform = await request.domain.node.registry.find(request.path.platform)
+    limit = min(request.query.limit, MAX_PAGE)
+    found = await request.domain.node.bridge_store.buried(platform.bridge, request.query.after, limit)
     return Answer(200, [shown_dead(buried) for buried in found])
 
 
-async def replay(asked: Request[None, Replay]) -> Answer:
-    platform, wish = await asked.domain.node.registry.find(asked.path.platform), asked.body
-    done = await asked.domain.node.bridges.replay(
-        platform.bridge, wish.ids, wish.since, wish.until, dry_run=wish.dry_run
+async def replay(request: Request[None, Replay]) -> Answer:
+    platform, body = await request.domain.node.registry.find(request.path.platform), request.body
+    done = await request.domain.node.bridges.replay(
+        platform.bridge, body.ids, body.since, body.until, dry_run=body.dry_run
     )
     return Answer(202, shown_replayed(done))
 
 
 def shown(platform: Platform) -> ShownPlatform:
-    return ShownPlatform(
-        platform.name, platform.style, platform.url, platform.audio, platform.image, platform.import_every,
-        platform.retry_ambiguous, platform.insecure,
-    )  # fmt: skip
+    return ShownPlatform(**{name: getattr(platform, name) for name in ShownPlatform.__struct_fields__})

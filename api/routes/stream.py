@@ -28,10 +28,10 @@ from messaging.errors import (
     RateLimited,
     RecadoError,
     TokenExpired,
-    Unauthorized,
     Unavailable,
     UnknownTopic,
 )
+from messaging.frames import CloseCode
 from messaging.model import MAX_SEQ, Gap, Message, Page, Topic, TopicView
 from messaging.permissions import Past
 from messaging.readers.notifier import Listener
@@ -43,7 +43,6 @@ PAGE_BYTES = 64 * 1024
 HEARTBEAT = 15.0  # seconds of silence
 CHECK = 5.0  # seconds after which the permission is asked for again, where nothing told that it changed
 RETRY = 2000  # milliseconds before a client comes back
-EXPIRED, DRAINING, UNAUTHORIZED, FORBIDDEN = 4001, 4012, 4501, 4503  # as the WebSocket door closes
 
 _encode = msgspec.json.Encoder().encode
 _BEAT = b": still here\n\n"
@@ -112,14 +111,14 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def get(asked: Request[StreamQuery, None]) -> Answer:
-    standing, opened = await asked.actions.readable(asked.caller, asked.path.topic)
-    header, topic = asked.headers.get("Last-Event-ID"), standing.topic
-    epoch = asked.actions.epochs.require(topic, asked.query.epoch if header is None else None)
-    start = start_of(header, asked.query.after, epoch, standing.head)
+async def get(request: Request[StreamQuery, None]) -> Answer:
+    standing, opened = await request.actions.readable(request.caller, request.path.topic)
+    header, topic = request.headers.get("Last-Event-ID"), standing.topic
+    epoch = request.actions.epochs.require(topic, request.query.epoch if header is None else None)
+    start = start_of(header, request.query.after, epoch, standing.head)
     retry = random.randint(RETRY // 4, RETRY * 2)  # not all at once, when a server comes back
-    farewell = f"retry: {retry}\n".encode() + event("closing", StreamClosing(DRAINING, "The server ends.", True))
-    flow = Flow(Reading(asked, standing, opened, start, epoch).pieces(), farewell)
+    farewell = f"retry: {retry}\n".encode() + closing(CloseCode.DRAINING, "The server ends.")
+    flow = Flow(Reading(request, standing, opened, start, epoch).pieces(), farewell)
     return Answer(200, flow, {"X-Accel-Buffering": "no"})  # nginx would hold events back
 
 
@@ -172,20 +171,17 @@ def event_of(topic_name: str, entry: Message | Gap, epoch: str) -> bytes:
     return event("message", message, epoch, entry.seq)
 
 
-def closing_of(error: RecadoError) -> bytes:
-    if isinstance(error, TokenExpired):
-        return event("closing", StreamClosing(EXPIRED, error.message, True))
-    code = UNAUTHORIZED if isinstance(error, Unauthorized) else FORBIDDEN
-    return event("closing", StreamClosing(code, error.message, False))
+def closing(code: CloseCode, reason: str) -> bytes:
+    return event("closing", StreamClosing(code, reason, code.reconnect))
 
 
 class Reading:
     """One stream: who reads what, and where it is."""
 
     def __init__(
-        self, asked: Request[StreamQuery, None], standing: TopicView, opened: Past, start: Start, epoch: str
+        self, request: Request[StreamQuery, None], standing: TopicView, opened: Past, start: Start, epoch: str
     ) -> None:
-        self._asked = asked
+        self._asked = request
         self._topic = standing.topic
         self._membership = opened.membership
         self._position = max(opened.floor, start.seq)
@@ -205,7 +201,7 @@ class Reading:
                 while True:
                     yield await self._next(listener)
             except RecadoError as exc:
-                yield closing_of(exc)
+                yield closing(CloseCode.of(exc), exc.message)
 
     async def _next(self, listener: Listener) -> bytes:
         """The next page of events; a heartbeat where there are none for a while.
@@ -213,8 +209,8 @@ class Reading:
         Raises:
             RecadoError: the reader may read no more.
         """
-        loop, asked = asyncio.get_running_loop(), self._asked
-        epochs = asked.actions.epochs
+        loop, request = asyncio.get_running_loop(), self._asked
+        epochs = request.actions.epochs
         until = loop.time() + HEARTBEAT
         while (left := until - loop.time()) > 0:
             try:
@@ -230,7 +226,7 @@ class Reading:
                     self._position = shared.page.last
                     return shared.frames
                 # Not all at once, where many came together; and no longer than the token lives.
-                pause = min(random.uniform(CHECK / 2, CHECK), asked.caller.expires_at - time.time())
+                pause = min(random.uniform(CHECK / 2, CHECK), request.caller.expires_at - time.time())
                 await listener.wait(min(left, pause))
             except Unavailable:
                 await asyncio.sleep(min(left, jittered(4)))

@@ -49,31 +49,31 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def issue(asked: Request[None, TicketRequest]) -> Answer:
-    claims, domain = await _claims(asked), asked.domain
+async def issue(request: Request[None, TicketRequest]) -> Answer:
+    claims, domain = await _claims(request), request.domain
     try:  # each ticket opens one connection
-        ticket = await domain.node.tickets.issue(claims, asked.caller.id, domain.settings.max_connections_per_user)
+        ticket = await domain.node.tickets.issue(claims, request.caller.id, domain.settings.max_connections_per_user)
     except RateLimited:
-        asked.actions.limits.reached("tickets")
+        request.actions.limits.reached("tickets")
         raise
     return Answer(201, IssuedTicket(ticket, TICKET_SECONDS))
 
 
-async def _claims(asked: Request[None, TicketRequest]) -> Claims:
-    user = asked.caller.user
+async def _claims(request: Request[None, TicketRequest]) -> Claims:
+    user = request.caller.user
     if user is not None:
-        asked.caller.require_self(asked.body.user or user.name)
+        request.caller.require_self(request.body.user or user.name)
         # Those of the token itself: a ticket gives no longer life, and is revoked with it.
-        return await asked.domain.tokens.verify(asked.headers["Authorization"].partition(" ")[2].strip())
-    if asked.body.user is None:
+        return await request.domain.tokens.verify(request.token)
+    if request.body.user is None:
         raise BadRequest("user is missing: for whom is the ticket?")
-    known = await asked.actions.know(bearer_name(asked.body.user))
-    now = await asked.domain.node.store.tokens.now()
+    known = await request.actions.know(bearer_name(request.body.user))
+    now = await request.domain.node.store.tokens.now()
     return Claims(known.name, secrets.token_urlsafe(12), now, now + ONE_DAY)
 
 
-async def log_in(asked: Request[None, Login]) -> Answer:
-    claims = await asked.domain.node.tickets.redeem(asked.body.ticket)
-    await identify(asked.domain.node.store, claims)
-    token = asked.domain.tokens.stand_in(claims)
+async def log_in(request: Request[None, Login]) -> Answer:
+    claims = await request.domain.node.tickets.redeem(request.body.ticket)
+    await identify(request.domain.node.store, claims)
+    token = request.domain.tokens.stand_in(claims)
     return Answer(200, LoggedIn(claims.user, token, datetime.fromtimestamp(claims.expires_at, UTC)))

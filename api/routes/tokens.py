@@ -11,7 +11,7 @@ from api.route import Answer, Request, Route
 from api.shapes import Empty, Lifetime, PersonName, Problem
 from messaging.auth.tokens import MAX_ID, ONE_DAY
 from messaging.errors import BadRequest, Unauthorized, UnknownUser
-from messaging.log.content import check_content
+from messaging.log.content import check_json
 from messaging.model import person_name
 
 PAYLOAD_BYTES = 2048  # base64 makes 4 of 3, and a token has at most 4096
@@ -75,51 +75,51 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def issue(asked: Request[None, TokenRequest]) -> Answer:
-    wish = asked.body
-    payload = msgspec.json.decode(check_content(wish.payload, PAYLOAD_BYTES))
+async def issue(request: Request[None, TokenRequest]) -> Answer:
+    body = request.body
+    payload = msgspec.json.decode(check_json(body.payload, PAYLOAD_BYTES))
     if not isinstance(payload, dict):
         raise BadRequest("payload must be an object.")
-    token, expires_at = await _issue(asked, wish.user, wish.expires_in, payload)
+    token, expires_at = await _issue(request, body.user, body.expires_in, payload)
     return Answer(201, IssuedToken(token, datetime.fromtimestamp(expires_at, UTC)))
 
 
-async def generate(asked: Request[UserQuery, None]) -> Answer:
-    token, _ = await _issue(asked, asked.query.user)
+async def generate(request: Request[UserQuery, None]) -> Answer:
+    token, _ = await _issue(request, request.query.user)
     return Answer(200, Token(token))
 
 
-async def revoke(asked: Request[None, Revocation]) -> Answer:
-    match asked.body:
+async def revoke(request: Request[None, Revocation]) -> Answer:
+    match request.body:
         case Revocation(user=str(user), jti=None):
-            await asked.actions.revoke_user(person_name(user))
+            await request.actions.revoke_user(person_name(user))
         case Revocation(user=None, jti=str(jti)):
-            await asked.actions.revoke_token(jti)
+            await request.actions.revoke_token(jti)
         case _:
             raise BadRequest("Either user or jti.")
     return Answer(200, Empty())
 
 
-async def translate(asked: Request[TokenQuery, None]) -> Answer:
-    action = asked.headers.get("Action", "").lower()
+async def translate(request: Request[TokenQuery, None]) -> Answer:
+    action = request.headers.get("Action", "").lower()
     if action == "encode":
-        return await encode(asked)
+        return await encode(request)
     if action == "decode":
-        return await decode(asked)
+        return await decode(request)
     return Answer(400, Problem("bad_request", "Action header not found"))
 
 
-async def encode(asked: Request[TokenQuery, None]) -> Answer:
-    if asked.query.user is None:
+async def encode(request: Request[TokenQuery, None]) -> Answer:
+    if request.query.user is None:
         raise BadRequest("The parameter user is missing.")
-    payload = {name: value for name, value in asked.parameters.items() if name != "user"}
-    token, _ = await _issue(asked, asked.query.user, payload=payload)
+    payload = {name: value for name, value in request.parameters.items() if name != "user"}
+    token, _ = await _issue(request, request.query.user, payload=payload)
     return Answer(200, Token(token))
 
 
-async def decode(asked: Request[TokenQuery, None]) -> Answer:
+async def decode(request: Request[TokenQuery, None]) -> Answer:
     try:
-        claims = await asked.domain.tokens.decode(asked.query.token or "")
+        claims = await request.domain.tokens.decode(request.query.token or "")
     except Unauthorized:
         return Answer(400, Problem("bad_request", "Token not decoded"))
     return Answer(200, claims | {f"{name}_readable": readable(claims.get(name)) for name in ("iat", "exp")})
@@ -134,8 +134,8 @@ def readable(seconds: Any) -> str | None:
 
 
 async def _issue(
-    asked: Request[Any, Any], user: str, lifetime: float = ONE_DAY, payload: dict[str, Any] | None = None
+    request: Request[Any, Any], user: str, lifetime: float = ONE_DAY, payload: dict[str, Any] | None = None
 ) -> tuple[str, float]:
-    issued = asked.domain.tokens.issue(user, lifetime, payload, await asked.domain.node.store.tokens.now())
-    await asked.actions.know(user)
+    issued = request.domain.tokens.issue(user, lifetime, payload, await request.domain.node.store.tokens.now())
+    await request.actions.know(user)
     return issued

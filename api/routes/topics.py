@@ -55,60 +55,60 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def put(asked: Request[None, TopicRequest]) -> Answer:
-    name = asked.path.topic
+async def put(request: Request[None, TopicRequest]) -> Answer:
+    name = request.path.topic
     try:
-        standing = await asked.actions.topic(asked.caller, name)
+        standing = await request.actions.topic(request.caller, name)
     except UnknownTopic:
-        await create(asked)
-        return Answer(201, state_of(asked, await asked.actions.topic(asked.caller, name)))
-    await change(asked, standing.topic)
-    return Answer(200, state_of(asked, await asked.actions.topic(asked.caller, name)))
+        await create(request)
+        return Answer(201, state_of(request, await request.actions.topic(request.caller, name)))
+    await change(request, standing.topic)
+    return Answer(200, state_of(request, await request.actions.topic(request.caller, name)))
 
 
-async def get(asked: Request[None, None]) -> Answer:
-    return Answer(200, state_of(asked, await asked.actions.topic(asked.caller, asked.path.topic)))
+async def get(request: Request[None, None]) -> Answer:
+    return Answer(200, state_of(request, await request.actions.topic(request.caller, request.path.topic)))
 
 
-async def delete(asked: Request[None, None]) -> Answer:
-    await asked.actions.delete_topic(asked.caller, asked.path.topic)
+async def delete(request: Request[None, None]) -> Answer:
+    await request.actions.delete_topic(request.caller, request.path.topic)
     return Answer(204)
 
 
-async def create(asked: Request[None, TopicRequest]) -> None:
-    wish = asked.body
-    owner = await owner_of(asked)
-    await asked.actions.create_topic(
-        asked.caller, asked.path.topic, owner, wish.kind or "public", wish.retention or None, wish.lifetime or None
+async def create(request: Request[None, TopicRequest]) -> None:
+    body = request.body
+    owner = await owner_of(request)
+    await request.actions.create_topic(
+        request.caller, request.path.topic, owner, body.kind or "public", body.retention or None, body.lifetime or None
     )
 
 
-async def change(asked: Request[None, TopicRequest], topic: Topic) -> None:
-    wish = asked.body
-    if wish.owner is not None and wish.owner != topic.creator:
+async def change(request: Request[None, TopicRequest], topic: Topic) -> None:
+    body = request.body
+    if body.owner is not None and body.owner != topic.creator:
         raise Conflict("The owner of a topic does not change.")
-    await asked.actions.change_topic(
-        asked.caller, topic.name, topic.kind if wish.kind is UNSET else wish.kind,
-        topic.retention if wish.retention is UNSET else wish.retention,
-        topic.lifetime if wish.lifetime is UNSET else wish.lifetime,
+    await request.actions.change_topic(
+        request.caller, topic.name, topic.kind if body.kind is UNSET else body.kind,
+        topic.retention if body.retention is UNSET else body.retention,
+        topic.lifetime if body.lifetime is UNSET else body.lifetime,
     )  # fmt: skip
 
 
-async def owner_of(asked: Request[None, TopicRequest]) -> User:
+async def owner_of(request: Request[None, TopicRequest]) -> User:
     """Who is to own a new topic: the user who asks, or whom a backend names; known from then on."""
-    owner = asked.body.owner
-    if asked.caller.user is None:
+    owner = request.body.owner
+    if request.caller.user is None:
         if owner is None:
             raise BadRequest("owner is missing: who is to own the topic?")
-        return await asked.actions.know(owner)
-    asked.caller.require_self(owner or asked.caller.user.name)
-    return asked.caller.user
+        return await request.actions.know(owner)
+    request.caller.require_self(owner or request.caller.user.name)
+    return request.caller.user
 
 
-def state_of(asked: Request[Any, Any], standing: TopicView) -> TopicState:
+def state_of(request: Request[Any, Any], standing: TopicView) -> TopicState:
     topic, membership = standing.topic, standing.membership
     role = None if membership is None else membership.role
-    epoch = asked.actions.epochs.of(topic)
+    epoch = request.actions.epochs.of(topic)
     return TopicState(
         topic.name, topic.kind, topic.creator, topic.retention, topic.lifetime, standing.head, epoch, role
     )

@@ -37,11 +37,11 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def get(asked: Request[UsersQuery, None]) -> Answer:
-    found = await asked.domain.node.store.users_page(asked.query.after or "", min(asked.query.limit, MAX_USERS))
+async def get(request: Request[UsersQuery, None]) -> Answer:
+    found = await request.domain.node.store.users_page(request.query.after or "", min(request.query.limit, MAX_USERS))
     return Answer(200, [KnownUser(user_id, name) for user_id, name in found])
 
 
-async def post(asked: Request[None, NewUser]) -> Answer:
-    await asked.actions.know(asked.body.user)
+async def post(request: Request[None, NewUser]) -> Answer:
+    await request.actions.know(request.body.user)
     return Answer(201, StatusMessage("User created"))

@@ -59,7 +59,7 @@ def _out(out: NatsOut, config: Nats, settings: Settings, here: Installation) -> 
 
 def _inlet(bridge: NatsIn, settings: Settings, node: Node, here: Installation) -> Inlet:
     servers, failing = _servers(bridge, settings), here.failing(bridge.name)
-    source = NatsSource(bridge, servers, here.origin, settings.max_frame, failing)
+    source = NatsSource(bridge, servers, here.origin, settings, failing)
     fed = bridge.topic.replace("{subject}", bridge.subject.replace(">", "*"))
     return Inlet(bridge.name, "nats", source, node, settings, topics=fed)
 

@@ -26,6 +26,7 @@ from messaging.bus.nats_connection import TROUBLE, connect, fault_of, let_go, wo
 from messaging.errors import BadRequest, Unavailable
 from messaging.log.content import check_content
 from messaging.model import is_topic_name
+from messaging.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +38,14 @@ class NatsSource:
     """See `Source`."""
 
     def __init__(
-        self, bridge: NatsIn, servers: Sequence[str], origin: Callable[[], Awaitable[str]], limit: int,
+        self, bridge: NatsIn, servers: Sequence[str], origin: Callable[[], Awaitable[str]], settings: Settings,
         overrun: Callable[[], None],
     ) -> None:  # fmt: skip
-        """``origin``: see `NatsOutlet`; ``limit``: bytes of a content; ``overrun``: called where there was no room."""
+        """``origin``: see `NatsOutlet`; ``overrun``: called where there was no room."""
         self._bridge = bridge
         self._servers = servers
         self._origin = origin
-        self._limit = limit
+        self._settings = settings
         self._count_overrun = overrun
         self._client: Client | None = None
         self._deliveries: Deliveries[Msg] = Deliveries()
@@ -181,7 +182,7 @@ class NatsSource:
         if not is_topic_name(topic):
             return BadRequest(f"{topic!r} is not a name that a topic may have.")
         try:
-            return Incoming(self._bridge.sender, check_content(message.data, self._limit), key)
+            return Incoming(self._bridge.sender, check_content(message.data, self._settings), key)
         except BadRequest as exc:
             return exc
 

@@ -64,15 +64,15 @@ class NatsOutlet:
         self._once_held: set[str] = set()  # subjects that had a stream, on this line or an earlier one
         self._warned = False
 
-    async def send(self, parcel: OutgoingMessage) -> None:
+    async def send(self, outgoing: OutgoingMessage) -> None:
         """See `Outlet`. What would come back by a bridge of ours is left out."""
-        subject = checked_subject(self._bridge.subject, parcel.topic)
+        subject = checked_subject(self._bridge.subject, outgoing.topic)
         if self._is_read(subject):
             self._leave_out(subject)
             return
-        payload = envelope(parcel) if self._bridge.payload == "envelope" else parcel.message.content.encode()
+        payload = envelope(outgoing) if self._bridge.payload == "envelope" else outgoing.message.content.encode()
         client = await self._line()
-        headers = headers_of(parcel, await self._origin())
+        headers = headers_of(outgoing, await self._origin())
         if (size := weight(headers, payload)) > client.max_payload:
             raise Undeliverable(f"it has {size} bytes with its headers; this NATS takes {client.max_payload}")
         try:
@@ -154,12 +154,12 @@ def checked_subject(template: str, topic: str) -> str:
         raise Undeliverable(str(exc)) from None
 
 
-def headers_of(parcel: OutgoingMessage, origin: str) -> dict[str, str]:
+def headers_of(outgoing: OutgoingMessage, origin: str) -> dict[str, str]:
     return {
-        "Nats-Msg-Id": parcel.id,
-        "Recado-Topic": parcel.topic,
-        "Recado-Seq": str(parcel.message.seq),
-        "Recado-Sender": parcel.message.sender,
+        "Nats-Msg-Id": outgoing.id,
+        "Recado-Topic": outgoing.topic,
+        "Recado-Seq": str(outgoing.message.seq),
+        "Recado-Sender": outgoing.message.sender,
         ORIGIN: origin,
     }
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from functools import partial
 
 from bridges.config import Rabbit, RabbitIn, RabbitOut
-from bridges.outlet import Outlet
 from bridges.rabbitmq.inlet import INBOXES, Inboxes, OneQueue
 from bridges.rabbitmq.messages import QUEUE_RULE, is_queue_name, queue_of, server_of
 from bridges.rabbitmq.outlet import RabbitOutlet
@@ -29,21 +28,15 @@ def rabbit_bridges(config: Rabbit, settings: Settings, node: Node) -> tuple[list
     """
     check(config, settings.rabbitmq_url)
     url = settings.rabbitmq_url
-    outs = [Out(out.name, "rabbitmq", out.topics, partial(_outlet, out, out.url or url)) for out in config.outs]
-    inlets = [_inlet(each, url, settings, node) for each in config.ins]
+    outs = [Out(out.name, "rabbitmq", out.topics, partial(RabbitOutlet, out, out.url or url)) for out in config.outs]
+    inlets = []
+    for each in config.ins:
+        queue = OneQueue(each, each.url or url, settings)
+        inlets.append(Inlet(each.name, "rabbitmq", queue, node, settings, topics=each.topic, tries=each.dead_after))
     if url:
-        source = Inboxes(url, node.store, settings.max_frame, partial(is_inbox_queue, config, url))
+        source = Inboxes(url, node.store, settings, partial(is_inbox_queue, config, url))
         inlets.append(Inlet(INBOXES, "rabbitmq", source, node, settings))
     return outs, inlets
-
-
-def _inlet(given: RabbitIn, url: str, settings: Settings, node: Node) -> Inlet:
-    source = OneQueue(given, given.url or url, settings.max_frame)
-    return Inlet(given.name, "rabbitmq", source, node, settings, topics=given.topic, tries=given.dead_after)
-
-
-def _outlet(out: RabbitOut, url: str) -> Outlet:
-    return RabbitOutlet(out, url)
 
 
 def check(config: Rabbit, url: str) -> None:

@@ -18,6 +18,7 @@ from messaging.bridge.arrivals import Arrival, Incoming
 from messaging.bridge.inlet import SourceLost
 from messaging.errors import BadRequest, Unavailable
 from messaging.model import inbox_of, original_name, person_name
+from messaging.settings.settings import Settings
 from messaging.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -138,17 +139,16 @@ class RabbitSource:
 class OneQueue(RabbitSource):
     """Any JSON, into one topic or inbox."""
 
-    def __init__(self, given: RabbitIn, url: str, limit: int) -> None:
-        """``limit``: bytes of a content."""
+    def __init__(self, given: RabbitIn, url: str, settings: Settings) -> None:
         super().__init__(given.name, url, given.prefetch)
         self._given = given
-        self._limit = limit
+        self._settings = settings
 
     def topic_of(self, queue: str) -> str:
         return self._given.topic
 
     def read(self, delivery: Delivery) -> Incoming:
-        return read_content(delivery, self._given.sender, self._limit)
+        return read_content(delivery, self._given.sender, self._settings)
 
     async def begin(self, line: AmqpConnection, reader: Reader) -> None:
         await line.declare(self._given.queue)
@@ -164,11 +164,11 @@ class Inboxes(RabbitSource):
     It is called as other systems call the person.
     """
 
-    def __init__(self, url: str, store: Store, limit: int, is_ours: Callable[[str], bool]) -> None:
+    def __init__(self, url: str, store: Store, settings: Settings, is_ours: Callable[[str], bool]) -> None:
         """``is_ours``: whether a user's queue is to be read; not where a bridge out fills it."""
         super().__init__(INBOXES, url, PREFETCH)
         self._store = store
-        self._limit = limit
+        self._settings = settings
         self._is_ours = is_ours
         self._left_out: set[str] = set()
         self._consumed: set[str] = set()
@@ -177,7 +177,7 @@ class Inboxes(RabbitSource):
         return inbox_of(person_name(queue))
 
     def read(self, delivery: Delivery) -> Incoming:
-        return read_offer(delivery, self._limit)
+        return read_offer(delivery, self._settings)
 
     async def begin(self, line: AmqpConnection, reader: Reader) -> None:
         self._consumed.clear()

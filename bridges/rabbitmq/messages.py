@@ -21,6 +21,7 @@ from messaging.bridge.arrivals import Incoming
 from messaging.errors import BadRequest
 from messaging.log.content import check_content
 from messaging.model import MAX_LIFETIME, original_name, person_name
+from messaging.settings.settings import Settings
 
 QUEUE_RULE = "1 to 255 of A–Z a–z 0–9 - _ . : @ # , / + and space, not beginning with amq."
 # The server reserves amq.*, the protocol has a byte for the length, the client library refuses other characters.
@@ -63,21 +64,21 @@ class Letter:
     body: bytes
 
 
-def outgoing(out: RabbitOut, parcel: OutgoingMessage) -> Letter:
+def letter_of(out: RabbitOut, outgoing: OutgoingMessage) -> Letter:
     """Raises Undeliverable where no queue can have the name."""
-    queue = queue_of(out.queue, parcel.topic)
+    queue = queue_of(out.queue, outgoing.topic)
     if not is_queue_name(queue):
         raise Undeliverable(f"RabbitMQ has no queue {queue!r}: a name is {QUEUE_RULE}")
-    return Letter(queue, offer(parcel) if out.payload == "prontogram" else payload_of(parcel, out.payload))
+    return Letter(queue, offer(outgoing) if out.payload == "prontogram" else payload_of(outgoing, out.payload))
 
 
-def offer(parcel: OutgoingMessage) -> bytes:
+def offer(outgoing: OutgoingMessage) -> bytes:
     """As ProntoGram's backend writes it. Its browser drops what names another receiver than its user."""
-    message = parcel.message
+    message = outgoing.message
     content = msgspec.json.decode(message.content)
     fields = {
         "sender": original_name(message.sender),
-        "receiver": original_name(parcel.topic.removeprefix("@")),
+        "receiver": original_name(outgoing.topic.removeprefix("@")),
         "body": content if isinstance(content, str) else message.content,
         "send_time": message.sent_at.astimezone(UTC).isoformat(),
     }
@@ -96,12 +97,12 @@ class Offer(msgspec.Struct, frozen=True):
     ttl: Any = None
 
 
-def read_content(delivery: Delivery, sender: str, limit: int) -> Incoming:
-    """Any JSON, as it is. ``limit``: bytes. Raises BadRequest."""
-    return Incoming(sender, check_content(delivery.body, limit), _key(delivery), _lifetime(delivery.expiration))
+def read_content(delivery: Delivery, sender: str, settings: Settings) -> Incoming:
+    """Any JSON, as it is. Raises BadRequest."""
+    return Incoming(sender, check_content(delivery.body, settings), _key(delivery), _lifetime(delivery.expiration))
 
 
-def read_offer(delivery: Delivery, limit: int) -> Incoming:
+def read_offer(delivery: Delivery, settings: Settings) -> Incoming:
     """A legacy producer's message: its body becomes the content, as with POST /messages. Raises BadRequest.
 
     Where it carries no id, a time of sending with a fraction of a second tells it from all others: what comes again
@@ -114,7 +115,7 @@ def read_offer(delivery: Delivery, limit: int) -> Incoming:
     sender = person_name(found.sender)
     if not found.body:
         raise BadRequest("Its body is empty.")
-    content = check_content(msgspec.json.encode(found.body), limit)
+    content = check_content(msgspec.json.encode(found.body), settings)
     key = _key(delivery)
     if key is None and isinstance(found.send_time, str) and "." in found.send_time:
         key = _digest(delivery.body)

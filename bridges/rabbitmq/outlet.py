@@ -15,7 +15,7 @@ from aio_pika.exceptions import DeliveryError, PublishError
 from bridges.config import RabbitOut
 from bridges.outlet import OutgoingMessage, Unreachable
 from bridges.rabbitmq.connection import ANSWER_TIME, TROUBLE, AmqpConnection, reason
-from bridges.rabbitmq.messages import Letter, outgoing
+from bridges.rabbitmq.messages import Letter, letter_of
 
 REMEMBERED = 100_000  # queues that need not be declared before each message
 
@@ -28,11 +28,11 @@ class RabbitOutlet:
         self._line = AmqpConnection(url, out.name)
         self._declared: set[str] = set()
 
-    async def send(self, parcel: OutgoingMessage) -> None:
+    async def send(self, outgoing: OutgoingMessage) -> None:
         """See `Outlet`. The id is the message's `message_id`, the same at every try."""
-        letter = outgoing(self._out, parcel)
+        letter = letter_of(self._out, outgoing)
         message = aio_pika.Message(
-            letter.body, message_id=parcel.id, timestamp=parcel.message.sent_at, content_type="application/json",
+            letter.body, message_id=outgoing.id, timestamp=outgoing.message.sent_at, content_type="application/json",
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         )  # fmt: skip
         try:

@@ -1,4 +1,4 @@
-"""Which addresses may be dialled for a platform. Pure.
+"""Which addresses may be dialled for a platform: against server-side request forgery (SSRF). Pure.
 
 Who may register a platform could otherwise make this server ask its own neighbours: the cloud's metadata, a database on
 the loopback. `ipaddress.is_global` does not do: it holds IPv4 addresses inside IPv6 ones for global.

@@ -1,4 +1,4 @@
-"""What a platform's answer to a message means for its lane. Pure: the time is given.
+"""What a platform's answer to a message means for its lane, and which message is a poison message. Pure.
 
     the answer                                  what it means
     2xx                                         delivered, whatever follows the status line

@@ -1,4 +1,4 @@
-"""HTTP to one platform, where nothing of what the platform says decides which machine is asked.
+"""HTTP to one platform, safe from SSRF: nothing of what the platform says decides which machine is asked.
 
 The guard stands where a socket is made, with the address that is about to be dialled: after every lookup, at every
 connection, for names and for addresses in any spelling. There is no gap between a check and its use, and a DNS answer

@@ -26,10 +26,10 @@ class Importer:
     """Imports the users of one platform, for as long as it has a path for them."""
 
     def __init__(
-        self, platform_id: int, book: PlatformStore, integrator: Integrator, client: PlatformHttpClient
+        self, platform_id: int, platforms: PlatformStore, integrator: Integrator, client: PlatformHttpClient
     ) -> None:
         self._platform_id = platform_id
-        self._book = book
+        self._platforms = platforms
         self._integrator = integrator
         self._client = client
         self._failures = 0
@@ -42,7 +42,7 @@ class Importer:
         Raises:
             Unavailable: our own database is away.
         """
-        while (platform := await self._book.by_id(self._platform_id)) is not None and platform.style == "paths":
+        while (platform := await self._platforms.by_id(self._platform_id)) is not None and platform.style == "paths":
             pause = due_in(platform, self._failures, self._tried_at, datetime.now(UTC), self._chance)
             if pause > 0:
                 await asyncio.sleep(min(pause, LOOK_EVERY))
@@ -67,14 +67,14 @@ class Importer:
             raise Implausible(str(answer))
         if not answer.is_whole:
             raise Implausible(f"its list broke off, or has more than {LIST_BYTES >> 20} MiB")
-        others = {each.name for each in await self._book.platforms() if each.id != platform.id}
+        others = {each.name for each in await self._platforms.platforms() if each.id != platform.id}
         listed = read_list(answer.body, others)
         known, absences = await self._known(platform)
         for portion in portions(compare(known, absences, listed), AT_A_TIME):
             await self._integrator.import_users(platform, portion)
 
     async def _known(self, platform: Platform) -> tuple[dict[str, Person], dict[str, int]]:
-        async with self._book.acceptance() as acceptance:
+        async with self._platforms.acceptance() as acceptance:
             absences = await acceptance.absences(platform.id)
             people = await acceptance.people((platform.id, key) for key in absences)
         return {key: person for (_, key), person in people.items()}, absences

@@ -79,18 +79,19 @@ class WebhookOutlet:
     """Hands the entries of a platform's inbox to the platform."""
 
     def __init__(
-        self, platform_id: int, book: PlatformStore, client: PlatformHttpClient, suspicion: PoisonDetector | None = None
-    ) -> None:
+        self, platform_id: int, store: PlatformStore, client: PlatformHttpClient,
+        suspicion: PoisonDetector | None = None,
+    ) -> None:  # fmt: skip
         """``client``: closed with the outlet."""
         self._platform_id = platform_id
-        self._book = book
+        self._store = store
         self._client = client
         self._suspicion = suspicion or PoisonDetector()
 
-    async def send(self, parcel: OutgoingMessage) -> None:
+    async def send(self, outgoing: OutgoingMessage) -> None:
         """Raises Unreachable, Undeliverable, Gone; Unavailable where our own database is away."""
         platform = await self._platform()
-        push = push_for(platform, read_news(parcel.message.content))
+        push = push_for(platform, read_news(outgoing.message.content))
         if push is None:
             return
         answer: Answer | None = None
@@ -108,7 +109,7 @@ class WebhookOutlet:
         await self._client.close()
 
     async def _platform(self) -> Platform:
-        platform = await self._book.by_id(self._platform_id)
+        platform = await self._store.by_id(self._platform_id)
         if platform is None or platform.url is None:
             raise Unreachable("this platform has no url")
         return platform

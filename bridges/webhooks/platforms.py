@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from bridges.lane import Lane
 from bridges.outlet import OutgoingMessage, Outlet, Undeliverable
@@ -56,13 +56,13 @@ class RoomsOutlet:
         self._store = node.store
         self._integrator = node.integrator
 
-    async def send(self, parcel: OutgoingMessage) -> None:
+    async def send(self, outgoing: OutgoingMessage) -> None:
         """Raises Undeliverable; Unavailable where our own database is away."""
-        standing = await self._store.standing(parcel.topic, None)
+        standing = await self._store.standing(outgoing.topic, None)
         if standing is None:
             return  # deleted since: with it went who would have heard of it
         try:
-            await self._integrator.take_own(standing.topic.id, parcel.message)
+            await self._integrator.take_own(standing.topic.id, outgoing.message)
         except RecadoError as exc:
             if exc.retryable:
                 raise
@@ -121,6 +121,8 @@ class PlatformLanes:
             case "pushes":
                 outlet = WebhookOutlet(job.platform_id, self._node.platforms, self._client())
                 await self._serve(job.platform_id, outlet, Pace(PER_SECOND))
+            case _:
+                assert_never(job.task)
 
     async def _serve(self, platform_id: int, outlet: Outlet, pace: Pace) -> None:
         lane = Lane(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from messaging.errors import Forbidden, Misdirected, NoCredential, RateLimited, RecadoError, Unauthorized
@@ -63,7 +63,7 @@ class Arrival:
 
 def why_outside(rules: Rules, arrival: Arrival) -> RecadoError | None:
     """Why a request is not from inside, in open mode's sense; None where it is."""
-    if not _is_of(arrival, rules.open_nets):
+    if not in_networks(arrival.peer, rules.open_nets):
         return Forbidden("AUTH_MODE=open answers only the networks in OPEN_NETS.")
     if _came_through_proxy(rules, arrival):
         return Forbidden("AUTH_MODE=open answers nothing that came through a proxy; behind one, set AUTH_MODE=key.")
@@ -74,11 +74,9 @@ def why_outside(rules: Rules, arrival: Arrival) -> RecadoError | None:
 
 def is_legacy(rules: Rules, arrival: Arrival) -> bool:
     """Whether a request is of an older system's program, which shows no key."""
-    return not rules.is_open and _is_of(arrival, rules.legacy_nets) and not _came_through_proxy(rules, arrival)
-
-
-def _is_of(arrival: Arrival, nets: Iterable[Network]) -> bool:
-    return in_networks(arrival.peer, nets)
+    return (
+        not rules.is_open and in_networks(arrival.peer, rules.legacy_nets) and not _came_through_proxy(rules, arrival)
+    )
 
 
 def _came_through_proxy(rules: Rules, arrival: Arrival) -> bool:
@@ -89,12 +87,15 @@ def _came_through_proxy(rules: Rules, arrival: Arrival) -> bool:
     )
 
 
-def bearer(arrival: Arrival) -> str:
-    """The credential of `Authorization: Bearer` (RFC 6750), "" where there is no such header. Raises Unauthorized."""
-    if not arrival.credentials:
+def bearer(credentials: Sequence[str]) -> str:
+    """The token of `Authorization: Bearer` (RFC 6750), "" where there is no such header. Raises Unauthorized.
+
+    ``credentials``: each line of Authorization; two are refused, as it would not be clear which counts.
+    """
+    if not credentials:
         return ""
-    scheme, _, token = arrival.credentials[0].strip().partition(" ")
-    if len(arrival.credentials) > 1 or scheme.lower() != "bearer" or not token.strip():
+    scheme, _, token = credentials[0].strip().partition(" ")
+    if len(credentials) > 1 or scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("Authorization must be: Bearer, a space, and the API key or a user's token.")
     return token.strip()
 
@@ -108,7 +109,7 @@ def check_metrics(rules: Rules, arrival: Arrival) -> None:
     outside = why_outside(rules, arrival) if rules.is_open else None
     if outside is not None:
         raise outside
-    token = bearer(arrival)
+    token = bearer(arrival.credentials)
     if not token and not rules.is_open:
         raise NoCredential("Authorization is missing: Bearer with METRICS_TOKEN or the API key.")
     if token and not (is_key(rules, token) or _are_equal(token, rules.metrics_token)):

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from messaging.auto_topics import aim_at_made
 from messaging.errors import BadRequest, Conflict, RecadoError, Unavailable
+from messaging.log.content import our_content
+from messaging.model import Content
 from messaging.node import Node
 from messaging.permissions import Aim
 from messaging.runtime.leader import Lease
@@ -31,13 +31,13 @@ Outcome = asyncio.Future[Verdict | RecadoError]
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """What is to be stored. ``content``: JSON that `check_content` has passed. ``ttl``: seconds.
+    """What is to be stored. ``ttl``: seconds.
 
     ``key``: the same at each delivery, None where nothing tells it from another like it.
     """
 
     sender: str
-    content: str
+    content: Content
     key: str | None = None
     ttl: int | None = None
 
@@ -147,11 +147,12 @@ class Storing:
         """Keep it as it was read, for another try; what could not be read, to be looked at."""
         topic, came_by, read = legible(arrival.topic), legible(arrival.came_by), arrival.read
         if not isinstance(read, Incoming):
-            read = Incoming("", msgspec.json.encode(legible(arrival.raw)).decode())
+            read = Incoming("", our_content(legible(arrival.raw)))
         letter = DeadLetter(
-            self._inlet, topic, 0, arrival.number(), read.sender, read.content, None, legible(reason), came_by, read.ttl
-        )
-        await self._node.book.bury(letter)  # of no term: it is acknowledged next, and late it is harmless
+            bridge=self._inlet, topic=topic, topic_id=0, seq=arrival.number(), sender=read.sender, content=read.content,
+            sent_at=None, reason=legible(reason), came_by=came_by, ttl=read.ttl,
+        )  # fmt: skip
+        await self._node.bridge_store.bury(letter)  # of no term: it is acknowledged next, and late it is harmless
         self._node.metrics.bridge_buried.labels(self._inlet).inc()
         log.error("bridge %s gives up a message for %s: %s", self._inlet, topic, letter.reason)
 

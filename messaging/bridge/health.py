@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 class Health:
     """Of one bridge, in either direction. Each method raises Unavailable, and may then be called again."""
 
-    def __init__(self, user_id: int, book: BridgeStore, metrics: Metrics, lease: Lease | None = None) -> None:
+    def __init__(self, user_id: int, bridge_store: BridgeStore, metrics: Metrics, lease: Lease | None = None) -> None:
         """``lease``: in which it is served; None where nobody else could."""
         self._user_id = user_id
-        self._book = book
+        self._bridge_store = bridge_store
         self._metrics = metrics
         self._lease = lease
         self.standing: BridgeState | None = None  # None: it was forgotten, or nobody has looked yet
@@ -35,7 +35,7 @@ class Health:
 
     async def look(self) -> None:
         """Read the row anew."""
-        self.standing = await self._book.standing(self._user_id)
+        self.standing = await self._bridge_store.standing(self._user_id)
 
     async def failed(self, reason: str) -> int:
         """Once more in vain: the row says so, and why; look again before the next try. How often in a row."""
@@ -47,13 +47,13 @@ class Health:
         if attempts == 1 or state != standing.state:
             level = logging.ERROR if state == "failing" else logging.WARNING
             log.log(level, "bridge %s is %s: %s", standing.name, state, reason)
-        await self._book.report(self._user_id, state, reason, attempts, self.term)
+        await self._bridge_store.report(self._user_id, state, reason, attempts, self.term)
         return attempts
 
     async def succeeded(self) -> None:
         if self.standing is not None and self.standing.state != "up":
             log.warning("bridge %s is up again", self.standing.name)
-            await self._book.report(self._user_id, "up", None, 0, self.term)
+            await self._bridge_store.report(self._user_id, "up", None, 0, self.term)
             await self.look()
 
 

@@ -113,9 +113,9 @@ class Inlet:
         """
         self._storing.lease = lease
         while True:
-            register = partial(self._node.book.register_inlet, self.name, self._kind, self._like)
+            register = partial(self._node.bridge_store.register_inlet, self.name, self._kind, self._like)
             user_id = await retrying(register, self)
-            health = Health(user_id, self._node.book, self._node.metrics, lease)
+            health = Health(user_id, self._node.bridge_store, self._node.metrics, lease)
             with self._node.notifier.listen(user_id) as listener:
                 await retrying(partial(self._serve, listener, health), self)
             log.warning("%s was forgotten, but it is configured: it begins anew", self)

@@ -1,4 +1,4 @@
-"""The seal of a parcel: a bus is outside, where anybody may listen and speak. Pure.
+"""Authenticated encryption of what goes over a bus, where anybody may listen and speak. Pure.
 
 A parcel is authenticated and encrypted with a key of the installation; its head (version, sender, number) is
 authenticated with it. Each sender encrypts with a key derived for it alone (HKDF-Expand, RFC 5869), and its number is

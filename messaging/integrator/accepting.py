@@ -34,8 +34,8 @@ class Integrator:
     A try whose COMMIT was not answered is made again: whatever is accepted is recognised by its id, or changes nothing.
     """
 
-    def __init__(self, book: PlatformStore, bus: Bus) -> None:
-        self._book = book
+    def __init__(self, platforms: PlatformStore, bus: Bus) -> None:
+        self._platforms = platforms
         self._bus = bus
 
     async def take_user(self, platform: Platform, outside: OutsideId, name: str) -> None:
@@ -58,9 +58,9 @@ class Integrator:
 
         await self._accept(platform, work)
 
-    async def take_message(self, platform: Platform, said: IncomingMessage) -> Accepted:
+    async def take_message(self, platform: Platform, incoming: IncomingMessage) -> Accepted:
         """A message, for everybody in its room. Raises Conflict, UnknownPlatform, UnknownRoom, Forbidden."""
-        named = said if said.id else replace(said, id=new_id())
+        named = incoming if incoming.id else replace(incoming, id=new_id())
         return await self._accept(platform, lambda unit: accept(unit, platform, named))
 
     async def take_own(self, topic_id: int, message: Message) -> None:
@@ -70,14 +70,16 @@ class Integrator:
         """
         if not is_user_name(message.sender):
             return
-        [own] = await self._book.platforms(OWN)
+        [own] = await self._platforms.platforms(OWN)
 
         async def work(unit: UnitOfWork) -> None:
             room = await unit.acceptance.room_of(topic_id)
             if room is not None:
-                at = (unit.platforms[room.platform].name, msgspec.json.decode(room.id_json))
-                sender = original_name(message.sender)
-                await accept(unit, own, IncomingMessage(*at, sender, _text(message), f"{topic_id}.{message.seq}"))
+                incoming = IncomingMessage(
+                    room_platform=unit.platforms[room.platform].name, room=msgspec.json.decode(room.id_json),
+                    sender=original_name(message.sender), text=_text(message), id=f"{topic_id}.{message.seq}",
+                )  # fmt: skip
+                await accept(unit, own, incoming)
 
         await self._accept(own, work)
 
@@ -90,7 +92,7 @@ class Integrator:
 
     async def _once(self, platform: Platform, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         """All that follows from one thing, in one transaction; then the bus hears of it."""
-        async with self._book.acceptance() as acceptance:
+        async with self._platforms.acceptance() as acceptance:
             platforms = {each.id: each for each in await acceptance.platforms()}
             unit = UnitOfWork(acceptance, platforms, PREFIX + platform.bridge)
             result = await work(unit)

@@ -38,26 +38,26 @@ class PlatformEvent(msgspec.Struct, frozen=True):
     data: msgspec.Raw
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
     """A platform as the store has it. ``id`` is that of the user that it is, ``inbox`` the topic of what is for it.
 
     ``secrets``: the newest first; all of them sign. ``trusted``: the operator's file vouches for its address.
     """
 
-    id: int
-    inbox: int
+    id: int = 0  # until it is kept
+    inbox: int = 0
     name: str
     style: Style
-    url: str | None
-    secrets: tuple[str, ...]
-    audio: bool
-    image: bool
-    trusted: bool
-    insecure: bool
-    retry_ambiguous: bool
-    import_every: int  # seconds
-    users_as_of: datetime | None
+    url: str | None = None
+    secrets: tuple[str, ...] = ()
+    audio: bool = False
+    image: bool = False
+    trusted: bool = False
+    insecure: bool = False
+    retry_ambiguous: bool = True
+    import_every: int = 86400  # seconds
+    users_as_of: datetime | None = None
 
     @property
     def bridge(self) -> str:
@@ -77,7 +77,7 @@ class Person:
     absent: int = 0  # lists of its platform, in a row, that did not have it; -1: only others have mentioned it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
     """A room of a platform. ``users``: JSON as it came; ``members``: the platforms that belong to it."""
 
@@ -144,7 +144,7 @@ def room_news(room: Room, platform: str) -> bytes:
     ])  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
     """A message as a platform says it; ``room_platform`` and ``room_json`` name the room, known or not."""
 
@@ -157,13 +157,13 @@ class ChatMessage:
     timestamp: datetime
 
 
-def message_news(line: ChatMessage, recipients: Sequence[str]) -> bytes:
+def message_news(message: ChatMessage, recipients: Sequence[str]) -> bytes:
     """``recipients``: ids, as JSON, of the destination's own users in the room."""
     return _object([
-        ("roomOriginalPlatform", json_of(line.room_platform)), ("roomId", line.room_json),
-        ("senderId", line.sender.id_json), ("senderPlatform", json_of(line.sender_platform)),
-        ("text", json_of(line.text)), ("id", json_of(line.id)), ("timestamp", json_of(line.timestamp)),
-        ("senderName", json_of(line.sender.name)), ("recipients", f"[{','.join(recipients)}]"),
+        ("roomOriginalPlatform", json_of(message.room_platform)), ("roomId", message.room_json),
+        ("senderId", message.sender.id_json), ("senderPlatform", json_of(message.sender_platform)),
+        ("text", json_of(message.text)), ("id", json_of(message.id)), ("timestamp", json_of(message.timestamp)),
+        ("senderName", json_of(message.sender.name)), ("recipients", f"[{','.join(recipients)}]"),
     ])  # fmt: skip
 
 

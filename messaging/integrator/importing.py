@@ -84,15 +84,16 @@ def compare(known: Mapping[str, Person], absences: Mapping[str, int], listed: Se
     if 2 * len(missing) > len(known):
         raise Implausible(f"{len(missing)} of {len(known)} known users are missing from it")
     return Diff(
-        tuple(user for user in listed if _is_news(user, known.get(key_of(user.id)))),
+        tuple(
+            user
+            for user in listed
+            if (person := known.get(key_of(user.id))) is None
+            or (person.name, person.id_json) != (user.name, json_of(user.id))
+        ),
         tuple(key for key in known if key in keys and absences.get(key, 0)),
         tuple(key for key in missing if not absences.get(key, 0)),
         tuple(key for key in missing if absences.get(key, 0)),
     )
-
-
-def _is_news(user: Listed, known: Person | None) -> bool:
-    return known is None or (known.name, known.id_json) != (user.name, json_of(user.id))
 
 
 def portions(diff: Diff, most: int) -> Iterator[Diff]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from messaging.integrator.events import (
 )
 from messaging.integrator.rooms import ids_in
 from messaging.integrator.unit_of_work import UnitOfWork
+from messaging.log.content import our_content
+from messaging.model import digest_of
 from messaging.store.append import Draft
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class UnknownRoom(NotFound):
     """There is no such room: tell it first, with POST /room."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IncomingMessage:
     """A message as its platform says it. ``room_platform``: None for its own."""
 
@@ -47,8 +48,7 @@ class IncomingMessage:
 
     @property
     def digest(self) -> bytes:
-        said = json_of([self.room_platform, key_of(self.room), key_of(self.sender), self.text])
-        return hashlib.blake2b(said.encode(), digest_size=16).digest()
+        return digest_of(json_of([self.room_platform, key_of(self.room), key_of(self.sender), self.text]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def new_id() -> str:
     return "msg_" + secrets.token_urlsafe(16)
 
 
-async def accept(unit: UnitOfWork, platform: Platform, said: IncomingMessage) -> Accepted:
+async def accept(unit: UnitOfWork, platform: Platform, incoming: IncomingMessage) -> Accepted:
     """Pass a message on. The same id again is answered the same, and nothing is sent.
 
     Raises:
@@ -72,21 +72,24 @@ async def accept(unit: UnitOfWork, platform: Platform, said: IncomingMessage) ->
         UnknownPlatform, UnknownRoom: nobody told of its room.
         Forbidden: the room is private, and this platform not in it.
     """
-    identity = said.id or new_id()
+    identity = incoming.id or new_id()
     kept = await unit.acceptance.accepted(platform.id, identity)
-    if kept is not None and kept.digest != said.digest:
+    if kept is not None and kept.digest != incoming.digest:
         raise Conflict(f"The id {identity!r} was used for another message.")
     if kept is not None:
         return Accepted(identity, len(kept.topic_ids), repeated=True)
-    origin = unit.named(said.room_platform or platform.name)
+    origin = unit.named(incoming.room_platform or platform.name)
     if origin is None:
         raise UnknownPlatform
-    room = await unit.acceptance.room(origin.id, key_of(said.room))
+    room = await unit.acceptance.room(origin.id, key_of(incoming.room))
     to = destinations(unit, platform, room)
-    person = await _introduced(unit, platform, said, to)
-    room_json = room.id_json if room else json_of(said.room)
-    line = ChatMessage(origin.name, room_json, person, platform.name, said.text, identity, unit.now)
-    return await _deliver(unit, platform, room, line, to, said.digest)
+    person = await _introduced(unit, platform, incoming, to)
+    room_json = room.id_json if room else json_of(incoming.room)
+    message = ChatMessage(
+        room_platform=origin.name, room_json=room_json, sender=person, sender_platform=platform.name,
+        text=incoming.text, id=identity, timestamp=unit.now,
+    )  # fmt: skip
+    return await _deliver(unit, platform, room, message, to, incoming.digest)
 
 
 def destinations(unit: UnitOfWork, platform: Platform, room: Room | None) -> list[Platform]:
@@ -101,26 +104,26 @@ def destinations(unit: UnitOfWork, platform: Platform, room: Room | None) -> lis
     return unit.others(platform)
 
 
-async def _introduced(unit: UnitOfWork, platform: Platform, said: IncomingMessage, to: list[Platform]) -> Person:
-    [person] = await unit.placeholders([(platform, said.sender)])
-    if said.sender_name is not None and person.name == person.key != said.sender_name:
-        return await unit.meet(platform, said.sender, said.sender_name)
+async def _introduced(unit: UnitOfWork, platform: Platform, incoming: IncomingMessage, to: list[Platform]) -> Person:
+    [person] = await unit.placeholders([(platform, incoming.sender)])
+    if incoming.sender_name is not None and person.name == person.key != incoming.sender_name:
+        return await unit.meet(platform, incoming.sender, incoming.sender_name)
     await unit.introduce(person, to)
     return person
 
 
 async def _deliver(
-    unit: UnitOfWork, platform: Platform, room: Room | None, line: ChatMessage, to: list[Platform], digest: bytes
+    unit: UnitOfWork, platform: Platform, room: Room | None, message: ChatMessage, to: list[Platform], digest: bytes
 ) -> Accepted:
     event = new_id()
     places = []
     for each in to:
         recipients = [json_of(outside) for outside in ids_in(room, each.name)]
-        places.append(unit.tell(each, "message.created", message_news(line, recipients), event))
+        places.append(unit.tell(each, "message.created", message_news(message, recipients), event))
     if room is not None and platform.style != "own":  # what Recado's own users say is in the topic already
-        sender = user_name(platform.name, line.sender.key)
-        unit.drafts.append(Draft(room.topic_id, None, sender, None, None, json_of(line.text), None))
+        sender = user_name(platform.name, message.sender.key)
+        unit.drafts.append(Draft(topic_id=room.topic_id, sender=sender, content=our_content(message.text)))
     seqs = await unit.send()
     where = [(unit.drafts[place].topic_id, seqs[place]) for place in places]
-    await unit.acceptance.keep_news(platform.id, line.id, digest, where)
-    return Accepted(line.id, len(where))
+    await unit.acceptance.keep_news(platform.id, message.id, digest, where)
+    return Accepted(message.id, len(where))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from messaging.errors import BadRequest, Conflict, Unavailable, UnknownTopic
+from messaging.errors import BadRequest, Conflict, Unavailable
 from messaging.integrator.events import Platform
 from messaging.limits.under_way import UnderWay
 from messaging.model import Entry, Membership, Message
 from messaging.readers.cursors import Cursors
 from messaging.readers.notifier import Listener, Notifier
+from messaging.readers.pages import page_of
 from messaging.replay import read_replay
 from messaging.store.store import Store
 
@@ -87,11 +88,8 @@ class Pulling:
         return after
 
     async def _page(self, membership: Membership, after: int, limit: int) -> Pulled:
-        try:
-            page, _ = await self._store.page(membership.topic, after, PAGE_BYTES, [membership.id])
-        except UnknownTopic:
-            return Pulled((), after)
-        entries = page.entries[:limit]
+        page = await page_of(self._store, membership, after, PAGE_BYTES)
+        entries = page.entries[:limit] if page else ()
         last = entries[-1] if entries else None
         reached = after if last is None else last.seq if isinstance(last, Message) else last.last
         return Pulled(entries, reached)

@@ -113,8 +113,8 @@ def checked_address(style: Style, url: str | None) -> str | None:
 class Registry:
     """The platforms of this installation."""
 
-    def __init__(self, book: PlatformStore, bridges: BridgeStore, bus: Bus) -> None:
-        self._book = book
+    def __init__(self, platforms: PlatformStore, bridges: BridgeStore, bus: Bus) -> None:
+        self._platforms = platforms
         self._bridges = bridges
         self._bus = bus
 
@@ -126,7 +126,7 @@ class Registry:
         """
         if not token:
             raise NoCredential("A platform's token is missing: in the body, or as Authorization: Bearer.")
-        platform = await self._book.by_token(digest_of(token))
+        platform = await self._platforms.by_token(digest_of(token))
         if platform is None:
             raise Unauthorized("No platform has this token.")
         self._bus.tell(Changed(platform.id))
@@ -134,7 +134,7 @@ class Registry:
 
     async def find(self, name: str) -> Platform:
         """Raises UnknownPlatform."""
-        found = await self._book.platforms(name)
+        found = await self._platforms.platforms(name)
         if not found or found[0].style == "own":
             raise UnknownPlatform
         return found[0]
@@ -142,10 +142,13 @@ class Registry:
     async def own(self) -> Platform:
         """Recado itself, as a platform."""
         await self._keep_own()
-        return (await self._book.platforms(OWN))[0]
+        return (await self._platforms.platforms(OWN))[0]
 
-    async def register(self, name: str, style: Style, url: str | None, **more: Any) -> Registered:
-        """A new platform. ``more``: audio, image, import_every, retry_ambiguous, insecure as in `Platform`.
+    async def register(
+        self, name: str, style: Style, url: str | None, *, audio: bool = False, image: bool = False,
+        insecure: bool = False, retry_ambiguous: bool = True, import_every: int = ONE_DAY,
+    ) -> Registered:  # fmt: skip
+        """A new platform, as in `Platform`.
 
         Raises:
             BadRequest: the name is none, or the address does not fit the style.
@@ -153,13 +156,12 @@ class Registry:
             Unavailable: the database is busy for too long.
         """
         platform = Platform(
-            0, 0, checked_name(name), style, checked_address(style, url), (new_secret(),), more.get("audio", False),
-            more.get("image", False), False, more.get("insecure", False), more.get("retry_ambiguous", True),
-            more.get("import_every", ONE_DAY), None,
+            name=checked_name(name), style=style, url=checked_address(style, url), secrets=(new_secret(),), audio=audio,
+            image=image, insecure=insecure, retry_ambiguous=retry_ambiguous, import_every=import_every,
         )  # fmt: skip
         token = secrets.token_urlsafe(24)
-        async with self._book.acceptance():  # one at a time, so that a name is taken once
-            if name == OWN or await self._book.platforms(name):
+        async with self._platforms.acceptance():  # one at a time, so that a name is taken once
+            if name == OWN or await self._platforms.platforms(name):
                 raise Conflict(f"There is a platform {name!r} already.")
             return Registered(await self._keep(platform, digest_of(token)), token, platform.secrets[0])
 
@@ -177,15 +179,16 @@ class Registry:
     async def rotate(self, name: str) -> str:
         """A new secret; what is sent is signed with the old one too, for a day. Raises UnknownPlatform."""
         platform, secret = await self.find(name), new_secret()
-        await self._book.rotate(platform.id, secret)
+        await self._platforms.rotate(platform.id, secret)
         return secret
 
     async def forget(self, name: str) -> None:
         """A platform is no more; what was pending for it is dropped. Raises UnknownPlatform, Unavailable."""
         platform = await self.find(name)
-        async with self._book.acceptance():  # nothing is put before it any more by who still knew it
+        async with self._platforms.acceptance():  # nothing is put before it any more by who still knew it
             await self._bridges.forget(bridge_name(name))
-            await self._book.forget(platform.id)  # at last: where a crash came first, it can be forgotten once more
+            # At last: where a crash came first, it can be forgotten once more.
+            await self._platforms.forget(platform.id)
         self._bus.tell(Changed(platform.id))
 
     async def load(self, path: Path) -> None:
@@ -201,28 +204,28 @@ class Registry:
     async def _keep(self, platform: Platform, token_digest: bytes | None) -> Platform:
         await self._keep_own()
         user_id = await self._bridges.register(bridge_name(platform.name), "platform", None)
-        for name in await self._book.take_token(token_digest, user_id) if token_digest else ():
+        for name in await self._platforms.take_token(token_digest, user_id) if token_digest else ():
             log.warning("platform %s has no token any more: it is %s's now", name, platform.name)
-        await self._book.keep(replace(platform, id=user_id), token_digest)
-        kept = await self._book.by_id(user_id)
+        await self._platforms.keep(replace(platform, id=user_id), token_digest)
+        kept = await self._platforms.by_id(user_id)
         assert kept is not None, "it was kept just now"
         return kept
 
     async def _keep_own(self) -> None:
         """Recado's own users take part as a platform too: a bridge that belongs to every room."""
-        if not await self._book.platforms(OWN):
+        if not await self._platforms.platforms(OWN):
             user_id = await self._bridges.register(OWN, "rooms", _ROOMS)
-            own = Platform(user_id, 0, OWN, "own", None, (), False, False, True, False, True, ONE_DAY, None)
-            await self._book.keep(own, None)
+            await self._platforms.keep(Platform(id=user_id, name=OWN, style="own", trusted=True), None)
 
 
 def _as_listed(each: Listed) -> Platform:
     """A platform as the file has it. Its secret counts the first time; later it is rotated. Raises BadRequest."""
     style: Style = each.style or ("paths" if each.endpoint else "pull")
     return Platform(
-        0, 0, checked_name(each.name), style, checked_address(style, each.endpoint),
-        (checked_secret(each.secret) if each.secret else new_secret(),), is_true(each.support_audio),
-        is_true(each.support_image), True, each.insecure, each.retry_ambiguous, each.import_every, None,
+        name=checked_name(each.name), style=style, url=checked_address(style, each.endpoint),
+        secrets=(checked_secret(each.secret) if each.secret else new_secret(),), audio=is_true(each.support_audio),
+        image=is_true(each.support_image), trusted=True, insecure=each.insecure, retry_ambiguous=each.retry_ambiguous,
+        import_every=each.import_every,
     )  # fmt: skip
 
 

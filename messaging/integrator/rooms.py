@@ -26,9 +26,15 @@ async def settle_room(
     before = await unit.acceptance.room(platform.id, key)
     seats = seats_of(unit, platform, users)
     is_there = before is not None and await unit.acceptance.has_topic(before.topic_id)
-    topic_id = before.topic_id if before and is_there else await _topic(unit, platform, key, kind)
+    if before and is_there:
+        topic_id = before.topic_id
+    else:
+        topic_id = await unit.acceptance.make_topic(topic_name(platform.name, key), kind, platform.name)
     members = frozenset({platform.id, *(each.id for each, _ in seats)})
-    room = Room(platform.id, key, json_of(outside), name, kind, json_of(users), topic_id, members)
+    room = Room(
+        platform=platform.id, key=key, id_json=json_of(outside), name=name, type=kind, users=json_of(users),
+        topic_id=topic_id, members=members,
+    )  # fmt: skip
     if room == before:
         return
     await unit.acceptance.keep_room(room)
@@ -67,10 +73,6 @@ def ids_in(room: Room | None, platform: str) -> list[OutsideId]:
     """A platform's own users in a room, as it writes their ids."""
     members = _decode_members(room.users) if room is not None else []
     return [outside for each in members for outside in each.get(platform, ())]
-
-
-async def _topic(unit: UnitOfWork, platform: Platform, key: str, kind: RoomType) -> int:
-    return await unit.acceptance.make_topic(topic_name(platform.name, key), kind, platform.name)
 
 
 async def _seat_ours(unit: UnitOfWork, room: Room, before: Room | None) -> None:

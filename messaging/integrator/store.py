@@ -8,20 +8,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from messaging.integrator.events import Person, Platform, PlatformEvent, Room
 from messaging.log.batch import notices
+from messaging.log.content import our_content
 from messaging.model import Appended, Changed, Kind
 from messaging.store.append import Draft, append_within
 from messaging.store.pool import Connection, Pool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Whereabouts:
-    """Where one message is on its way to one platform. ``dead``: why it was given up, else None."""
+    """Where one message is on its way to the platform of this name. ``dead``: why it was given up, else None."""
 
-    platform: str
+    name: str
     seq: int
     cursor: int
     state: str
@@ -184,9 +183,7 @@ class PlatformStore:
 
     async def whereabouts(self, platform_id: int, identity: str) -> list[Whereabouts]:
         rows = await self._pool.fetch("news_states", platform_id, identity)
-        return [
-            Whereabouts(r["name"], r["seq"], r["cursor"], r["state"], r["paused"], r["reason"], r["dead"]) for r in rows
-        ]
+        return [Whereabouts(**row) for row in rows]
 
     @asynccontextmanager
     async def acceptance(self) -> AsyncIterator[Acceptance]:
@@ -204,27 +201,19 @@ class PlatformStore:
 
 
 def _platform(row: Any) -> Platform:
-    return Platform(
-        row["id"], row["inbox"], row["name"], row["style"], row["url"],
-        tuple(secret for secret in (row["secret"], row["old_secret"]) if secret), row["audio"], row["image"],
-        row["trusted"], row["insecure"], row["retry_ambiguous"], row["import_every"], row["users_as_of"],
-    )  # fmt: skip
+    values = dict(row)
+    secrets = values.pop("secret"), values.pop("old_secret")
+    return Platform(**values, secrets=tuple(secret for secret in secrets if secret))
 
 
 def _person(row: Any) -> Person:
-    return Person(
-        row["platform"], row["key"], row["id_json"], row["name"], frozenset(row["introduced"]), row["removed"],
-        row["absent"],
-    )  # fmt: skip
+    return Person(**{**row, "introduced": frozenset(row["introduced"])})
 
 
 def _room(row: Any) -> Room:
-    return Room(
-        row["platform"], row["key"], row["id_json"], row["name"], row["type"], row["users"], row["topic_id"],
-        frozenset(row["members"]),
-    )  # fmt: skip
+    return Room(**{**row, "members": frozenset(row["members"])})
 
 
 def draft_of(inbox: int, sender: str, news: PlatformEvent, ttl: int | None = None) -> Draft:
     """News on their way into the inbox of a platform."""
-    return Draft(inbox, None, sender, None, None, msgspec.json.encode(news).decode(), ttl)
+    return Draft(topic_id=inbox, sender=sender, content=our_content(news), ttl=ttl)

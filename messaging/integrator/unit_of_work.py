@@ -1,4 +1,4 @@
-"""What follows from one thing that a platform says: gathered, then stored as one."""
+"""A unit of work: the events that one request of a platform causes are gathered, then written in one transaction."""
 
 from __future__ import annotations
 

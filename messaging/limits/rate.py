@@ -1,4 +1,4 @@
-"""How fast somebody may be. Pure: the caller brings the clock, in seconds, of any that rises."""
+"""Rate limits: how fast somebody may be. Pure: the caller brings the clock, in seconds, of any that rises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batch of drafts: what goes into it, whose doubles it has, what its senders and readers hear. No I/O, no clock."""
+"""A batch of drafts: what goes in, which share an idempotency key, what senders and readers hear. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, assert_never
 
 from messaging.errors import Conflict, NotAMember, RecadoError, UnknownTopic
 from messaging.model import Appended, Message
@@ -17,8 +17,6 @@ T = TypeVar("T")
 BATCH_BYTES = 1024 * 1024
 BATCH_DRAFTS = 2000
 SHARE_BYTES = 132 * 1024  # of a source, before it is the next one's turn; the largest message fits
-
-_REFUSALS: dict[str, type[RecadoError]] = {"unknown_topic": UnknownTopic, "not_a_member": NotAMember}
 
 
 class Origin(Protocol):
@@ -144,10 +142,17 @@ def without_doubles(batch: Iterable[T], draft_of: Callable[[T], Draft]) -> tuple
 
 def answer(draft: Draft, verdict: Verdict) -> Verdict | RecadoError:
     """What the sender of ``draft`` hears."""
-    if verdict.outcome == "conflict":
-        return Conflict(f"The id {draft.key!r} was used for other content in this topic.")
-    refusal = _REFUSALS.get(verdict.outcome)
-    return verdict if refusal is None else refusal()
+    match verdict.outcome:
+        case "stored" | "repeated":
+            return verdict
+        case "conflict":
+            return Conflict(f"The id {draft.key!r} was used for other content in this topic.")
+        case "unknown_topic":
+            return UnknownTopic()
+        case "not_a_member":
+            return NotAMember()
+        case _:
+            assert_never(verdict.outcome)
 
 
 def answer_double(draft: Draft, leader: Draft, outcome: Verdict | RecadoError) -> Verdict | RecadoError:

@@ -7,13 +7,31 @@ from typing import Any
 import msgspec
 
 from messaging.errors import BadRequest
+from messaging.model import Content, Kind
+from messaging.settings.settings import Settings
 
 MAX_DEPTH = 64
 
 _decoder = msgspec.json.Decoder()
 
 
-def check_content(raw: bytes | memoryview, limit: int) -> str:
+def check_content(raw: bytes | memoryview, settings: Settings) -> Content:
+    """What a message may say, on every door: JSON of at most MAX_FRAME bytes. Raises BadRequest, see `check_json`."""
+    return Content(check_json(raw, settings.max_frame))
+
+
+def our_content(value: Any) -> Content:
+    """What Recado itself says, which nobody outside can make grow."""
+    return Content(msgspec.json.encode(value).decode())
+
+
+def lifetime_of(ttl: int | None, topic: int | None, kind: Kind, settings: Settings) -> int | None:
+    """How many seconds a message lives: as it says itself, else as its topic does, else as all inboxes."""
+    lifetime = topic if ttl is None else ttl
+    return settings.inbox_ttl if lifetime is None and kind == "direct" else lifetime
+
+
+def check_json(raw: bytes | memoryview, limit: int) -> str:
     """The text of ``raw``, a JSON value, unchanged.
 
     Args:

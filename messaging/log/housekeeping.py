@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from messaging.model import MAX_LIFETIME
 from messaging.retrying import retrying
-from messaging.runtime.leader import Lease, run_as_leader
+from messaging.runtime.leader import run_as_leader
 from messaging.settings.settings import Settings
 from messaging.store.store import DEVICE_KEPT, Store
 
@@ -45,10 +45,7 @@ class Housekeeping:
         """A round every second, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._repeat(self.purge_seen, "the purge of inboxes"))
-            tasks.create_task(run_as_leader(self._store.leases, TURN, self._keep_house))
-
-    async def _keep_house(self, lease: Lease) -> None:
-        await self._repeat(self.round, str(lease))
+            tasks.create_task(run_as_leader(self._store.leases, TURN, lambda _: self._repeat(self.round, TURN)))
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], what: str) -> None:
         while True:

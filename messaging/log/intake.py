@@ -11,7 +11,6 @@ there. Order is kept within a transaction (its ids rise, and it has one source),
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from operator import attrgetter
 
 from messaging.errors import BadRequest, Conflict
 from messaging.log.batch import BATCH_BYTES, answer_double, notices, without_doubles
-from messaging.log.content import check_content
-from messaging.model import Appended
+from messaging.log.content import check_content, lifetime_of
+from messaging.model import Appended, Kind
 from messaging.observability.metrics import Metrics
 from messaging.retrying import retrying
 from messaging.runtime.leader import Lease, run_as_leader
@@ -69,21 +68,19 @@ def sort_out(batch: Sequence[Posted], settings: Settings) -> Sorted:
         try:
             if posted.kind is None:
                 raise BadRequest(_REASONS["unknown_topic"])
-            check_content(posted.content.encode(), settings.max_frame)
-            good.append(Good(posted, draft_of(posted, settings)))
+            good.append(Good(posted, draft_of(posted, posted.kind, settings)))
         except BadRequest as exc:
             dead.append((posted, exc.message))
     return Sorted(*without_doubles(good, attrgetter("draft")), dead)
 
 
-def draft_of(posted: Posted, settings: Settings) -> Draft:
-    ttl = posted.ttl if posted.ttl is not None else posted.lifetime
-    if ttl is None and posted.kind == "direct":
-        ttl = settings.inbox_ttl
-    digest = None
-    if posted.key is not None:
-        digest = hashlib.blake2b(posted.content.encode(), digest_size=16).digest()
-    return Draft(posted.topic_id, None, posted.sender, posted.key, digest, posted.content, ttl)
+def draft_of(posted: Posted, kind: Kind, settings: Settings) -> Draft:
+    """``kind``: its topic's. Raises BadRequest for what may not be in a message."""
+    return Draft(
+        topic_id=posted.topic_id, sender=posted.sender, key=posted.key,
+        content=check_content(posted.content.encode(), settings),
+        ttl=lifetime_of(posted.ttl, posted.lifetime, kind, settings),
+    )  # fmt: skip
 
 
 def dead_of(batch: Sorted, verdicts: Sequence[Verdict]) -> list[tuple[Posted, str]]:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from typing import assert_never
 
 from messaging.bus.contract import Bus
 from messaging.errors import Unavailable
@@ -79,20 +80,20 @@ class Listener:
 
 
 class Notifier:
-    """The ears of this process."""
+    """The listeners of this process."""
 
     def __init__(self, bus: Bus, store: Store) -> None:
         self._store = store
         self._listeners: dict[int, set[Listener]] = {}  # by topic
         self._users: dict[int, set[Listener]] = {}
         self._newest = 0  # the highest topic id heard of: a higher one is new, and may have members made by a pattern
-        bus.attach(self._receive, self._resync)
-        store.epochs.attach(self._begin_anew)
         self._sweep_now = asyncio.Event()
+        bus.attach(self._receive, self._sweep_now.set)
+        store.epochs.attach(self._begin_anew)
 
     @contextmanager
     def listen(self, user_id: int | None = None, version: int = 0) -> Iterator[Listener]:
-        """An ear. Attend first, then read the store: what came in between is heard."""
+        """A listener. Attend first, then read the store: what came in between is heard."""
         listener = Listener(self._listeners, user_id, version)
         of_user = self._users.setdefault(user_id, set()) if user_id is not None else set()
         of_user.add(listener)
@@ -115,19 +116,18 @@ class Notifier:
             case Changed(user_id=user_id):
                 for listener in self._users.get(user_id, ()):
                     listener.poke()
-            case Voided():  # rare, and ears know no tokens
+            case Voided():  # rare, and listeners know no tokens
                 for listeners in self._users.values():
                     for listener in listeners:
                         listener.poke()
+            case _:
+                assert_never(notice)
 
     def _begin_anew(self) -> None:
         """The logs are others: who reads for a user looks at all that it belongs to, whatever its version says."""
         for listener in [listener for listeners in self._users.values() for listener in listeners]:
             listener.version = UNKNOWN
             listener.poke()
-
-    def _resync(self) -> None:
-        self._sweep_now.set()
 
     async def run(self) -> None:
         """Sweep now and then, until cancelled."""
@@ -140,7 +140,7 @@ class Notifier:
                 log.warning("watching waits for the database: %s", exc)
 
     async def sweep(self) -> None:
-        """Compare what the ears know with the store. Raises Unavailable."""
+        """Compare what the listeners know with the store. Raises Unavailable."""
         for ids in _slices(self._users):
             for user_id, (version, _) in (await self._store.tokens.versions(ids)).items():
                 for listener in self._users.get(user_id, ()):

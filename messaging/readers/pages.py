@@ -1,4 +1,4 @@
-"""Page reads of many readers at the same place, shared, and put into the form in which they leave once for all."""
+"""Page reads of many readers at the same place are one read (single-flight), and encoded once for all of them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from messaging.errors import Unavailable
-from messaging.model import Message, Page, Topic
+from messaging.errors import Unavailable, UnknownTopic
+from messaging.model import Membership, Message, Page, Topic
 from messaging.store.store import Store
 
 F = TypeVar("F")
@@ -76,6 +76,15 @@ class Pages(Generic[F]):
             for stage in (self._boarding, self._flying):
                 if stage.get(key) is flight:
                     del stage[key]
+
+
+async def page_of(store: Store, membership: Membership, after: int, budget: int) -> Page | None:
+    """What a member reads beyond ``after``; None where the topic or the membership has gone. Raises Unavailable."""
+    try:
+        page, held = await store.page(membership.topic, after, budget, [membership.id])
+    except UnknownTopic:
+        return None
+    return page if held else None
 
 
 def fit(messages: list[Message], limit: int, budget: int, *, newest: bool) -> list[Message]:

@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from messaging.errors import UnknownTopic
 from messaging.model import Entry, Membership, Message, Topic, User
 from messaging.permissions import Caller, sees
 from messaging.readers.cursors import Cursors
+from messaging.readers.pages import page_of
 from messaging.store.store import Store
 
 DEVICE = ""
@@ -30,7 +30,7 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A message as its reader names it. ``content`` is JSON that `check_content` has passed."""
+    """A message as its reader names it. ``content``: JSON."""
 
     topic_name: str
     content: str
@@ -170,13 +170,10 @@ class Pending:
 
     async def _walk(self, behind: _Behind, take: Callable[[Sequence[Entry]], bool]) -> bool:
         """Hand over pages while ``take`` wants more; whether it took all. A membership that has ended has nothing."""
-        topic, after, head = behind.membership.topic, behind.cursor, behind.cursor + 1
+        after, head = behind.cursor, behind.cursor + 1
         while after < head:
-            try:
-                page, held = await self._store.page(topic, after, PAGE_BYTES, [behind.membership.id])
-            except UnknownTopic:
-                return True
-            if not held:
+            page = await page_of(self._store, behind.membership, after, PAGE_BYTES)
+            if page is None:
                 return True
             if not take(page.entries):
                 return False

@@ -42,7 +42,7 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = _setting("TRUSTED_PROXIES", (), read.networks)
     jwt_secret: str = _setting("JWT_SECRET", "", read.text)
     jwt_issuers: tuple[Issuer, ...] = _setting("JWT_ISSUERS", (), parse_issuers)
-    auth_mode: str = _setting("AUTH_MODE", "", read.auth_mode)
+    auth_mode: read.AuthMode = _setting("AUTH_MODE", "key", read.auth_mode)
     api_key: str = _setting("API_KEY", "", read.text)
     metrics_token: str = _setting("METRICS_TOKEN", "", read.text)
     open_nets: tuple[Network, ...] = _setting("OPEN_NETS", LOOPBACK, read.networks)

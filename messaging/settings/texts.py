@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from typing import Literal, cast
 
 from messaging.settings.addresses import Network
+
+AuthMode = Literal["open", "key"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -137,10 +140,10 @@ def flag(value: str) -> bool:
     return value == "1"
 
 
-def auth_mode(value: str) -> str:
+def auth_mode(value: str) -> AuthMode:
     if value not in ("open", "key"):
         raise ValueError("open or key")
-    return value
+    return cast(AuthMode, value)
 
 
 def log_format(value: str) -> str:

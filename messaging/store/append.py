@@ -19,6 +19,7 @@ import asyncpg
 import msgspec
 
 from messaging.errors import StatementFailed, Unavailable
+from messaging.model import Content, digest_of
 from messaging.store.pool import Connection, Pool, connect, our_errors, time_limit
 
 Outcome = Literal["stored", "repeated", "conflict", "not_a_member", "unknown_topic"]
@@ -36,21 +37,24 @@ _FENCED, _FORGOTTEN = "P0F01", "P0F02"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Draft:
     """A message on its way into the log.
 
     ``member``: the id of the user who must belong to the topic, None where nobody must.
-    ``digest``: of the content, where there is a ``key``. ``ttl``: seconds.
+    ``key``: the idempotency key, of one topic and sender. ``ttl``: seconds.
     """
 
     topic_id: int
-    member: int | None
+    member: int | None = None
     sender: str
-    key: str | None
-    digest: bytes | None
-    content: str
-    ttl: int | None
+    key: str | None = None
+    content: Content
+    ttl: int | None = None
+
+    @property
+    def digest(self) -> bytes | None:
+        return None if self.key is None else digest_of(self.content)
 
 
 @dataclass(slots=True, eq=False)

@@ -51,7 +51,7 @@ class Report:
     dead: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """A message that was given up on. ``content`` is None where it had expired before it could be sent.
 

@@ -269,15 +269,9 @@ class Store:
 
 def _topic(row: Any, topic_id: int) -> Topic:
     return Topic(
-        topic_id,
-        row["name"],
-        row["kind"],
-        row["creator"],
-        row["retention"],
-        row["lifetime"],
-        row["in_doubt"],
-        row["origin"],
-    )
+        topic_id, row["name"], row["kind"], row["creator"], retention=row["retention"], lifetime=row["lifetime"],
+        in_doubt=row["in_doubt"], origin=row["origin"],
+    )  # fmt: skip
 
 
 def _membership(row: Any) -> Membership:

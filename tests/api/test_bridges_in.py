@@ -16,17 +16,19 @@ LETTERS = "/api/v1/dead-letters"
 
 
 async def known(door: Door) -> int:
-    return await door.node.book.register_inlet("orders", "test")
+    return await door.node.bridge_store.register_inlet("orders", "test")
 
 
 def came(number: int, content: str, *, topic: str = "shop", sender: str = "nats", **more: Any) -> DeadLetter:
     fields = {"reason": "no", "came_by": "orders.new", **more}
-    return DeadLetter("orders", topic, 0, number, sender, content, None, **fields)
+    return DeadLetter(
+        bridge="orders", topic=topic, topic_id=0, seq=number, sender=sender, content=content, sent_at=None, **fields
+    )
 
 
 async def buried(door: Door, *letters: DeadLetter) -> list[Any]:
     for letter in letters:
-        await door.node.book.bury(letter)
+        await door.node.bridge_store.bury(letter)
     found: list[Any] = await door.ask("GET", LETTERS)
     return found
 
@@ -45,7 +47,7 @@ async def contents(door: Door, topic: str) -> list[Any]:
 
 async def test_both_directions_stand_in_one_list(door: Door) -> None:
     await known(door)
-    await door.node.book.register("shops", "test", "%")
+    await door.node.bridge_store.register("shops", "test", "%")
     found = await door.ask("GET", "/api/v1/bridges")
     assert [(each["name"], each["direction"], each["lag"]) for each in found] == [
         ("orders", "in", None), ("shops", "out", 0),
@@ -63,11 +65,11 @@ async def test_an_inlet_belongs_to_no_topic(door: Door) -> None:
 
 async def test_how_an_inlet_fares_and_its_pause_outlive_a_start(door: Door) -> None:
     user_id = await known(door)
-    await door.node.book.report(user_id, "failing", "no route", 7)
+    await door.node.bridge_store.report(user_id, "failing", "no route", 7)
     await known(door)
     bridge = await door.ask("GET", "/api/v1/bridges/orders")
     assert (bridge["state"], bridge["reason"], bridge["failed_attempts"]) == ("failing", "no route", 7)
-    await door.node.book.report(user_id, "up", None, 0)
+    await door.node.bridge_store.report(user_id, "up", None, 0)
     await door.ask("POST", "/api/v1/bridges/orders/pause")
     await known(door)
     assert (await door.ask("GET", "/api/v1/bridges/orders"))["paused"] is True
@@ -84,14 +86,14 @@ async def test_whoever_waits_for_an_inlet_hears_of_a_pause_and_of_its_end(door: 
 async def test_a_name_has_one_direction(door: Door) -> None:
     await known(door)
     with pytest.raises(Conflict, match="direction"):
-        await door.node.book.register("orders", "test", "%")
+        await door.node.bridge_store.register("orders", "test", "%")
     with pytest.raises(Conflict, match="direction"):
-        await door.node.book.register_inlet("orders", "other")
-    await door.node.book.register("shops", "test", "%")
+        await door.node.bridge_store.register_inlet("orders", "other")
+    await door.node.bridge_store.register("shops", "test", "%")
     with pytest.raises(Conflict, match="direction"):
-        await door.node.book.register_inlet("shops", "test")
+        await door.node.bridge_store.register_inlet("shops", "test")
     await door.ask("DELETE", "/api/v1/bridges/orders", 204)
-    await door.node.book.register("orders", "test", "%")
+    await door.node.bridge_store.register("orders", "test", "%")
 
 
 # --- its dead letters -------------------------------------------------------------------------------------------------
@@ -114,10 +116,10 @@ async def test_a_replay_of_what_came_in_is_harmless_to_repeat(door: Door, monkey
     """As after a crash between the topic's log and the end of the letter."""
     await known(door)
     await buried(door, came(1, "1"))
-    unearth = door.node.book.unearth
-    monkeypatch.setattr(door.node.book, "unearth", lambda ids: asyncio.sleep(0))
+    unearth = door.node.bridge_store.unearth
+    monkeypatch.setattr(door.node.bridge_store, "unearth", lambda ids: asyncio.sleep(0))
     assert (await replayed(door))["count"] == 1
-    monkeypatch.setattr(door.node.book, "unearth", unearth)
+    monkeypatch.setattr(door.node.bridge_store, "unearth", unearth)
     assert (await replayed(door))["count"] == 1
     assert await contents(door, "shop") == [("nats", 1)]
 

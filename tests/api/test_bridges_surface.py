@@ -10,7 +10,7 @@ from support.doors import Door
 
 
 async def known(door: Door) -> None:
-    await door.node.book.register("shops", "test", "updates.%")
+    await door.node.bridge_store.register("shops", "test", "updates.%")
 
 
 async def test_a_bridge_is_seen_with_what_lies_before_it(door: Door) -> None:
@@ -57,7 +57,11 @@ async def test_the_dead_letters_of_nobody_are_an_error(door: Door, method: str, 
 
 async def test_dead_letters_of_a_forgotten_bridge_are_still_there_to_be_dropped(door: Door) -> None:
     await known(door)
-    await door.node.book.bury(DeadLetter("shops", "updates.a", 7, 1, "ana", "1", None, "422"))
+    await door.node.bridge_store.bury(
+        DeadLetter(
+            bridge="shops", topic="updates.a", topic_id=7, seq=1, sender="ana", content="1", sent_at=None, reason="422"
+        )
+    )
     await door.ask("DELETE", "/api/v1/bridges/shops", 204)
     [letter] = await door.ask("GET", "/api/v1/dead-letters?bridge=shops")
     wish = {"bridge": "shops", "ids": [letter["id"]]}
@@ -70,7 +74,18 @@ async def test_dead_letters_are_listed_counted_and_sent_again(door: Door) -> Non
     for seq in (1, 2, 3):
         content = None if seq == 3 else f'{{"n":{seq}}}'
         sent_at = await door.node.store.pool.value("clock")
-        await door.node.book.bury(DeadLetter("shops", "updates.a", 7, seq, "ana", content, sent_at, "422"))
+        await door.node.bridge_store.bury(
+            DeadLetter(
+                bridge="shops",
+                topic="updates.a",
+                topic_id=7,
+                seq=seq,
+                sender="ana",
+                content=content,
+                sent_at=sent_at,
+                reason="422",
+            )
+        )
     letters = await door.ask("GET", "/api/v1/dead-letters?bridge=shops")
     assert [(each["seq"], each["content"], each["reason"]) for each in letters] == [
         (1, {"n": 1}, "422"), (2, {"n": 2}, "422"), (3, None, "422"),
@@ -91,9 +106,13 @@ async def test_dead_letters_are_listed_counted_and_sent_again(door: Door) -> Non
 
 async def test_dead_letters_that_nobody_wants_are_dropped(door: Door) -> None:
     await known(door)
-    await door.node.book.bury(DeadLetter("shops", "updates.a", 7, 1, "ana", "1", None, "422"))
+    await door.node.bridge_store.bury(
+        DeadLetter(
+            bridge="shops", topic="updates.a", topic_id=7, seq=1, sender="ana", content="1", sent_at=None, reason="422"
+        )
+    )
     [letter] = await door.ask("GET", "/api/v1/dead-letters")
-    await door.node.book.register("other", "test", None)
+    await door.node.bridge_store.register("other", "test", None)
     wish = {"bridge": "other", "ids": [letter["id"]]}
     assert await door.ask("POST", "/api/v1/dead-letters/drop", json=wish) == {"count": 0}
     assert await door.ask("POST", "/api/v1/dead-letters/drop", json={**wish, "bridge": "shops"}) == {"count": 1}
@@ -118,13 +137,35 @@ async def test_what_nobody_would_read_is_not_replayed(door: Door) -> None:
     """Neither to a bridge that is no more, nor what once came in by a bridge of the same name."""
     await known(door)
     sent_at = await door.node.store.pool.value("clock")
-    await door.node.book.bury(DeadLetter("shops", "updates.a", 0, 1, "nats", '"in"', None, "no JSON"))
+    await door.node.bridge_store.bury(
+        DeadLetter(
+            bridge="shops",
+            topic="updates.a",
+            topic_id=0,
+            seq=1,
+            sender="nats",
+            content='"in"',
+            sent_at=None,
+            reason="no JSON",
+        )
+    )
     wish = {"bridge": "shops"}
     assert (await door.ask("POST", "/api/v1/dead-letters/replay", 202, json=wish))["count"] == 0
-    await door.node.book.bury(DeadLetter("shops", "updates.a", 7, 1, "ana", '"out"', sent_at, "422"))
+    await door.node.bridge_store.bury(
+        DeadLetter(
+            bridge="shops",
+            topic="updates.a",
+            topic_id=7,
+            seq=1,
+            sender="ana",
+            content='"out"',
+            sent_at=sent_at,
+            reason="422",
+        )
+    )
     await door.ask("DELETE", "/api/v1/bridges/shops", 204)
     await door.ask("POST", "/api/v1/dead-letters/replay", 404, json=wish)
-    await door.node.book.register_inlet("shops", "test")  # has an inbox, too
+    await door.node.bridge_store.register_inlet("shops", "test")  # has an inbox, too
     for dry_run in (True, False):
         done = await door.ask("POST", "/api/v1/dead-letters/replay", 202, json={**wish, "dry_run": dry_run})
         assert done["count"] == 0 and "no bridge out" in done["refused"][0]["reason"]

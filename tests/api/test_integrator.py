@@ -441,7 +441,7 @@ async def test_imported_users_are_introduced_before_their_first_message(door: Do
     buas = await door.node.registry.find("BuasApp")
     await door.node.integrator.import_users(buas, Diff(changed=(Listed(1, "Ana"), Listed(2, "Bea"))))
     assert await inbox(door, "GWT_CHAT") == [], "the first import is told to nobody"
-    said = IncomingMessage("BuasApp", 9, 1, "hi")
+    said = IncomingMessage(room_platform="BuasApp", room=9, sender=1, text="hi")
     await door.node.integrator.take_message(await door.node.registry.find("BuasApp"), said)
     told = await inbox(door, "GWT_CHAT")
     assert told[0] == ("user.created", {"id": 1, "name": "Ana", "platform": "BuasApp"})

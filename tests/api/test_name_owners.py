@@ -98,8 +98,8 @@ async def test_a_hash_means_the_topic_wherever_one_is_named(locked: Door) -> Non
 
 @pytest.mark.parametrize("name", [NEWS, "orders.rome", "shop.a"], ids=["news", "fed", "taken out"])
 async def test_names_of_others_are_made_by_a_backend_or_a_claim(locked: Door, name: str) -> None:
-    await locked.node.book.register_inlet("orders", "nats", like("orders.*"))
-    await locked.node.book.register("shops", "nats", like("shop.*"))
+    await locked.node.bridge_store.register_inlet("orders", "nats", like("orders.*"))
+    await locked.node.bridge_store.register("shops", "nats", like("shop.*"))
     mal = await locked.token("mal")
     assert (await put_topic(locked, name, 403, token=mal))["code"] == "forbidden"
     body = {"topic_name": name, "user": "mal"}

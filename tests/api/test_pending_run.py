@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from messaging.model import Entry, Gap, Message, Topic
+from messaging.model import Content, Entry, Gap, Message, Topic
 from messaging.readers.pending import Named, longest_run, meaning, names_of
 
 NEWS = Topic(1, "news", "public", "ana")
@@ -12,7 +12,7 @@ INBOX = Topic(2, "@eva", "direct", "eva")
 
 
 def message(seq: int, content: str, sender: str = "ana") -> Message:
-    return Message(seq, sender, content, datetime.now(UTC))
+    return Message(seq, sender, Content(content), datetime.now(UTC))
 
 
 def log(*contents: str) -> list[Entry]:

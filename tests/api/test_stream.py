@@ -14,7 +14,7 @@ from listener import NEWS, contents, listening, news, publish, topic_id
 from api.routes import stream
 from api.routes.stream import Start, events, start_of
 from messaging.errors import BadRequest
-from messaging.model import Gap, Message, Page, Topic
+from messaging.model import Content, Gap, Message, Page, Topic
 from support.doors import Door
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -94,7 +94,7 @@ async def test_a_long_past_comes_in_pages_and_the_present_behind_it(door: Door) 
 
 
 def test_line_breaks_between_the_tokens_of_content_do_not_break_the_event() -> None:
-    page = Page((Message(7, "ana", '{"a":\r\n 1,\r"b":\n"c\\nd"}', NOW), Gap(8, 9, "seen")), 9, 9)
+    page = Page((Message(7, "ana", Content('{"a":\r\n 1,\r"b":\n"c\\nd"}'), NOW), Gap(8, 9, "seen")), 9, 9)
     text = events(Topic(1, "news", "public", "ana"), page, "e").decode()
     first, second, rest = text.split("\n\n")
     assert rest == ""

@@ -45,7 +45,7 @@ from messaging.bus.wire import fitting, packed, unpacked
 from messaging.errors import RecadoError
 from messaging.integrator.importing import Implausible, compare, read_list
 from messaging.integrator.registry import read_file
-from messaging.log.content import check_content
+from messaging.log.content import check_json
 from messaging.model import Changed, Voided, is_encoded_name, is_name, is_user_name
 from messaging.news import is_news
 from messaging.patterns import is_pattern, matches
@@ -244,7 +244,7 @@ NAMES: list[Callable[[str], object]] = [
 
 READERS = [
     Reader("bodies in pieces", _in_pieces, most=16 * KIB, inputs=lambda: iter([("pieces", lambda size: b" " * size)])),
-    Reader("content", lambda data: check_content(data, 64 * KIB), {"a": [{"b": 1}]}, refusals=_REFUSED),
+    Reader("content", lambda data: check_json(data, 64 * KIB), {"a": [{"b": 1}]}, refusals=_REFUSED),
     Reader(
         "contents that are confirmed", lambda data: names_of(Named("t", text) for text in _text(data).split()),
         inputs=lambda: iter([("numbers of one hash", _colliding)]),
@@ -285,11 +285,11 @@ READERS = [
     Reader("a platform's status line", final_status, most=START_BYTES),
     Reader("webhook ids", lambda data: _as_header(data.decode(errors="replace")[:128])),
     Reader(
-        "AMQP, any JSON", lambda data: read_content(Delivery("q", data, repr(data[:255])), "rabbitmq", 64 * KIB),
+        "AMQP, any JSON", lambda data: read_content(Delivery("q", data, repr(data[:255])), "rabbitmq", Settings()),
         {"a": [1]}, refusals=_REFUSED,
     ),
     Reader(
-        "AMQP, offers", lambda data: read_offer(Delivery("q", data), 64 * KIB),
+        "AMQP, offers", lambda data: read_offer(Delivery("q", data), Settings()),
         {"sender": "ana", "body": "b", "send_time": "1.5", "ttl": 5}, refusals=_REFUSED,
     ),
     Reader(

@@ -65,7 +65,7 @@ SITES = {
     ("recado.terminal.rest", "_decoded"): "refusals, of a client",
     ("recado.terminal.server", "_in_checkout"): OURS,
     ("scripts.raise_sql_version", "main"): OURS,
-    ("ws_server.handshake", "wishes"): "handshakes",
+    ("ws_server.handshake", "connect_options"): "handshakes",
     ("ws_server.protocol", ""): "frames",
     ("ws_server.session", "Session"): OURS,
 }

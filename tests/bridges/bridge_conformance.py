@@ -52,7 +52,7 @@ class Broker(Protocol):
 async def bridged(dsn: str, broker: Broker) -> AsyncIterator[tuple[Node, Lane]]:
     """A node at work with one bridge to the broker, named "out", and its lane, which is not running yet."""
     async with working(dsn) as node:
-        user_id = await node.book.register("out", "test", "orders.%")
+        user_id = await node.bridge_store.register("out", "test", "orders.%")
         await node.actions.know("ana")
         outlet = broker.outlet()
         try:
@@ -67,7 +67,7 @@ async def make(node: Node, *topics: str) -> None:
 
 
 async def report(node: Node) -> Report:
-    [found] = await node.book.reports("out")
+    [found] = await node.bridge_store.reports("out")
     return found
 
 
@@ -76,7 +76,7 @@ async def until_waiting(node: Node) -> Report:
 
 
 async def until_buried(node: Node, count: int) -> list[DeadLetter]:
-    buried = await until(lambda: node.book.buried("out", 0, 100), lambda found: len(found) >= count, TIME)
+    buried = await until(lambda: node.bridge_store.buried("out", 0, 100), lambda found: len(found) >= count, TIME)
     return [each.letter for each in buried]
 
 
@@ -155,7 +155,7 @@ class OutConformance:
                 await publish(node, TOPIC, *numbered(1, 30))
                 await broker.got(TOPIC, 30)
             await node.settle()
-            user_id = await node.book.register("out", "test", "orders.%")
+            user_id = await node.bridge_store.register("out", "test", "orders.%")
             outlet = broker.outlet()
             async with serving(Lane(user_id, outlet, node, schedule=SOON)):
                 await publish(node, TOPIC, *numbered(31, 40))
@@ -185,9 +185,18 @@ class OutConformance:
             found = await node.store.standing(TOPIC)
             assert found is not None
             [message] = await node.store.history(found.topic.id, 0, 10, 10, None, newest=False)
-            await node.book.bury(
-                DeadLetter("out", TOPIC, found.topic.id, 1, "api", '"again"', message.sent_at, "no confirmation")
+            await node.bridge_store.bury(
+                DeadLetter(
+                    bridge="out",
+                    topic=TOPIC,
+                    topic_id=found.topic.id,
+                    seq=1,
+                    sender="api",
+                    content='"again"',
+                    sent_at=message.sent_at,
+                    reason="no confirmation",
+                )
             )
             assert (await node.bridges.replay("out", None)).count == 1
             assert await broker.got(TOPIC, 2) == [b'"again"', b'"again"']
-            assert not await node.book.buried("out", 0, 10)
+            assert not await node.bridge_store.buried("out", 0, 10)

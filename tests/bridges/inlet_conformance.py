@@ -102,7 +102,7 @@ async def until_settled(inlet: Inlet, feed: Feed) -> None:
 async def until_buried(node: Node, count: int) -> list[str]:
     """Why, of each dead letter."""
 
-    buried = await until(lambda: node.book.buried("in", 0, 100), lambda found: len(found) >= count, TIME)
+    buried = await until(lambda: node.bridge_store.buried("in", 0, 100), lambda found: len(found) >= count, TIME)
     return [each.letter.reason for each in buried]
 
 
@@ -216,7 +216,7 @@ class InConformance:
             assert await have(node, feed.topic, 2) == ["1", "2"]
             [reason] = await until_buried(node, 1)
             await until_settled(inlet, feed)
-            [report] = await node.book.reports("in")
+            [report] = await node.bridge_store.reports("in")
             assert report.state == "up", "the line went on"
         return reason
 
@@ -294,7 +294,7 @@ class InConformance:
             assert await have(node, feed.topic, len(expected)) == expected
 
     async def _pause(self, node: Node, paused: bool) -> None:
-        user_id = await node.book.pause("in", paused)
+        user_id = await node.bridge_store.pause("in", paused)
         assert user_id is not None
         node.bus.tell(Changed(user_id))
 

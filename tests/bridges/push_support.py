@@ -20,7 +20,7 @@ from bridges.webhooks.client import Patience, PlatformHttpClient
 from bridges.webhooks.outlet import WebhookOutlet
 from messaging.integrator.events import NewsType, Platform, PlatformEvent
 from messaging.integrator.store import PlatformStore
-from messaging.model import Message
+from messaging.model import Content, Message
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 AT = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC)
@@ -190,7 +190,7 @@ def parcel(
     kind: NewsType = "message.created", data: bytes = DATA, identity: str = "msg_1", tries: int = 0
 ) -> OutgoingMessage:
     content = msgspec.json.encode(PlatformEvent(identity, kind, AT, msgspec.Raw(data))).decode()
-    return OutgoingMessage("8.1", "@%bridge/gwt", Message(1, "%bridge/a", content, AT), tries)
+    return OutgoingMessage("8.1", "@%bridge/gwt", Message(1, "%bridge/a", Content(content), AT), tries)
 
 
 @contextlib.asynccontextmanager

@@ -136,7 +136,7 @@ async def test_what_a_producer_chose_stops_neither_what_is_behind_nor_beside_it(
         assert await desk.has(f"@{ana}", 1) == ["Rome"] and await desk.has(f"@{bob}", 1) == ["Oslo"]
         reasons = [reason for reason, _ in await desk.buried("prontogram", 2)]
         assert "its timestamp is no time" in reasons[0] and "its content_type is no UTF-8" in reasons[1]
-        [report] = await desk.node.book.reports("prontogram")
+        [report] = await desk.node.bridge_store.reports("prontogram")
         assert report.state == "up", "the line went on"
 
 

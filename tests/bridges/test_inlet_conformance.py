@@ -22,7 +22,9 @@ from bridges.rabbitmq.inlet import PREFETCH, Inboxes, OneQueue
 from messaging.bridge.arrivals import Arrival, Incoming
 from messaging.bridge.inlet import Source, SourceLost
 from messaging.errors import BadRequest
+from messaging.model import Content
 from messaging.node import Node
+from messaging.settings.settings import Settings
 from messaging.store.store import Store
 from support.nats_server import Nats, nats_server
 from support.rabbit_readers import offers
@@ -30,6 +32,7 @@ from support.rabbit_server import Rabbit, fresh
 from support.waiting import until
 
 LIMIT = 2048
+LIMITED = Settings(max_frame=LIMIT)
 
 
 # --- in this process ---------------------------------------------------------------------------------
@@ -54,7 +57,7 @@ class Paper:
 
     async def put(self, *texts: str, ids: bool = True) -> None:
         for text in texts:
-            self._keep(text, Incoming("ana", json.dumps(text), f"paper.{self.count}"))
+            self._keep(text, Incoming("ana", Content(json.dumps(text)), f"paper.{self.count}"))
 
     async def put_bad(self) -> None:
         self._keep("bad", BadRequest("It is bad."))
@@ -153,7 +156,7 @@ class NatsFeed:
 
     def source(self, port: int) -> Source:
         url = f"nats://127.0.0.1:{port}"
-        return NatsSource(NatsIn("in", "orders.>"), [url], origin, LIMIT, lambda: None)
+        return NatsSource(NatsIn("in", "orders.>"), [url], origin, LIMITED, lambda: None)
 
     async def put(self, *texts: str, ids: bool = True) -> None:
         async with self._server.client() as client:
@@ -251,7 +254,7 @@ class QueueFeed:
         await self.put()
 
     def source(self, port: int) -> Source:
-        return OneQueue(RabbitIn("in", self._queue, self.topic), self._url(port), LIMIT)
+        return OneQueue(RabbitIn("in", self._queue, self.topic), self._url(port), LIMITED)
 
     def _url(self, port: int) -> str:
         return self._rabbit.url.replace(str(self.port), str(port))
@@ -304,7 +307,7 @@ class InboxFeed(QueueFeed):
 
     def source(self, port: int) -> Source:
         assert self._store is not None
-        return Inboxes(self._url(port), self._store, LIMIT, lambda user: user == self._queue)
+        return Inboxes(self._url(port), self._store, LIMITED, lambda user: user == self._queue)
 
     def bodies(self, texts: Sequence[str]) -> list[bytes]:
         return offers(texts)

@@ -9,7 +9,7 @@ import pytest
 
 from bridges.lane import Lane
 from bridges.outlet import Gone, OutgoingMessage, Undeliverable, Unreachable, original
-from messaging.model import Changed, Membership, Message, Topic
+from messaging.model import Changed, Content, Membership, Message, Topic
 from messaging.node import Node
 from messaging.store.bridges import State
 from support.lanes import QUICK, System, publish, serving, working
@@ -17,7 +17,7 @@ from support.waiting import until
 
 
 async def bridge(node: Node, like: str = "news.%") -> int:
-    return await node.book.register("paper", "test", like)
+    return await node.bridge_store.register("paper", "test", like)
 
 
 async def topic(node: Node, name: str) -> None:
@@ -79,7 +79,7 @@ async def test_a_system_with_a_problem_gets_the_same_message_until_it_takes_it(d
             await system.has(2)
         assert len(set(tried[:8])) == 1, "no other message before it"
         assert system.contents == ["1", "2"]
-        [report] = await node.book.reports()
+        [report] = await node.bridge_store.reports()
         assert (report.state, report.attempts) == ("up", 0)
 
 
@@ -98,7 +98,7 @@ async def test_while_it_is_down_the_operator_sees_why_and_how_much_waits(databas
         async with serving(Lane(user_id, system, node, schedule=QUICK)):
             await publish(node, "news.today", "1", "2")
             await asyncio.wait_for(seen.wait(), 10)
-        [report] = await node.book.reports("paper")
+        [report] = await node.bridge_store.reports("paper")
         assert (report.state, report.reason, report.lag) == ("waiting", "connection refused", 2)
         assert report.attempts >= 3 and report.oldest is not None
 
@@ -118,7 +118,7 @@ async def test_a_bad_message_is_buried_and_stops_nobody(database: str) -> None:
             await publish(node, "news.today", "1", "2", "3")
             await system.has(2)
             assert system.contents == ["1", "3"]
-            [buried] = await node.book.buried("paper", 0, 10)
+            [buried] = await node.bridge_store.buried("paper", 0, 10)
             letter = buried.letter
             assert (letter.content, letter.reason, letter.topic) == ("2", "422: no number", "news.today")
             system.answer = lambda parcel: None
@@ -127,7 +127,7 @@ async def test_a_bad_message_is_buried_and_stops_nobody(database: str) -> None:
         again = system.got[2]
         assert (again.message.content, again.topic, again.message.seq) == ("2", "news.today", 2)
         assert again.id not in {parcel.id for parcel in system.got[:2]}
-        assert await node.book.buried("paper", 0, 10) == []
+        assert await node.bridge_store.buried("paper", 0, 10) == []
 
 
 async def test_paused_it_keeps_and_resumed_it_goes_on_at_once(database: str) -> None:
@@ -157,7 +157,7 @@ async def test_who_wants_no_more_is_paused_and_what_comes_is_kept(database: str)
         async with serving(Lane(user_id, system, node, schedule=QUICK)):
             await publish(node, "news.today", "1")
             await asyncio.wait_for(gone.wait(), 10)
-            await until(node.book.reports, lambda found: found[0].paused)
+            await until(node.bridge_store.reports, lambda found: found[0].paused)
             system.answer = lambda parcel: None
             await publish(node, "news.today", "2")
             await node.bridges.pause("paper", False)
@@ -205,7 +205,7 @@ async def test_what_expired_first_is_a_dead_letter_not_silence(database: str) ->
         async with serving(Lane(user_id, system, node, schedule=QUICK)):
             await system.has(1)
         assert system.contents == ["3"]
-        [buried] = await node.book.buried("paper", 0, 10)
+        [buried] = await node.bridge_store.buried("paper", 0, 10)
         assert buried.letter.content is None and "1 to 2" in buried.letter.reason
 
 
@@ -247,7 +247,7 @@ async def test_what_fails_for_long_is_failing_until_it_is_up(database: str, monk
         await topic(node, "news.today")
         user_id = await bridge(node)
         system, failed_on, states = System(), asyncio.Event(), []
-        report = node.book.report
+        report = node.bridge_store.report
 
         async def noted(user_id: int, state: State, *rest: Any) -> None:
             states.append(state)
@@ -258,7 +258,7 @@ async def test_what_fails_for_long_is_failing_until_it_is_up(database: str, monk
         def down(parcel: OutgoingMessage) -> None:
             raise Unreachable("down")
 
-        monkeypatch.setattr(node.book, "report", noted)
+        monkeypatch.setattr(node.bridge_store, "report", noted)
         system.answer = down
         async with serving(Lane(user_id, system, node, schedule=QUICK)):
             await publish(node, "news.today", "1")
@@ -312,6 +312,6 @@ async def test_after_a_restore_a_lane_sends_what_comes_from_its_restored_cursor_
 
 
 def test_the_id_of_a_message_outlives_a_renumbering_of_its_topic() -> None:
-    said = Message(5, "omar", "1", datetime.now(UTC))
+    said = Message(5, "omar", Content("1"), datetime.now(UTC))
     assert "7.5" == original(Topic(7, "noticias", "public", "omar"), said)
     assert "3.5" == original(Topic(7, "noticias", "public", "omar", origin=3), said)

@@ -49,7 +49,7 @@ async def origin() -> str:
 
 @contextlib.asynccontextmanager
 async def reading(node: Node, server: Nats, bridge: NatsIn = IN, settings: Settings = OPEN) -> AsyncIterator[None]:
-    source = NatsSource(bridge, [server.url], origin, settings.max_frame, lambda: None)
+    source = NatsSource(bridge, [server.url], origin, settings, lambda: None)
     async with at_work(Inlet(bridge.name, "nats", source, node, settings, schedule=QUICK).run()):
         yield
 
@@ -125,7 +125,7 @@ async def test_a_user_of_the_same_name_does_not_get_it(database: str, tmp_path: 
         await node.actions.know("orders.rome")
         await put(server, 1)
         async with reading(node, server, settings=Settings(auth_mode="key", api_key="k")), asyncio.timeout(TIME):
-            while not (buried := await node.book.buried("in", 0, 100)):  # noqa: ASYNC110 (a table tells nobody)
+            while not (buried := await node.bridge_store.buried("in", 0, 100)):  # noqa: ASYNC110 (a table tells nobody)
                 await asyncio.sleep(0.02)
         assert [each.letter.content for each in buried] == ["1"]
         assert await contents(node, "@orders.rome") == []
@@ -185,7 +185,7 @@ async def test_what_cannot_be_kept_is_a_dead_letter_and_stops_nothing(database: 
         async with reading(node, server):
             assert await have(node, "orders.rome", 2) == ["1", "2"]
             await until(lambda: pending(server), lambda found: not found)
-        letters = [each.letter for each in await node.book.buried("in", 0, 100)]
+        letters = [each.letter for each in await node.bridge_store.buried("in", 0, 100)]
         rome = [letter for letter in letters if letter.topic == "orders.rome"]
         assert rome[0].content == '"no JSON"' and "not JSON" in rome[0].reason and len(rome) == 5
         [other] = [letter for letter in letters if letter.topic == "orders.§"]
@@ -288,7 +288,7 @@ async def test_what_comes_late_is_not_left_out_where_its_consumer_is_deleted(
             publish_(actions, *args)
 
         monkeypatch.setattr(Actions, "publish", refused)
-        source = NatsSource(IN, [server.url], origin, OPEN.max_frame, lambda: None)
+        source = NatsSource(IN, [server.url], origin, OPEN, lambda: None)
         task = asyncio.create_task(Inlet("in", "nats", source, node, OPEN, schedule=QUICK).run())
         try:
             await put(server, 1)
@@ -327,7 +327,7 @@ async def test_without_a_stream_a_plain_subscription_will_do(database: str) -> N
             await have(node, "from/nats/orders.milan", 3)
             await client.flush()
             assert replies.pending_msgs == 0, "it is for somebody else"
-        [letter] = [each.letter for each in await node.book.buried("in", 0, 10)]
+        [letter] = [each.letter for each in await node.bridge_store.buried("in", 0, 10)]
         assert letter.content == "2", "the same id, other bytes"
 
 
@@ -366,7 +366,7 @@ async def test_a_stream_that_is_made_later_is_read_from_then_on(database: str, t
 
 async def test_what_came_before_a_stream_was_found_is_given_out_first(tmp_path: Path) -> None:
     async with nats_server(folder=tmp_path) as server, server.client() as client:
-        source = NatsSource(IN, [server.url], origin, OPEN.max_frame, lambda: None)
+        source = NatsSource(IN, [server.url], origin, OPEN, lambda: None)
         await source.open()
         try:
             await have_listener(client, "orders.probe")
@@ -388,7 +388,7 @@ async def test_what_came_before_a_stream_was_found_is_given_out_first(tmp_path: 
 
 async def test_what_core_gives_ahead_of_us_is_bounded_in_bytes() -> None:
     async with nats_server() as server, server.client() as client:
-        source = NatsSource(IN, [server.url], origin, OPEN.max_frame, lambda: None)
+        source = NatsSource(IN, [server.url], origin, OPEN, lambda: None)
         await source.open()
         try:
             await have_listener(client, "orders.probe")

@@ -20,7 +20,7 @@ from bridges.outlet import OutgoingMessage, Undeliverable, Unreachable
 from bridges.subjects import check_filter, covers, subject_of
 from messaging.bus import nats_connection
 from messaging.bus.nats_connection import shown
-from messaging.model import Message
+from messaging.model import Content, Message
 from support.nats_server import Nats, nats_server, outlet_to
 from support.waiting import until
 
@@ -29,7 +29,7 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 def parcel(number: int = 1, topic: str = "orders.rome", content: str = '"hi"') -> OutgoingMessage:
-    return OutgoingMessage(f"7.{number}", topic, Message(number, "ana", content, NOW))
+    return OutgoingMessage(f"7.{number}", topic, Message(number, "ana", Content(content), NOW))
 
 
 class Subscriber:

@@ -16,7 +16,7 @@ from bridges.rabbitmq.connection import Reader, _Connection
 from bridges.rabbitmq.inlet import Inboxes
 from messaging.store.append import LogWriter
 from support.lanes import working
-from support.rabbit_readers import LIMIT, inboxes_of, offers, office, reading
+from support.rabbit_readers import LIMIT, LIMITED, inboxes_of, offers, office, reading
 from support.rabbit_server import Rabbit, fresh
 from support.waiting import until
 from support.ws import receive, running
@@ -280,7 +280,7 @@ async def test_a_user_who_becomes_known_while_the_line_is_closed_opens_no_other(
     opened: list[_Connection] = []
     monkeypatch.setattr(_Connection, "let_go", slowly)
     monkeypatch.setattr(_Connection, "connect", connecting)
-    source = Inboxes(rabbit.url, Users(), LIMIT, lambda name: True)  # type: ignore[arg-type]
+    source = Inboxes(rabbit.url, Users(), LIMITED, lambda name: True)  # type: ignore[arg-type]
     await source.open()
     closed = asyncio.ensure_future(source.close())
     await closing.wait()

@@ -17,7 +17,7 @@ from bridges.lane import Lane
 from bridges.outlet import OutgoingMessage, Undeliverable, Unreachable
 from bridges.rabbitmq.connection import ANSWER_TIME
 from bridges.rabbitmq.outlet import RabbitOutlet
-from messaging.model import Message
+from messaging.model import Content, Message
 from messaging.node import Node
 from messaging.patterns import like
 from support.lanes import QUICK, publish, serving, working
@@ -28,7 +28,7 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
 def parcel(topic: str, content: Any = "hola", seq: int = 1) -> OutgoingMessage:
-    return OutgoingMessage(f"7.{seq}", topic, Message(seq, "bob", json.dumps(content), NOON))
+    return OutgoingMessage(f"7.{seq}", topic, Message(seq, "bob", Content(json.dumps(content)), NOON))
 
 
 @asynccontextmanager
@@ -43,7 +43,7 @@ async def outlet(rabbit: Rabbit, **given: Any) -> AsyncIterator[RabbitOutlet]:
 @asynccontextmanager
 async def lane(rabbit: Rabbit, node: Node, **given: Any) -> AsyncIterator[None]:
     out = RabbitOut("shop", **given)
-    user_id = await node.book.register("shop", "rabbitmq", like(out.topics))
+    user_id = await node.bridge_store.register("shop", "rabbitmq", like(out.topics))
     end = RabbitOutlet(out, rabbit.url)
     try:
         async with serving(Lane(user_id, end, node, schedule=QUICK)):
@@ -119,7 +119,7 @@ async def test_a_thousand_in_order_though_it_is_killed_in_the_middle(rabbit: Rab
 
 
 async def is_done(node: Node) -> bool:
-    [report] = await node.book.reports("shop")
+    [report] = await node.bridge_store.reports("shop")
     return report.lag == 0 and report.state == "up"
 
 

@@ -84,7 +84,7 @@ async def test_both_directions_from_one_file(rabbit: Rabbit, database: str, tmp_
         await node.store.know([ana, bob])
 
         async def is_member() -> bool:
-            return any(report.name == "legacy" for report in await node.book.reports())
+            return any(report.name == "legacy" for report in await node.bridge_store.reports())
 
         await until(is_member)
         await publish(node, f"@{ana}", '"Rome"')

@@ -14,7 +14,7 @@ from messaging.actions import Actions
 from messaging.errors import Unavailable, UnknownTopic
 from messaging.store.bridges import BridgeStore, DeadLetter
 from support.lanes import working
-from support.rabbit_readers import LIMIT, Office, one_queue, reading
+from support.rabbit_readers import LIMITED, Office, one_queue, reading
 from support.rabbit_server import Rabbit, fresh
 from support.waiting import until
 
@@ -89,7 +89,7 @@ async def test_while_the_database_is_away_nothing_is_lost_or_overtaken(
     async with one_queue(rabbit, database, queue, "@ana") as desk:
         await rabbit.put(queue, *(str(number).encode() for number in range(20)))
         assert await desk.has("@ana", 20) == list(range(20))
-        assert await desk.node.book.buried("mail", 0, 10) == []
+        assert await desk.node.bridge_store.buried("mail", 0, 10) == []
 
 
 async def test_a_deleted_queue_is_made_again(rabbit: Rabbit, database: str) -> None:
@@ -157,7 +157,7 @@ async def test_a_frozen_server_is_noticed_by_its_silence(
     rabbit: Rabbit, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue = fresh("orders")
-    source = OneQueue(RabbitIn("mail", queue, "t"), rabbit.url + "?heartbeat=1", LIMIT)
+    source = OneQueue(RabbitIn("mail", queue, "t"), rabbit.url + "?heartbeat=1", LIMITED)
     async with working(database) as node, reading(node, source):
         desk = Office(node, rabbit)
         await until(lambda: desk.is_read(queue))

@@ -24,7 +24,7 @@ from bridges.rabbitmq.messages import (
     server_of,
 )
 from messaging.bus.contract import LocalBus
-from messaging.model import Message
+from messaging.model import Content, Message
 from messaging.node import Node
 from messaging.settings.settings import Settings, SettingsError
 
@@ -88,6 +88,7 @@ def test_a_wrong_address_is_one_line(url: str) -> None:
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridges.rabbitmq", sys.modules["bridges.rabbitmq"])  # what it is again, after this
     for name in [name for name in sys.modules if name.startswith("bridges.rabbitmq")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "aio_pika", None)
@@ -147,7 +148,7 @@ def test_templates() -> None:
 
 
 def parcel(content: str) -> OutgoingMessage:
-    return OutgoingMessage("1.1", "@ana", Message(1, "bob", content, datetime(2026, 5, 1, 12, tzinfo=UTC)))
+    return OutgoingMessage("1.1", "@ana", Message(1, "bob", Content(content), datetime(2026, 5, 1, 12, tzinfo=UTC)))
 
 
 @pytest.mark.parametrize(("content", "body"), [('"Rome, 39 €"', '"Rome, 39 \\u20ac"'), ('{"a":1}', '"{\\"a\\":1}"')])
@@ -157,10 +158,10 @@ def test_what_a_legacy_consumer_is_given(content: str, body: str) -> None:
 
 
 def test_people_are_called_there_as_other_systems_call_them() -> None:
-    message = Message(1, "ACME%20Sky", '"x"', datetime(2026, 5, 1, 12, tzinfo=UTC))
+    message = Message(1, "ACME%20Sky", Content('"x"'), datetime(2026, 5, 1, 12, tzinfo=UTC))
     sent = json.loads(offer(OutgoingMessage("1.1", "@Mario%20Rossi", message)))
     assert (sent["sender"], sent["receiver"]) == ("ACME Sky", "Mario Rossi")
-    assert read_offer(delivery(json.dumps(sent)), 100).sender == "ACME%20Sky"
+    assert read_offer(delivery(json.dumps(sent)), Settings()).sender == "ACME%20Sky"
 
 
 def delivery(body: str = "1", queue: str = "q", **more: Any) -> Delivery:
@@ -168,7 +169,7 @@ def delivery(body: str = "1", queue: str = "q", **more: Any) -> Delivery:
 
 
 def key(queue: str = "q", message_id: str | None = None) -> str | None:
-    return read_content(delivery(queue=queue, message_id=message_id), "s", 100).key
+    return read_content(delivery(queue=queue, message_id=message_id), "s", Settings()).key
 
 
 def test_an_id_is_its_queues_own() -> None:
@@ -179,14 +180,14 @@ def test_an_id_is_its_queues_own() -> None:
 def test_a_moment_stands_for_an_id_only_where_it_is_exact() -> None:
     body = '{"sender":"a","receiver":"b","body":"c","send_time":%s}'
     keys = [
-        read_offer(delivery(body % time), 100).key
+        read_offer(delivery(body % time), Settings()).key
         for time in ('"2026-05-01T12:00:00.1"', '"2026-05-01T12:00:00.1"', '"2026-05-01T12:00:00.2"')
     ]
     assert keys[0] == keys[1] != keys[2] and None not in keys
     for time in ('"2026-05-01T12:00:00"', "null", "1.5", "[]"):
-        assert read_offer(delivery(body % time), 100).key is None
-    named = read_offer(delivery(body % '"2026-05-01T12:00:00.1"', message_id="x"), 100).key
-    assert named == read_offer(delivery(body % "null", message_id="x"), 100).key
+        assert read_offer(delivery(body % time), Settings()).key is None
+    named = read_offer(delivery(body % '"2026-05-01T12:00:00.1"', message_id="x"), Settings()).key
+    assert named == read_offer(delivery(body % "null", message_id="x"), Settings()).key
 
 
 @pytest.mark.parametrize(
@@ -196,4 +197,4 @@ def test_a_moment_stands_for_an_id_only_where_it_is_exact() -> None:
 )  # fmt: skip
 def test_lifetimes(expiration: float | None, given: Any, ttl: int | None) -> None:
     body = json.dumps({"sender": "a", "body": "c", "ttl": given})
-    assert read_offer(delivery(body, expiration=expiration), 100).ttl == ttl
+    assert read_offer(delivery(body, expiration=expiration), Settings()).ttl == ttl

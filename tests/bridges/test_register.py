@@ -30,7 +30,7 @@ def inlet(node: Node, server: Nats, schedule: Schedule = QUICK) -> Inlet:
     async def origin() -> str:
         return "here"
 
-    source = NatsSource(NatsIn("in", "orders.>"), [server.url], origin, SETTINGS.max_frame, lambda: None)
+    source = NatsSource(NatsIn("in", "orders.>"), [server.url], origin, SETTINGS, lambda: None)
     return Inlet("in", "nats", source, node, SETTINGS, schedule=schedule)
 
 
@@ -41,7 +41,7 @@ async def bridged(node: Node, *inlets: Inlet) -> AsyncIterator[None]:
 
 
 async def is_seen(node: Node, good: Callable[[Report], bool]) -> Report:
-    return (await until(lambda: node.book.reports("in"), lambda found: found and good(found[0])))[0]
+    return (await until(lambda: node.bridge_store.reports("in"), lambda found: found and good(found[0])))[0]
 
 
 async def has(node: Node, topic: str, *contents: str) -> None:
@@ -97,7 +97,7 @@ async def test_why_it_waits_is_told_and_who_resumes_it_makes_it_try_at_once(data
 
 async def test_paused_before_it_begins_it_does_not_begin(database: str) -> None:
     async with nats_server() as server, working(database) as node:
-        await node.book.register_inlet("in", "nats")
+        await node.bridge_store.register_inlet("in", "nats")
         await node.bridges.pause("in", True)
         await server.kill()
         async with bridged(node, inlet(node, server)):
@@ -117,7 +117,7 @@ async def test_forgotten_while_it_is_configured_it_begins_anew(database: str) ->
 
 async def test_configured_no_more_it_says_so(database: str) -> None:
     async with working(database) as node:
-        await node.book.register_inlet("in", "nats")
+        await node.bridge_store.register_inlet("in", "nats")
         async with bridged(node):
             report = await is_seen(node, lambda report: report.state == "waiting")
             assert "not configured" in str(report.reason)
@@ -132,12 +132,12 @@ async def test_what_was_given_up_is_stored_as_it_was_read_once_somebody_asks(dat
                 await client.publish("orders.rome", payload.encode(), headers={"Nats-Msg-Id": "the same"})
             await client.publish("orders.rome", b"no JSON")
         await is_seen(node, lambda report: report.dead == 2)
-        taken, unreadable = await node.book.buried("in", 0, 10)
+        taken, unreadable = await node.bridge_store.buried("in", 0, 10)
         assert (taken.replayable, taken.letter.came_by, taken.letter.sender) == (True, "orders.rome", "nats")
         done = await node.bridges.replay("in", [taken.id, unreadable.id])
         assert done.count == 1 and "not JSON" in done.refused[unreadable.id]
         await has(node, "orders.rome", '"1"', '"2"')
-        assert [each.id for each in await node.book.buried("in", 0, 10)] == [unreadable.id]
+        assert [each.id for each in await node.bridge_store.buried("in", 0, 10)] == [unreadable.id]
 
 
 async def until_heard(node: Node, client: Client) -> None:

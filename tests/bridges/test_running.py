@@ -39,11 +39,11 @@ async def test_a_bridge_that_is_forgotten_while_it_is_configured_begins_anew(dat
         bridging = asyncio.ensure_future(Bridging(node, [Out("paper", "test", "news", lambda: system)], []).run())
         try:
             async with asyncio.timeout(20):
-                await until(node.book.reports)
+                await until(node.bridge_store.reports)
                 await publish(node, "news", "1")
                 await system.has(1)
                 await node.bridges.forget("paper")
-                await until(node.book.reports)
+                await until(node.bridge_store.reports)
                 await publish(node, "news", "2")
                 await system.has(2)
         finally:
@@ -55,13 +55,13 @@ async def test_a_bridge_that_is_forgotten_while_it_is_configured_begins_anew(dat
 async def test_a_bridge_that_is_configured_no_more_says_so_and_configured_again_is_up(database: str) -> None:
     async with working(database) as node:
         for name in ("kept", "left"):
-            await node.book.register(name, "nats", "news")
-        await node.book.disown(["nats"], ["kept"])
-        states = {report.name: (report.state, report.reason) for report in await node.book.reports()}
+            await node.bridge_store.register(name, "nats", "news")
+        await node.bridge_store.disown(["nats"], ["kept"])
+        states = {report.name: (report.state, report.reason) for report in await node.bridge_store.reports()}
         assert states["kept"] == ("up", None)
         assert states["left"][0] == "waiting" and "not configured" in str(states["left"][1])
-        await node.book.register("left", "nats", "news")
-        [report] = await node.book.reports("left")
+        await node.bridge_store.register("left", "nats", "news")
+        [report] = await node.bridge_store.reports("left")
         assert (report.state, report.reason) == ("up", None)
 
 
@@ -74,11 +74,11 @@ async def test_bridges_of_a_node_whose_line_is_silent_are_taken_over(database: s
         first, second = System(), System()
         await whole.actions.know("ana")
         async with asyncio.timeout(30), bridging(silent, first):
-            await until(whole.book.reports)
+            await until(whole.bridge_store.reports)
             await whole.store.create_topic("news", "public", await whole.store.user("ana"))
             await publish(silent, "news", "1")
             await first.has(1)
-            await until(whole.book.reports, lambda found: not found[0].lag)
+            await until(whole.bridge_store.reports, lambda found: not found[0].lag)
             proxy.swallows = True
             async with bridging(whole, second):
                 await publish(whole, "news", "2", "3")
@@ -111,7 +111,7 @@ async def leading_lane(database: str) -> AsyncIterator[LeadingLane]:
         await node.actions.know("ana")
         await node.store.create_topic("news", "public", await node.store.user("ana"))
         system = System()
-        user_id = await node.book.register("paper", "test", "news")
+        user_id = await node.bridge_store.register("paper", "test", "news")
         lane = asyncio.ensure_future(Lane(user_id, system, node, lease=lease).run())
         await publish(node, "news", "1")
         await system.has(1)
@@ -147,25 +147,34 @@ async def test_a_lane_leaves_nothing_behind_that_it_could_not_bury(database: str
         await node.cursors.flush()
         positions = await node.store.positions(lane.user_id, "")  # of its inbox, too
         assert max(cursor for _, cursor in positions.values()) == 1
-        assert await node.book.buried("paper", 0, 10) == []
+        assert await node.bridge_store.buried("paper", 0, 10) == []
 
 
 async def test_what_a_leader_writes_after_its_term_changes_nothing(database: str) -> None:
     """Neither a report, nor a pause, nor a dead letter; an operator, who leads nothing, is heard."""
-    letter = DeadLetter("paper", "news", 1, 7, "ana", "1", datetime(2026, 1, 1, tzinfo=UTC), "refused")
+    letter = DeadLetter(
+        bridge="paper",
+        topic="news",
+        topic_id=1,
+        seq=7,
+        sender="ana",
+        content="1",
+        sent_at=datetime(2026, 1, 1, tzinfo=UTC),
+        reason="refused",
+    )
     async with working(database) as node:
-        user_id = await node.book.register("paper", "test", "news")
+        user_id = await node.bridge_store.register("paper", "test", "news")
         late = await node.store.leases.take("bridges", "late")
         await node.store.leases.give_back("bridges", "late")
         term = await node.store.leases.take("bridges", "next")
         for by, reason, paused, dead in ((late, None, False, 0), (term, "down", True, 1)):
-            await node.book.report(user_id, "waiting", "down", 3, by)
-            [report] = await node.book.reports()
+            await node.bridge_store.report(user_id, "waiting", "down", 3, by)
+            [report] = await node.bridge_store.reports()
             assert report.reason == reason
-            await node.book.bury(letter, by)
-            await node.book.pause("paper", True, "down", by)
-            [report] = await node.book.reports()
+            await node.bridge_store.bury(letter, by)
+            await node.bridge_store.pause("paper", True, "down", by)
+            [report] = await node.bridge_store.reports()
             assert (report.reason, report.paused, report.dead) == (reason, paused, dead)
-        await node.book.pause("paper", False)
-        [report] = await node.book.reports()
+        await node.bridge_store.pause("paper", False)
+        [report] = await node.bridge_store.reports()
         assert not report.paused

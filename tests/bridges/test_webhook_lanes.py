@@ -162,7 +162,7 @@ async def test_500_for_one_message_buries_it_and_the_others_pass(
         await there.settle("picky")
         await there.say("1", "bad", "2")
         await heard(receiver, 3)
-        [buried] = await there.node.book.buried("picky", 0, 10)
+        [buried] = await there.node.bridge_store.buried("picky", 0, 10)
         assert "it answered 500: no � bo, 5 times in a row" in buried.letter.reason
         assert '"bad"' in (buried.letter.content or "")
         assert ["1", "bad", "2"] == texts(receiver)

@@ -44,11 +44,13 @@ class Town:
 
     async def say(self, *texts: str) -> None:
         for text in texts:
-            await self.node.integrator.take_message(self.speaker, IncomingMessage(None, 1, 1, text))
+            await self.node.integrator.take_message(
+                self.speaker, IncomingMessage(room_platform=None, room=1, sender=1, text=text)
+            )
 
     async def state(self, name: str, good: Callable[[Any], bool]) -> Any:
         """The report of a platform's bridge, once it is as it should be."""
-        return (await until(lambda: self.node.book.reports(name), lambda found: good(found[0])))[0]
+        return (await until(lambda: self.node.bridge_store.reports(name), lambda found: good(found[0])))[0]
 
 
 @contextlib.asynccontextmanager

@@ -20,7 +20,7 @@ from messaging.bus.nats import NatsBus
 from messaging.bus.postgres import PostgresBus, binary
 from messaging.bus.seal import Seal
 from messaging.bus.wire import packed
-from messaging.model import Appended, Changed, Message, Notice, Voided
+from messaging.model import Appended, Changed, Content, Message, Notice, Voided
 from support.buses import Outside, outside_nats, outside_postgres, socket_of, tcp_dsn
 from support.lines import Line, line_to
 from support.nats_server import nats_server
@@ -66,7 +66,7 @@ class Ear:
 
 
 def message(seq: int, content: str = '"hola"') -> Message:
-    return Message(seq, "omar", content, NOW)
+    return Message(seq, "omar", Content(content), NOW)
 
 
 def appended(topic_id: int, *messages: Message) -> Appended:

@@ -99,8 +99,8 @@ async def test_a_door_serves_as_that_role(roles: Roles) -> None:
         await run(roles.superuser, "SELECT recado.publish('t', 'shop', '2')")
         while (await receive(ana, "message")).get("content") != 2:
             pass
-        user_id = await door.node.book.register("x", "nats", "t%")
-        assert user_id == await door.node.book.forget("x")
+        user_id = await door.node.bridge_store.register("x", "nats", "t%")
+        assert user_id == await door.node.bridge_store.forget("x")
 
         async def housekeeping_has_its_lease() -> bool:
             return bool(await value(roles.superuser, "SELECT count(*) FROM recado.leases WHERE name = 'housekeeping'"))

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from messaging.integrator.incoming import IncomingMessage
-from messaging.model import Membership, Message
+from messaging.model import Content, Membership, Message
 from messaging.node import Node
 from messaging.permissions import BACKEND
 
@@ -21,7 +21,11 @@ async def test_many_that_speak_at_once_leave_connections_for_others(node: Node) 
     await node.integrator.take_room(one, "r", "R", "public", [{"two": [1]}])
     async with node.platforms.acceptance():  # somebody else holds the lock
         speaking = [
-            asyncio.create_task(node.integrator.take_message(one, IncomingMessage(None, "r", 1, str(number))))
+            asyncio.create_task(
+                node.integrator.take_message(
+                    one, IncomingMessage(room_platform=None, room="r", sender=1, text=str(number))
+                )
+            )
             for number in range(50)
         ]
         await asyncio.sleep(0)
@@ -43,7 +47,7 @@ async def test_a_person_of_ours_is_named_in_rooms_as_it_is_called_outside(node: 
     assert set(await topics_of(node, "%bridge/recado")) == {"@%bridge/recado", "one%3Ar"}
     room = await node.actions.topic(BACKEND, "one%3Ar")
     for sender in ("Mario%20Rossi", "one%2F1"):  # the second is what the platform said itself
-        await node.integrator.take_own(room.topic.id, Message(1, sender, '"ciao"', datetime.now(UTC)))
+        await node.integrator.take_own(room.topic.id, Message(1, sender, Content('"ciao"'), datetime.now(UTC)))
     inbox = await node.store.standing("@%bridge/one")
     assert inbox is not None
     told: list[Any] = [

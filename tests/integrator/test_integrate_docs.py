@@ -74,7 +74,7 @@ async def test_events_are_as_they_are_told(node: Node) -> None:
     await desk.import_users(buas, Diff(removed=("18",)))
     for name in ("Trip", "Trip to Rome"):
         await desk.take_room(buas, 5, name, "private", members)
-    await desk.take_message(buas, IncomingMessage(None, 5, 17, "Hi", "m-1"))
+    await desk.take_message(buas, IncomingMessage(room_platform=None, room=5, sender=17, text="Hi", id="m-1"))
     pulled = await node.pulling.news(fourth, None, 100, 0)
     told = {each["type"]: each for each in json.loads(msgspec.json.encode([event_of(each) for each in pulled.entries]))}
     for each in shown:

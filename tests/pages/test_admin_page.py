@@ -35,7 +35,18 @@ async def bridge_store(backend: Backend) -> AsyncIterator[BridgeStore]:
 
 async def bury(pool_of: BridgeStore, bridge: str, seq: int, content: str | None) -> None:
     sent_at = None if content is None else await pool_of._pool.value("clock")
-    await pool_of.bury(DeadLetter(bridge, "updates.a", 7, seq, "ana", content, sent_at, "answered 422"))
+    await pool_of.bury(
+        DeadLetter(
+            bridge=bridge,
+            topic="updates.a",
+            topic_id=7,
+            seq=seq,
+            sender="ana",
+            content=content,
+            sent_at=sent_at,
+            reason="answered 422",
+        )
+    )
 
 
 def line(page: Page, panel: str, text: str) -> Any:
@@ -122,7 +133,19 @@ async def test_bridges_in_stand_beside_them_with_their_second_tries(backend: Bac
     async with bridge_store(backend) as store:
         await store.report(await store.register_inlet(name, "test"), "waiting", "no route", 2)
         for number, sender, content in [(1, "nats", '"a"'), (2, "nats", f'"{"x" * 70_000}"'), (3, "", '"shown"')]:
-            await store.bury(DeadLetter(name, topic, 0, number, sender, content, None, "no", f"orders.{number}"))
+            await store.bury(
+                DeadLetter(
+                    bridge=name,
+                    topic=topic,
+                    topic_id=0,
+                    seq=number,
+                    sender=sender,
+                    content=content,
+                    sent_at=None,
+                    reason="no",
+                    came_by=f"orders.{number}",
+                )
+            )
     page = await open_page(backend, "/admin")
     bridge = line(page, "bridges", name)
     await expect(bridge).to_contain_text("no route (2 attempts)")

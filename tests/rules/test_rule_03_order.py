@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from messaging.model import Message, Topic
+from messaging.model import Content, Message, Topic
 from support.log import Answer, Desk, connected, desk, draft, rows, run, stored, told, value, waits_for_lock
 from support.waiting import until
 
@@ -274,9 +274,9 @@ async def test_what_no_door_lets_through_fails_alone_too(database: str, poison: 
         bad = draft(topic_id, "bad", "bad")
         match poison:
             case "nul":
-                bad.content = '"\0"'
+                bad.content = Content('"\0"')
             case "surrogate":
-                bad.content = '"\ud800"'
+                bad.content = Content('"\ud800"')
             case "integer":
                 bad.ttl = 2**40
         answers = await ana.publish_all([draft(topic_id, 1), bad, draft(topic_id, 2)])

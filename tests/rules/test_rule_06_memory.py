@@ -330,7 +330,7 @@ async def test_a_flood_of_publishes_is_read_as_fast_as_it_is_stored(database: st
         async with await RawClient.connect(f"{recado.url}/{recado.token('omar')}", SMALL) as omar:
             await omar.next("connected")
             session = session_of(recado, "omar")
-            requests = session.link.reader
+            requests = session.connection.reader
             flood = b"".join(
                 Frame(
                     Opcode.TEXT,
@@ -345,7 +345,7 @@ async def test_a_flood_of_publishes_is_read_as_fast_as_it_is_stored(database: st
             def look() -> bool:
                 nonlocal most, paused
                 most = max(most, requests._publishes._count)
-                paused += bool(session.link.unread_for - {"turn"})
+                paused += bool(session.connection.unread_for - {"turn"})
                 return False
 
             sending = asyncio.create_task(omar.send_bytes(flood))
@@ -395,7 +395,7 @@ async def test_fragments_of_nothing_take_no_memory(database: str) -> None:
     """They count nothing towards the size of a message, and are not kept either."""
     async with running(database) as recado, await RawClient.connect(f"{recado.url}/{recado.token('omar')}") as omar:
         await omar.next("connected")
-        link = session_of(recado, "omar").link
+        link = session_of(recado, "omar").connection
         await omar.send('{"action":', fin=False)
         await omar.send_bytes(Frame(Opcode.CONT, b"", False).serialize(mask=True) * 1000)
         await omar.send(b"", Opcode.PING)  # answered behind them

@@ -9,6 +9,7 @@ from bridges.rabbitmq.frames import Delivery
 from bridges.rabbitmq.messages import read_offer
 from messaging.bridge.arrivals import Arrival, Incoming, Storing
 from messaging.log.housekeeping import KEYS_KEPT, Housekeeping
+from messaging.model import Content
 from messaging.settings.settings import Settings
 from support.log import connected, desk, draft, rows, run, stored, told, value
 from support.raw_ws import raw_client, text
@@ -36,8 +37,7 @@ async def test_other_bytes_under_the_same_key_are_refused(database: str) -> None
         assert await ana.publish(topic_id, "a", key="1") == [1]
         assert await ana.publish(topic_id, "A", key="1") == ["conflict"]
         same_meaning = draft(topic_id, "a", "1")
-        same_meaning.content += " "
-        same_meaning.digest = b"another"
+        same_meaning.content = Content(same_meaning.content + " ")
         assert await ana.publish_all([same_meaning]) == ["conflict"]
         assert await ana.publish(topic_id, "b", key="2") == [2]
         assert await stored(database, topic_id) == [(1, "a"), (2, "b")]
@@ -137,7 +137,9 @@ async def test_no_user_takes_the_key_of_what_a_broker_brings(database: str) -> N
     async with running(database) as recado:
         await recado.topic("noticias", "diego")
         body = b'{"sender":"omar","receiver":"diego","body":"Rome, 39"}'
-        came = [Arrival("diego", body, "@diego", n, read_offer(Delivery("diego", body, n), 100)) for n in ("1", "2")]
+        came = [
+            Arrival("diego", body, "@diego", n, read_offer(Delivery("diego", body, n), Settings())) for n in ("1", "2")
+        ]
         inlet = Storing("prontogram", 1, recado.node, Settings())
         async with raw_client(recado.url, f"/{recado.token('omar')}") as omar:
             for content, arrival in zip(("Rome, 39", "nothing"), came, strict=True):

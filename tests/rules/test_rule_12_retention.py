@@ -163,7 +163,7 @@ async def test_a_device_that_stays_connected_for_months_counts_all_the_while(dat
     async with running(database) as recado, connected(database) as db, recado.client("diego", "?device=wall") as wall:
         await receive(wall, "connected")
         await db.execute("UPDATE recado.devices SET seen_at = now() - interval '31 days'")
-        await recado.door._roster.stay_seen()
+        await recado.door._membership_sync.stay_seen()
         assert await db.fetchval("SELECT seen_at > now() - interval '1 hour' FROM recado.devices")
 
 

@@ -264,7 +264,7 @@ async def test_what_a_leader_takes_after_its_term_is_refused(database: str) -> N
         term = await node.store.leases.take("intake", "next")
         assert late is not None and term == late + 1
         rows_ = await store.waiting(10, 1000, (), "")
-        drafts = [draft_of(posted, Settings()) for posted in rows_]
+        drafts = [draft_of(posted, "public", Settings()) for posted in rows_]
         with pytest.raises(Unavailable):
             async with store.taking(rows_, late) as taking:
                 await taking.append(drafts)
@@ -283,7 +283,7 @@ async def test_of_two_that_take_the_same_rows_one_has_them(database: str) -> Non
         term = await node.store.leases.take("intake", "both")
         assert term is not None
         rows_ = await store.waiting(100, 10000, (), "")
-        drafts = [draft_of(posted, Settings()) for posted in rows_]
+        drafts = [draft_of(posted, "public", Settings()) for posted in rows_]
 
         async def second() -> None:
             async with store.taking(rows_[10:], term) as taking:

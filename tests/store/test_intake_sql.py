@@ -14,7 +14,7 @@ import pytest
 
 from conftest import ROOT
 from messaging.errors import BadRequest
-from messaging.log.content import check_content
+from messaging.log.content import check_json
 from messaging.model import is_encoded_name, is_name
 from support.intake import PUBLISH, contents, taking_in, until_empty
 from support.log import connected, desk, rows, run, value
@@ -92,7 +92,7 @@ DEEP = "[" * 64 + "]" * 64
     ],
 )  # fmt: skip
 async def test_sql_refuses_at_once_what_would_be_refused_later(database: str, content: str, fits: bool) -> None:
-    """The same as `check_content`, with the highest MAX_FRAME."""
+    """The same as `check_json`, with the highest MAX_FRAME."""
     await run(database, "DELETE FROM recado.intake")
     outcomes = []
     try:
@@ -102,7 +102,7 @@ async def test_sql_refuses_at_once_what_would_be_refused_later(database: str, co
         assert str(exc).startswith("recado.publish: ")
         outcomes.append(False)
     try:
-        check_content(content.encode(), 131072)
+        check_json(content.encode(), 131072)
         outcomes.append(True)
     except BadRequest:
         outcomes.append(False)

@@ -1,6 +1,5 @@
 """A running API over a database of the test's own, as fixtures: see `pytest_plugins` in conftest."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from api.serving import serve
 from messaging.auth.access import WrongCredentials
 from messaging.auth.tokens import Tokens
 from messaging.bus.contract import LocalBus
-from messaging.node import Node
+from messaging.node import Node, running_node
 from messaging.settings.settings import Settings
 from support.places import free_port
 
@@ -95,20 +94,17 @@ async def running(
 ) -> AsyncIterator[Door]:
     """``bounds``: of its connections; ``values``: settings."""
     settings = Settings(**{"auth_mode": "open", "jwt_secret": SECRET, "api_port": free_port(), **values})
-    node, tokens = Node(settings, dsn, LocalBus()), Tokens(SECRET, settings.jwt_issuers)
-    await node.open()
-    work = asyncio.create_task(node.run(keeps_house=False))
-    app = make_app(node, tokens, settings, wrong=wrong)
-    given = Bounds(node.connections, node.metrics.reached, **bounds)
-    runner = await serve(app, node, "127.0.0.1", settings.api_port, given)
-    try:
-        async with aiohttp.ClientSession() as http:
-            yield Door(f"http://127.0.0.1:{settings.api_port}", http, node, tokens, settings)
-    finally:
-        await runner.cleanup()
-        work.cancel()
-        await asyncio.wait([work])
-        await tokens.close()
-        await node.close()
-        if not work.cancelled():
-            work.result()  # the node broke down: say how
+    async with (
+        Tokens(SECRET, settings.jwt_issuers) as tokens,
+        running_node(settings, dsn, LocalBus(), keeps_house=False) as node,
+    ):
+        app, given = (
+            make_app(node, tokens, settings, wrong=wrong),
+            Bounds(node.connections, node.metrics.reached, **bounds),
+        )
+        runner = await serve(app, node, "127.0.0.1", settings.api_port, given)
+        try:
+            async with aiohttp.ClientSession() as http:
+                yield Door(f"http://127.0.0.1:{settings.api_port}", http, node, tokens, settings)
+        finally:
+            await runner.cleanup()

@@ -9,7 +9,8 @@ from bridges.outlet import OutgoingMessage
 from messaging.bridge.schedule import Schedule
 from messaging.bus.contract import LocalBus
 from messaging.errors import RecadoError
-from messaging.node import Node
+from messaging.model import Content
+from messaging.node import Node, running_node
 from messaging.permissions import BACKEND
 from messaging.replay import Settled
 from messaging.settings.settings import Settings
@@ -49,16 +50,8 @@ class System:
 @contextlib.asynccontextmanager
 async def working(dsn: str) -> AsyncIterator[Node]:
     """A node over this database, at work."""
-    node = Node(Settings(), dsn, LocalBus())
-    await node.open()
-    task = asyncio.ensure_future(node.run(keeps_house=False))
-    try:
+    async with running_node(Settings(), dsn, LocalBus(), keeps_house=False) as node:
         yield node
-        await node.settle()
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        await node.close()
 
 
 def serving(lane: Lane) -> contextlib.AbstractAsyncContextManager[asyncio.Task[None]]:
@@ -70,7 +63,7 @@ async def publish(node: Node, topic: str, *contents: str) -> None:
     aim = await node.actions.aim(BACKEND, topic)
     origins = [Settled() for _ in contents]
     for origin, content in zip(origins, contents, strict=True):
-        node.actions.publish(aim, "api", content, None, None, origin, None)
+        node.actions.publish(aim, "api", Content(content), None, None, origin, None)
     for origin in origins:
         outcome = await origin.outcome
         if isinstance(outcome, RecadoError):

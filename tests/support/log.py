@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ import asyncpg
 
 from messaging.errors import RecadoError
 from messaging.log.appender import Appender
-from messaging.model import Appended, Membership, Topic
+from messaging.model import Appended, Content, Membership, Topic
 from messaging.observability.metrics import Metrics
 from messaging.store.append import Draft, Verdict
 from messaging.store.store import Store
@@ -34,9 +33,8 @@ def draft(
     topic_id: int, content: Any, key: str | None = None, *, sender: str = "ana", member: int | None = None,
     ttl: int | None = None,
 ) -> Draft:  # fmt: skip
-    text = json.dumps(content)
-    digest = None if key is None else hashlib.blake2b(text.encode(), digest_size=16).digest()
-    return Draft(topic_id, member, sender, key, digest, text, ttl)
+    text = Content(json.dumps(content))
+    return Draft(topic_id=topic_id, member=member, sender=sender, key=key, content=text, ttl=ttl)
 
 
 class Desk:

@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection
 
 from messaging.bus.contract import LocalBus
 from messaging.errors import RecadoError
-from messaging.model import Appended, Notice
+from messaging.model import Appended, Content, Notice
 from messaging.permissions import BACKEND
 from messaging.store.append import Verdict
 from support.waiting import until
@@ -121,7 +121,7 @@ class Publisher:
         self._done.clear()
         for content in contents:
             self._waiting += 1
-            self._actions.publish(aim, self._sender, json.dumps(content), None, ttl, self, None)
+            self._actions.publish(aim, self._sender, Content(json.dumps(content)), None, ttl, self, None)
         await self._done.wait()
         return self._last
 

@@ -23,6 +23,7 @@ from support.tasks import at_work
 from support.waiting import until
 
 LIMIT = 2048  # bytes of a content
+LIMITED = Settings(max_frame=LIMIT)
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Office:
 
     async def buried(self, bridge: str, count: int) -> list[tuple[str, str]]:
         """Why, and what is left, of so many dead letters."""
-        buried = await until(lambda: self.node.book.buried(bridge, 0, 1000), lambda found: len(found) >= count)
+        buried = await until(lambda: self.node.bridge_store.buried(bridge, 0, 1000), lambda found: len(found) >= count)
         letters = [each.letter for each in buried]
         return [(letter.reason, json.loads(letter.content or "null")) for letter in letters]
 
@@ -86,13 +87,13 @@ async def office(rabbit: Rabbit, dsn: str, config: RabbitConfig | None = None) -
 
 def inboxes_of(node: Node, rabbit: Rabbit, config: RabbitConfig | None = None) -> Inboxes:
     given = config or RabbitConfig()
-    return Inboxes(rabbit.url, node.store, LIMIT, lambda user: is_inbox_queue(given, rabbit.url, user))
+    return Inboxes(rabbit.url, node.store, LIMITED, lambda user: is_inbox_queue(given, rabbit.url, user))
 
 
 @asynccontextmanager
 async def one_queue(rabbit: Rabbit, dsn: str, queue: str, topic: str, **more: Any) -> AsyncIterator[Office]:
     given = RabbitIn("mail", queue, topic, **more)
-    async with working(dsn) as node, reading(node, OneQueue(given, rabbit.url, LIMIT), given.dead_after):
+    async with working(dsn) as node, reading(node, OneQueue(given, rabbit.url, LIMITED), given.dead_after):
         yield Office(node, rabbit)
 
 

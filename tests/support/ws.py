@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from messaging.auth.tokens import Tokens
 from messaging.bus.contract import Bus, LocalBus
 from messaging.model import Kind
-from messaging.node import Node
+from messaging.node import Node, running_node
 from messaging.settings.settings import Settings
 from support.described import check_described
 from ws_server.feeds.membership_sync import SWEEP_EVERY
@@ -66,23 +66,17 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Start a node and its door on a free port, and stop both in order. ``changes``: of the settings."""
     settings = replace(Settings(ws_port=0, jwt_secret=SECRET, auth_mode="open"), **changes)
-    node = Node(settings, dsn, bus or LocalBus())
-    await node.open()
-    tokens = Tokens(SECRET, settings.jwt_issuers)
-    try:
-        async with tokens, asyncio.TaskGroup() as tasks:
-            door = WebSocketServer(
-                settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics, node.connections,
-                sweep_every=sweep_every, stuck_after=stuck_after,
-            )  # fmt: skip
-            works = [tasks.create_task(node.run(keeps_house=True)), tasks.create_task(door.run())]
-            yield Running(node, door, tokens, await door.listening())
-            await door.drain()
-            await node.settle()
-            for work in works:
-                work.cancel()
-    finally:
-        await node.close()
+    async with (
+        Tokens(SECRET, settings.jwt_issuers) as tokens,
+        running_node(settings, dsn, bus or LocalBus(), keeps_house=True) as node,
+    ):
+        door = WebSocketServer(
+            settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics, node.connections,
+            sweep_every=sweep_every, stuck_after=stuck_after,
+        )  # fmt: skip
+        node.start(door.run())
+        yield Running(node, door, tokens, await door.listening())
+        await door.drain()
 
 
 async def receive(link: ClientConnection, action: str | None = None, within: float = 10) -> dict[str, Any]:

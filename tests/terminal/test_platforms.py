@@ -133,7 +133,17 @@ async def test_a_bridge_in_is_paused_resumed_and_its_dead_letters_are_tried_agai
     async with book_of(server) as book:
         await book.register_inlet("orders", "test")
         for number, sender in [(1, "nats"), (2, "")]:
-            fate = DeadLetter("orders", "shop", 0, number, sender, "1", None, "It is not JSON.", "orders.new")
+            fate = DeadLetter(
+                bridge="orders",
+                topic="shop",
+                topic_id=0,
+                seq=number,
+                sender=sender,
+                content="1",
+                sent_at=None,
+                reason="It is not JSON.",
+                came_by="orders.new",
+            )
             await book.bury(fate)
     _, out, _ = await server.run("bridges")
     assert "orders" in out and "comes in, 2 dead" in next(line for line in out.splitlines() if "orders" in line)

@@ -27,7 +27,7 @@ import ws_server.session
 from messaging.auth.tokens import Claims
 from messaging.delivery import Feed, Place
 from messaging.errors import Unavailable
-from messaging.model import MAX_SEQ, Appended, Changed, Membership, Message, Notice, Page, Topic, User
+from messaging.model import MAX_SEQ, Appended, Changed, Content, Membership, Message, Notice, Page, Topic, User
 from messaging.readers.cursors import Cursors
 from messaging.readers.pages import SharedPage
 from messaging.store.store import Move
@@ -116,7 +116,7 @@ class Log:
     members: dict[int, Membership] = field(default_factory=dict)
 
     def message(self, seq: int) -> Message:
-        return Message(seq, "someone", f'"{self.topic.id}/{seq}"', NOW)
+        return Message(seq, "someone", Content(f'"{self.topic.id}/{seq}"'), NOW)
 
 
 class ModelStore:

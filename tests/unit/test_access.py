@@ -85,11 +85,11 @@ def test_nothing_is_opened_to_what_came_through_a_proxy(name: str) -> None:
 )
 def test_another_kind_of_credential_is_refused(lines: tuple[str, ...]) -> None:
     with pytest.raises(Unauthorized):
-        bearer(Arrival(HERE, credentials=lines))
+        bearer(lines)
 
 
 def test_a_credential_is_read_however_it_is_spaced() -> None:
-    assert bearer(Arrival(HERE, credentials=(" bearer  a.b ",))) == "a.b" and bearer(Arrival(HERE)) == ""
+    assert bearer((" bearer  a.b ",)) == "a.b" and bearer(()) == ""
 
 
 @pytest.mark.parametrize(

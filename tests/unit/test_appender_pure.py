@@ -24,7 +24,7 @@ from messaging.log.batch import (
     take_batch,
     without_doubles,
 )
-from messaging.model import Appended, Message
+from messaging.model import Appended, Content, Message
 from messaging.observability.metrics import Metrics
 from messaging.store.append import Draft, HeadsLocked, Refused, Verdict
 
@@ -37,8 +37,8 @@ class Nobody:
     def on_batch_end(self) -> None: ...
 
 
-def draft(topic_id: int = 1, key: str | None = None, digest: bytes | None = None, sender: str = "omar") -> Draft:
-    return Draft(topic_id, None, sender, key, digest, "1", None)
+def draft(topic_id: int = 1, key: str | None = None, content: str = "1", sender: str = "omar") -> Draft:
+    return Draft(topic_id=topic_id, sender=sender, key=key, content=Content(content))
 
 
 def waiting(
@@ -222,18 +222,18 @@ def test_what_is_in_the_log_is_told_with_its_seq(outcome: Any) -> None:
 
 
 def test_a_double_of_the_same_content_hears_what_its_leader_heard() -> None:
-    verdict, same = Verdict("stored", 7, NOW), draft(key="a", digest=b"1")
+    verdict, same = Verdict("stored", 7, NOW), draft(key="a", content="1")
     assert verdict is answer_double(same, same, verdict)
 
 
 def test_a_double_of_other_content_is_refused() -> None:
-    heard = answer_double(draft(key="a", digest=b"2"), draft(key="a", digest=b"1"), Verdict("stored", 7, NOW))
+    heard = answer_double(draft(key="a", content="2"), draft(key="a", content="1"), Verdict("stored", 7, NOW))
     assert isinstance(heard, Conflict)
 
 
 @pytest.mark.parametrize("error", [NotAMember(), Unavailable()])
 def test_whatever_its_content_a_double_hears_why_its_leader_failed(error: RecadoError) -> None:
-    assert error is answer_double(draft(key="a", digest=b"2"), draft(key="a", digest=b"1"), error)
+    assert error is answer_double(draft(key="a", content="2"), draft(key="a", content="1"), error)
 
 
 # --- notices ----------------------------------------------------------------------------------------------------------
@@ -250,8 +250,8 @@ def test_there_is_one_notice_for_each_topic_that_grew() -> None:
         Verdict("conflict", 3, NOW),
     ]
     said = notices(drafts, verdicts)
-    one = tuple(Message(seq, "omar", "1", NOW) for seq in (4, 5))
-    assert [Appended(1, 4, 5, one), Appended(2, 9, 9, (Message(9, "omar", "1", NOW),))] == said
+    one = tuple(Message(seq, "omar", Content("1"), NOW) for seq in (4, 5))
+    assert [Appended(1, 4, 5, one), Appended(2, 9, 9, (Message(9, "omar", Content("1"), NOW),))] == said
 
 
 def test_where_nothing_was_stored_there_is_nothing_to_say() -> None:

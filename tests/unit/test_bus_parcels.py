@@ -12,7 +12,7 @@ from messaging.bus.exchange import Exchange
 from messaging.bus.postgres import MAX_PAYLOAD_BYTES
 from messaging.bus.seal import SEAL_BYTES, Seal
 from messaging.bus.wire import Inbox, Outbox, unpacked
-from messaging.model import Appended, Changed, Message, Notice, Voided
+from messaging.model import Appended, Changed, Content, Message, Notice, Voided
 
 SECRET = bytes(range(32))
 A, B = "0a" * 16, "0b" * 16
@@ -61,7 +61,9 @@ def test_an_outbox_gives_no_number_twice() -> None:
 @pytest.mark.parametrize("limit", [100, 1000, MAX_PAYLOAD_BYTES // 4 * 3 - SEAL_BYTES])
 def test_a_body_is_within_its_limit_and_says_what_was_told(limit: int) -> None:
     told: list[Notice] = [Changed(2**53 - 1), Voided("j" * 60)]
-    told += [Appended(2**53 - 1, seq, seq, (Message(seq, "omar", '"ñ\\n"' * seq, NOW),)) for seq in range(1, 40)]
+    told += [
+        Appended(2**53 - 1, seq, seq, (Message(seq, "omar", Content('"ñ\\n"' * seq), NOW),)) for seq in range(1, 40)
+    ]
     outbox = Outbox()
     for notice in told:
         outbox.put(notice)
@@ -77,7 +79,7 @@ def test_a_notify_has_room_for_nearly_six_thousand_bytes_of_content() -> None:
     room = MAX_PAYLOAD_BYTES // 4 * 3 - SEAL_BYTES
     content = '"' + "x" * (room - 80) + '"'
     outbox = Outbox()
-    outbox.put(Appended(2**53 - 1, 2**53 - 1, 2**53 - 1, (Message(2**53 - 1, "omar", content, NOW),)))
+    outbox.put(Appended(2**53 - 1, 2**53 - 1, 2**53 - 1, (Message(2**53 - 1, "omar", Content(content), NOW),)))
     [(_, body)] = outbox.parcels(room)
     assert len(content) > 5870
     [notice] = unpacked(body)

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from messaging import delivery
 from messaging.delivery import CHUNK_MAX, CHUNK_MIN, Feed, Ledger, Place, Step, between, fill, gaps, next_chunk
-from messaging.model import Entry, Gap, Message, Page, Topic
+from messaging.model import Content, Entry, Gap, Message, Page, Topic
 
 TOPIC = Topic(1, "noticias", "public", "omar")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def message(seq: int) -> Message:
-    return Message(seq, "omar", "1", NOW)
+    return Message(seq, "omar", Content("1"), NOW)
 
 
 def frame(seq: int) -> tuple[int, bytes]:

@@ -15,10 +15,10 @@ from ws_server.handshake import (
     ConnectOptions,
     answer,
     choose_subprotocol,
+    connect_options,
     quiet_logger,
     refused,
     token_of,
-    wishes,
 )
 
 # --- the token --------------------------------------------------------------------------------------------------------
@@ -82,19 +82,19 @@ def test_only_the_word_bearer_is_ever_echoed(offered: list[str], chosen: str | N
     ],
 )
 def test_wishes(query: str, wished: ConnectOptions) -> None:
-    assert wished == wishes(query)
+    assert wished == connect_options(query)
 
 
 @pytest.mark.parametrize("device", ["a+b", "a%20b", "%00", "..", "a%2F..", "%FF", "x" * 129, "%0A"])
 def test_a_device_has_a_name_within_the_rule(device: str) -> None:
     with pytest.raises(BadRequest, match=r"^device: "):
-        wishes(f"device={device}")
+        connect_options(f"device={device}")
 
 
 @given(st.text())
 def test_whatever_is_wished_nothing_breaks(query: str) -> None:
     try:
-        wishes(query)
+        connect_options(query)
     except BadRequest:
         assert "device" in query
 

@@ -109,7 +109,7 @@ def test_a_long_diff_is_stored_in_portions_and_its_end_comes_last() -> None:
 
 
 def platform(every: int, as_of: datetime | None) -> Platform:
-    return Platform(1, 2, "p", "paths", "http://p/", (), False, False, False, False, True, every, as_of)
+    return Platform(id=1, inbox=2, name="p", style="paths", url="http://p/", import_every=every, users_as_of=as_of)
 
 
 @pytest.mark.parametrize(

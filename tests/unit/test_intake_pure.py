@@ -25,10 +25,10 @@ def posted(number: int, **changes: Any) -> Posted:
 def test_a_lifetime_is_the_messages_own_or_its_topics_or_the_inboxes() -> None:
     settings = Settings(inbox_ttl=9)
     lives = [
-        draft_of(posted(1, ttl=5, lifetime=7), settings).ttl,
-        draft_of(posted(1, lifetime=7), settings).ttl,
-        draft_of(posted(1, kind="direct"), settings).ttl,
-        draft_of(posted(1), settings).ttl,
+        draft_of(posted(1, ttl=5, lifetime=7), "public", settings).ttl,
+        draft_of(posted(1, lifetime=7), "direct", settings).ttl,
+        draft_of(posted(1), "direct", settings).ttl,
+        draft_of(posted(1), "public", settings).ttl,
     ]
     assert lives == [5, 7, 9, None]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from messaging.errors import Unavailable, UnknownTopic
-from messaging.model import Message, Page, Topic
+from messaging.model import Content, Message, Page, Topic
 from messaging.readers.pages import Pages, fit
 
 NEWS = Topic(1, "news", "public", "ana")
@@ -91,7 +91,7 @@ async def test_a_reader_that_is_cancelled_takes_no_other_with_it(leader: int) ->
 
 @pytest.mark.parametrize(("newest", "kept"), [(True, [4, 5]), (False, [1, 2])])
 def test_a_page_of_history_fits(newest: bool, kept: list[int]) -> None:
-    page = [Message(seq, "omar", '"12345é8"', datetime(2026, 1, 2, tzinfo=UTC)) for seq in range(1, 6)]
+    page = [Message(seq, "omar", Content('"12345é8"'), datetime(2026, 1, 2, tzinfo=UTC)) for seq in range(1, 6)]
     assert kept == [message.seq for message in fit(page, 5, 25, newest=newest)]
     assert kept == [message.seq for message in fit(page, 2, 1000, newest=newest)]
     assert 1 == len(fit(page, 5, 1, newest=newest))

@@ -39,7 +39,7 @@ from messaging.frames import (
     TopicState,
     Unsubscribe,
 )
-from messaging.model import MAX_LIFETIME, MAX_SEQ, Gap, Message
+from messaging.model import MAX_LIFETIME, MAX_SEQ, Content, Gap, Message
 from ws_server import protocol
 from ws_server.protocol import (
     PIECE_BYTES,
@@ -223,7 +223,11 @@ def test_whatever_comes_is_a_command_or_a_refusal_that_can_be_told(data: bytes) 
 
 STATE = TopicState(topic_name="a", kind="public", role="owner", last_seq=9, cursor=4, pending=5, epoch="e")
 HISTORY = HistoryPage(
-    topic_name="a", messages=[history_message(Message(3, "omar", '{"b": 1}', NOW))], more=True, epoch="e", ref="r"
+    topic_name="a",
+    messages=[history_message(Message(3, "omar", Content('{"b": 1}'), NOW))],
+    more=True,
+    epoch="e",
+    ref="r",
 )
 SAID: list[tuple[msgspec.Struct, dict[str, Any]]] = [
     (
@@ -319,7 +323,7 @@ def test_content_in_history_is_byte_for_byte() -> None:
 
 def test_a_message_goes_out_byte_for_byte_as_it_came_in() -> None:
     content = '{ "é":"\\u00e9", "n":1.0e2 ,"a":1,"a":2}'
-    ((seq, frame),) = entry_frames("@a|b/c", [Message(7, "om|ar", content, NOW)])
+    ((seq, frame),) = entry_frames("@a|b/c", [Message(7, "om|ar", Content(content), NOW)])
     (text,) = parsed(frame)
     assert 7 == seq
     assert (
@@ -329,7 +333,9 @@ def test_a_message_goes_out_byte_for_byte_as_it_came_in() -> None:
 
 
 def test_a_gap_stands_in_its_place_and_reaches_its_end() -> None:
-    frames = entry_frames("a", [Message(1, "omar", "1", NOW), Gap(2, 5, "expired"), Message(6, "omar", "2", NOW)])
+    frames = entry_frames(
+        "a", [Message(1, "omar", Content("1"), NOW), Gap(2, 5, "expired"), Message(6, "omar", Content("2"), NOW)]
+    )
     assert [1, 5, 6] == [seq for seq, _ in frames]
     assert {"action": "gap", "topic_name": "a", "from": 2, "to": 5, "reason": "expired"} == json_of(frames[1][1])
 
@@ -340,7 +346,7 @@ def test_any_content_stays_what_it_was(content: str, seq: int) -> None:
         content.encode()
     except UnicodeEncodeError:
         return
-    ((_, frame),) = entry_frames("a", [Message(seq, "omar", content, NOW)])
+    ((_, frame),) = entry_frames("a", [Message(seq, "omar", Content(content), NOW)])
     (text,) = parsed(frame)
     assert content.encode() == bytes(text.data).partition(b'"content":')[2].rpartition(b',"user_source":')[0]
 

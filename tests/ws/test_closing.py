@@ -189,12 +189,12 @@ async def test_what_a_revoked_session_still_waits_for_is_not_done(
             for _ in range(60):
                 await diego.send(json.dumps({"action": "history", "topic_name": "noticias"}))
             await diego.send(json.dumps({"action": "message", "topic_name": "noticias", "content": "late"}))
-            [link] = recado.door._links
+            [link] = recado.door._alive
             await until(lambda: "replies" in link.unread_for)
             await recado.node.actions.revoke_user("diego")
             requests = link.reader
             assert isinstance(requests, Requests)
-            await until(lambda: not recado.door._links and not requests._working)
+            await until(lambda: not recado.door._alive and not requests._working)
             await Publisher(recado).publish("noticias", ["behind it"])
         messages, _, _ = await recado.node.actions.history(BACKEND, "noticias", None, None, 2)
         assert "late" not in [json.loads(message.content) for message in messages]

@@ -144,7 +144,7 @@ async def test_a_head_below_a_position_gives_every_topic_another_epoch(
             await restore(recado, database, 1)
             await send(diego, action="ack", topic_name="noticias", seq=3)
             await until(lambda: recado.node.cursors._moves)
-            recado.door._roster.sweep_all()
+            recado.door._membership_sync.sweep_all()
             for link in (diego, bystander):
                 assert (await receive(link, "closing"))["code"] == 4012
         async with recado.client("diego", query) as diego:

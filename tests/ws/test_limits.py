@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection
-from websockets.frames import CloseCode
 from websockets.protocol import Event
 
 import ws_server.pace
+from messaging.frames import CloseCode
 from support.counted import reached
 from support.raw_ws import PING, PONG, TEXT, RawClient, frame, raw_client, text
 from support.waiting import until
@@ -107,11 +107,11 @@ async def test_what_a_session_that_is_held_up_has_sent_is_read_when_it_closes(da
             diego.write(text(action="dance") * 20)
             await diego.until(lambda: len(diego.texts) > 1)
             [session] = recado.door.hub.sessions()
-            session.link.refuse(CloseCode.INTERNAL_ERROR, "")
+            session.connection.refuse(CloseCode.INTERNAL, "")
             await diego.until(lambda: diego.closed)
         async with asyncio.timeout(10):
-            await session.link.wait_closed()
-        assert session.gone and not session.link.unread_for
+            await session.connection.wait_closed()
+        assert session.gone and not session.connection.unread_for
 
 
 # --- one message -----------------------------------------------------------------------------------
@@ -221,8 +221,8 @@ async def test_a_session_that_is_held_up_and_was_reset_is_gone_at_once(database:
         for client in clients:
             await client.greeted()
             client.write(text(action="message", topic_name="@ana", content="y" * 10_000) * 50)
-        await until(lambda: sum(bool(session.link.unread_for) for session in recado.door.hub.sessions()) == 4)
-        links = [session.link for session in recado.door.hub.sessions()]
+        await until(lambda: sum(bool(session.connection.unread_for) for session in recado.door.hub.sessions()) == 4)
+        links = [session.connection for session in recado.door.hub.sessions()]
         links[0].transport.abort()
         for client in clients:
             client.reset()

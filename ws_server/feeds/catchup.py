@@ -1,4 +1,4 @@
-"""Readers that are behind, served from the store: sessions in chunks, a node's live readers in pages.
+"""Readers that are behind, served from the store at their pace (backpressure): sessions in chunks, live ones in pages.
 
 A chunk is a session's, filled over the topics in which it is behind, then confirmed by a pong before the next. It makes
 a topic live in the synchronous step in which it reaches the node's position.
@@ -7,7 +7,6 @@ a topic live in the synchronous step in which it reaches the node's position.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 
@@ -20,8 +19,6 @@ from messaging.store.store import Store
 from ws_server.feeds.hub import SessionFeed
 from ws_server.protocol import PIECE_BYTES, entry_frames, pieces
 from ws_server.session import Flow, Session
-
-log = logging.getLogger(__name__)
 
 WORKERS = 32  # chunks in the making at once; the pool bounds the statements
 NODE_PAGE = 2 * PIECE_BYTES  # bytes

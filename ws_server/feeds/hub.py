@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import islice
+from typing import assert_never
 
 from messaging.delivery import Feed, Place, Step
 from messaging.model import Appended, Changed, Membership, Notice, Voided
@@ -71,7 +72,7 @@ class Hub:
         feed = self.feeds.get(topic.id)
         if feed is None:
             feed = self.feeds[topic.id] = Feed(topic)
-        place = Place(feed, membership.id, membership.joined_seq, session.wishes.epoch)
+        place = Place(feed, membership.id, membership.joined_seq, session.options.epoch)
         feed.attach(session, place)
         session.enter(place, topic)
         return place
@@ -97,6 +98,8 @@ class Hub:
             case Voided(jti):
                 for session in [session for session in self.sessions() if session.claims.jti == jti]:
                     self._voided(session)
+            case _:
+                assert_never(notice)
 
     def _appended(self, notice: Appended) -> None:
         feed = self.feeds.get(notice.topic_id)

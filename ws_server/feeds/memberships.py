@@ -15,7 +15,7 @@ from messaging.model import MAX_SEQ, Membership
 from messaging.permissions import sees
 from messaging.store.store import Store
 from ws_server.feeds.catchup import CatchUp
-from ws_server.feeds.hub import Hub, SessionFeed
+from ws_server.feeds.hub import Hub
 from ws_server.session import Session
 
 MAX_IN_TURN = 500  # memberships, or places, dealt with in one turn of the loop
@@ -90,7 +90,9 @@ class Memberships:
                     head, cursor = positions.get(membership.topic.id, (0, 0))
                     place.start(cursor)
                     pending += max(0, head - place.position)
-                    self._learn(session, place.feed, head)
+                    place.feed.learn(place, head)
+                    if place.feed.wants_page:
+                        self._catch_up.want_feed(place.feed)
             after = until
         return None if session.ending else pending
 
@@ -98,11 +100,6 @@ class Memberships:
         """The next memberships by topic, and up to which topic these are all."""
         found = await self._store.memberships(user_id, after, MAX_IN_TURN)
         return found, found[-1].topic.id if len(found) == MAX_IN_TURN else MAX_SEQ
-
-    def _learn(self, session: Session, feed: SessionFeed, head: int) -> None:
-        feed.learn(session.places[feed.topic.id], head)
-        if feed.wants_page:
-            self._catch_up.want_feed(feed)
 
     async def _admit_all(self, session: Session) -> None:
         """Live at once wherever nothing is pending; the rest is caught up with."""
@@ -129,17 +126,14 @@ class Memberships:
                     self.end(session, topic_id, place.membership_id)
             for membership in memberships:
                 if self._is_new(session, membership, walk.ended):
-                    self._begin(session, membership)
+                    if membership.invited_by is not None:
+                        session.send(Invited(topic_name=membership.topic.name, user_source=membership.invited_by))
+                    self._hub.attach(session, membership)
                 elif membership.topic.id in session.places:
                     session.take_aim(membership.topic)
             self._catch_up.want(session)
         walk.after = until
         return until == MAX_SEQ or not walk.known
-
-    def _begin(self, session: Session, membership: Membership) -> None:
-        if membership.invited_by is not None:
-            session.send(Invited(topic_name=membership.topic.name, user_source=membership.invited_by))
-        self._hub.attach(session, membership)
 
     def _is_new(self, session: Session, membership: Membership, ended: Ended) -> bool:
         topic = membership.topic

@@ -114,32 +114,32 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def post_news(asked: Request[None, bytes]) -> Answer:
+async def post_news(request: Request[None, bytes]) -> Answer:
     try:
-        shop, news = read_news(asked.path.shop_id, asked.body)
+        shop, news = read_news(request.path.shop_id, request.body)
     except Invalid as exc:
         return Answer(422, exc.body())
-    verdict = await deliver(asked, NEWS + shop, content_of(news))
+    verdict = await deliver(request, NEWS + shop, content_of(news))
     return Answer(200, Status(f"Message sent to shop ID {shop}"), told(verdict))
 
 
-async def post_letter(asked: Request[None, bytes]) -> Answer:
+async def post_letter(request: Request[None, bytes]) -> Answer:
     try:
-        letter = read_letter(asked.body)
+        letter = read_letter(request.body)
     except Invalid as exc:
         return Answer(422, exc.body())
-    verdict = await deliver(asked, letter.to, bytes(letter.content))
+    verdict = await deliver(request, letter.to, bytes(letter.content))
     return Answer(200, Status(f"Message sent to {letter.to}"), told(verdict))
 
 
-async def deliver(asked: Request[None, bytes], target: str, content: bytes) -> Verdict:
+async def deliver(request: Request[None, bytes], target: str, content: bytes) -> Verdict:
     """Store it. In open mode a token narrows what it may and names the sender, but nobody needs one."""
-    text, key, caller = check_content(content, asked.domain.settings.max_frame), asked.key, asked.caller
+    text, key, caller = check_content(content, request.domain.settings), request.key, request.caller
     sender = MAKER if caller.user is None else caller.user.name
-    if asked.domain.settings.auth_mode == "open":
+    if request.domain.settings.auth_mode == "open":
         caller = Caller(None, caller.grants)
-    aim = await asked.actions.aim(caller, target)
-    return await publish(asked.actions, aim, sender, text, key=key)
+    aim = await request.actions.aim(caller, target)
+    return await publish(request.actions, aim, sender, text, key=key)
 
 
 def read_news(shop_id: str, body: bytes) -> tuple[str, dict[str, Any]]:

@@ -35,13 +35,13 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def post(asked: Request[None, Offer]) -> Answer:
-    offer = asked.body
+async def post(request: Request[None, Offer]) -> Answer:
+    offer = request.body
     sender = person_name(offer.sender)
-    asked.caller.require_self(sender)
-    content = check_content(msgspec.json.encode(offer.body), asked.domain.settings.max_frame)
-    if asked.caller.is_backend:  # a user makes nobody known: nobody but itself would bound how many, or with what names
-        await asked.actions.know(offer.receiver)
-    aim = await asked.actions.aim(asked.caller, inbox_of(offer.receiver))
-    verdict = await publish(asked.actions, aim, sender, content, key=asked.key, ttl=offer.ttl)
+    request.caller.require_self(sender)
+    content = check_content(msgspec.json.encode(offer.body), request.domain.settings)
+    if request.caller.is_backend:  # a user makes nobody known: who would bound how many, or with what names?
+        await request.actions.know(offer.receiver)
+    aim = await request.actions.aim(request.caller, inbox_of(offer.receiver))
+    verdict = await publish(request.actions, aim, sender, content, key=request.key, ttl=offer.ttl)
     return Answer(200, headers=told(verdict))

@@ -11,7 +11,7 @@ from api.outcomes import publish, told
 from api.route import Answer, Request, Route
 from api.shapes import PersonName, StatusMessage, raw_content
 from messaging.errors import Conflict, UnknownUser
-from messaging.log.content import check_content
+from messaging.log.content import check_content, check_json
 from messaging.model import Message, inbox_of, person_name
 from messaging.readers.pending import MAX_PENDING, Named
 
@@ -78,40 +78,40 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def get(asked: Request[UserQuery, None]) -> Answer:
-    username = asked.query.user
+async def get(request: Request[UserQuery, None]) -> Answer:
+    username = request.query.user
     if username is None:
         return Answer(200, SeedMessages([]))
-    asked.caller.require_self(username)
+    request.caller.require_self(username)
     try:
-        user = await asked.actions.user(username)
+        user = await request.actions.user(username)
     except UnknownUser:
         return Answer(200, SeedMessages([]))
-    found = await asked.domain.node.pending.read(asked.caller, user)
+    found = await request.domain.node.pending.read(request.caller, user)
     return Answer(200, SeedMessages([seed_message(username, name, message) for name, message in found]))
 
 
-async def post(asked: Request[None, DirectMessage]) -> Answer:
-    body = asked.body
+async def post(request: Request[None, DirectMessage]) -> Answer:
+    body = request.body
     sender = person_name(body.topic_name)
-    asked.caller.require_self(sender)  # a user is the sender of what it sends
-    content = check_content(body.content, asked.domain.settings.max_frame)
-    if asked.caller.is_backend:
-        await asked.actions.know(body.user)
-    aim = await asked.actions.aim(asked.caller, inbox_of(body.user))
-    verdict = await publish(asked.actions, aim, sender, content, key=asked.key)
+    request.caller.require_self(sender)  # a user is the sender of what it sends
+    content = check_content(body.content, request.domain.settings)
+    if request.caller.is_backend:
+        await request.actions.know(body.user)
+    aim = await request.actions.aim(request.caller, inbox_of(body.user))
+    verdict = await publish(request.actions, aim, sender, content, key=request.key)
     return Answer(201, StatusMessage("Message created"), told(verdict))
 
 
-async def put(asked: Request[None, Confirmation]) -> Answer:
-    body = asked.body
-    asked.caller.require_self(body.user)
-    named = [Named(each.topic_name, check_content(each.content, CONFIRM_BODY)) for each in body.messages]
+async def put(request: Request[None, Confirmation]) -> Answer:
+    body = request.body
+    request.caller.require_self(body.user)
+    named = [Named(each.topic_name, check_json(each.content, CONFIRM_BODY)) for each in body.messages]
     try:
-        user = await asked.actions.user(body.user)
+        user = await request.actions.user(body.user)
     except UnknownUser:  # then nothing is pending, and nothing is left to confirm
         return Answer(200, StatusMessage("Message deleted"))
-    await asked.domain.node.pending.confirm(asked.caller, user, named)
+    await request.domain.node.pending.confirm(request.caller, user, named)
     return Answer(200, StatusMessage("Message deleted"))
 
 

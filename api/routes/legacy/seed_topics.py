@@ -78,76 +78,77 @@ def routes() -> list[Route]:
     ]  # fmt: skip
 
 
-async def get(asked: Request[TopicQuery, None]) -> Answer:
-    query = asked.query
+async def get(request: Request[TopicQuery, None]) -> Answer:
+    query = request.query
     if query.topic_name is None and query.user is not None:
-        return Answer(200, await topics_of(asked, query.user))
+        return Answer(200, await topics_of(request, query.user))
     try:
-        standing = await asked.actions.topic(asked.caller, query.topic_name or "")
+        standing = await request.actions.topic(request.caller, query.topic_name or "")
     except UnknownTopic as exc:
         return Answer(404, Problem(exc.code, "No topics found"))
-    return Answer(200, seed_topic(standing.topic, await member_names(asked, standing.topic.name)))
+    return Answer(200, seed_topic(standing.topic, await member_names(request, standing.topic.name)))
 
 
-async def post(asked: Request[None, NewTopic]) -> Answer:
-    body = asked.body
-    asked.caller.require_self(body.user)
-    owner = await asked.actions.know(body.user)
+async def post(request: Request[None, NewTopic]) -> Answer:
+    body = request.body
+    request.caller.require_self(body.user)
+    owner = await request.actions.know(body.user)
     kind: Kind = "private" if body.is_private else "public"
-    await asked.actions.create_topic(asked.caller, body.topic_name, owner, kind)
+    await request.actions.create_topic(request.caller, body.topic_name, owner, kind)
     return Answer(201, StatusMessage("Topic created"))
 
 
-async def put(asked: Request[None, Subscription]) -> Answer:
+async def put(request: Request[None, Subscription]) -> Answer:
     try:
-        await subscribe(asked)
+        await subscribe(request)
     except UnknownTopic as exc:
         return Answer(400, Problem(exc.code, "User not subscribed"))
     return Answer(200, StatusMessage("User subscribed"))
 
 
-async def delete(asked: Request[None, NamedTopic]) -> Answer:
+async def delete(request: Request[None, NamedTopic]) -> Answer:
     try:
-        await asked.actions.delete_topic(asked.caller, asked.body.topic_name)
+        await request.actions.delete_topic(request.caller, request.body.topic_name)
     except UnknownTopic as exc:
         return Answer(400, Problem(exc.code, "Topic not deleted"))
     return Answer(200, StatusMessage("Topic deleted"))
 
 
-async def subscribe(asked: Request[None, Subscription]) -> None:
-    body = asked.body
-    asked.caller.require_self(body.user_source or body.user)
-    await asked.actions.topic(asked.caller, body.topic_name)
-    if body.user_source is not None and not asked.caller.is_backend:
-        await asked.actions.invite(asked.caller, body.topic_name, body.user)
+async def subscribe(request: Request[None, Subscription]) -> None:
+    body = request.body
+    request.caller.require_self(body.user_source or body.user)
+    await request.actions.topic(request.caller, body.topic_name)
+    if body.user_source is not None and not request.caller.is_backend:
+        await request.actions.invite(request.caller, body.topic_name, body.user)
         return
-    user = await asked.actions.know(body.user)
+    user = await request.actions.know(body.user)
     inviter = None if body.user_source is None else person_name(body.user_source)
-    await asked.actions.subscribe(asked.caller, user, body.topic_name, inviter)
+    await request.actions.subscribe(request.caller, user, body.topic_name, inviter)
 
 
-async def member_names(asked: Request[TopicQuery, None], name: str) -> list[str]:
+async def member_names(request: Request[TopicQuery, None], name: str) -> list[str]:
     """The first members of a topic; none for a user who is none of them."""
     try:
-        members = await asked.actions.members(asked.caller, name, "", MAX_MEMBERS)
+        members = await request.actions.members(request.caller, name, "", MAX_MEMBERS)
     except NotAMember:
         return []
     return [member.name for member in members]
 
 
-async def topics_of(asked: Request[TopicQuery, None], username: str) -> SeedTopics:
+async def topics_of(request: Request[TopicQuery, None], username: str) -> SeedTopics:
     """A page of a user's topics, without its inbox."""
-    asked.caller.require_self(username)
+    request.caller.require_self(username)
     try:
-        user = await asked.actions.user(username)
+        user = await request.actions.user(username)
     except UnknownUser:
         return SeedTopics([])
-    after, limit = asked.query.after or "", min(asked.query.limit, MAX_TOPICS)
-    found, more = await asked.actions.topics(asked.caller, user, after=after, limit=limit + 1)  # one may be the inbox
+    after, limit = request.query.after or "", min(request.query.limit, MAX_TOPICS)
+    # One may be the inbox.
+    found, more = await request.actions.topics(request.caller, user, after=after, limit=limit + 1)
     topics = [membership.topic for membership, _, _ in found if membership.topic.kind != "direct"]
     topics, more = topics[:limit], more or len(topics) > limit
     most = min(MAX_MEMBERS, MAX_NAMES // max(1, len(topics)))
-    names = await asked.domain.node.store.member_names([topic.id for topic in topics], most)
+    names = await request.domain.node.store.member_names([topic.id for topic in topics], most)
     return SeedTopics([seed_topic(topic, names[topic.id]) for topic in topics], more)
 
 
