@@ -6,10 +6,10 @@ import asyncio
 import json
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 import asyncpg
+from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection
 
 from messaging.bus.contract import LocalBus
