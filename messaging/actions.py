@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from messaging import permissions
+from messaging import model, permissions
 from messaging.bus.contract import Bus
 from messaging.errors import BadRequest, Conflict, UnknownTopic, UnknownUser
 from messaging.limits.limits import Limits
@@ -13,7 +13,6 @@ from messaging.log.appender import Appender
 from messaging.log.batch import Origin
 from messaging.log.content import lifetime_of
 from messaging.model import (
-    MAX_SEQ,
     Changed,
     Content,
     Kind,
@@ -24,11 +23,6 @@ from messaging.model import (
     TopicView,
     User,
     Voided,
-    inbox_of,
-    is_encoded_name,
-    is_topic_name,
-    name_of_topic,
-    person_name,
 )
 from messaging.news import MAKER, kind_of_unowned
 from messaging.permissions import Aim, Caller, Past
@@ -66,7 +60,7 @@ class Actions:
         """
         if target.startswith("@"):
             return await self._aim_at_inbox(caller, target[1:])
-        name = name_of_topic(target)
+        name = model.name_of_topic(target)
         standing = await self._standing(caller, target)
         if standing is None and permissions.may_make_to_write(caller, name):
             standing = await self._unowned(caller, target)
@@ -85,7 +79,7 @@ class Actions:
 
     async def _aim_at_inbox(self, caller: Caller, user: str) -> Aim:
         name = _known_as(user)
-        caller.require_write(inbox_of(name))
+        caller.require_write(model.inbox_of(name))
         return Aim(await self._inboxes.of(name), None, source=caller.id)
 
     def publish(
@@ -117,7 +111,9 @@ class Actions:
     async def topic_to_join(self, caller: Caller, name: str) -> TopicView:
         """A topic that the caller sees, made if need be where it is for news. Raises UnknownTopic, Forbidden."""
         found = await self._standing(caller, name)
-        if found is None and permissions.may_make_to_read(caller, name_of_topic(name), kind_of_unowned(self._settings)):
+        if found is None and permissions.may_make_to_read(
+            caller, model.name_of_topic(name), kind_of_unowned(self._settings)
+        ):
             found = await self._unowned(caller, name, caller.user)
         standing = permissions.visible(caller, found)
         permissions.joinable(standing.topic)
@@ -160,7 +156,7 @@ class Actions:
         limit = max(1, min(limit, MAX_HISTORY))
         newest = after is None
         messages = await self._store.history(
-            standing.topic.id, floor, before or MAX_SEQ, limit + 1, opened.membership, newest=newest
+            standing.topic.id, floor, before or model.MAX_SEQ, limit + 1, opened.membership, newest=newest
         )
         kept = fit(messages, limit, HISTORY_BYTES, newest=newest)
         return kept, len(kept) < len(messages), now
@@ -214,8 +210,8 @@ class Actions:
         retention: int | None = None, lifetime: int | None = None,
     ) -> None:  # fmt: skip
         """Raises BadRequest: outside the rule; Conflict: taken; Forbidden: another's to make; LimitReached."""
-        name = name_of_topic(name)
-        if not is_topic_name(name) or kind == "direct":
+        name = model.name_of_topic(name)
+        if not model.is_topic_name(name) or kind == "direct":
             raise BadRequest(f"{name!r} is not a name that a topic may have.")
         bridged = not caller.is_backend and await self._store.is_bridged(name)
         permissions.creating(caller, name, owner, bridged=bridged)
@@ -226,16 +222,16 @@ class Actions:
 
     async def make_unowned(self, name: str, creator: str, kind: Kind | None = None) -> None:
         """Make a topic that belongs to nobody, if nothing has this name. Raises BadRequest for what is no name."""
-        if not is_topic_name(name):
+        if not model.is_topic_name(name):
             raise BadRequest(f"{name!r} is not a name that a topic may have.")
         await self._store.create_unowned(name, kind or kind_of_unowned(self._settings), creator)
 
     async def _unowned(self, caller: Caller, name: str, maker: User | None = None) -> TopicView:
         """``maker``: the user for whom it counts. Raises Conflict: it is the name of a user."""
         if maker is None:
-            await self.make_unowned(name_of_topic(name), MAKER)
+            await self.make_unowned(model.name_of_topic(name), MAKER)
         else:
-            await self._quotas.create_unowned(name_of_topic(name), kind_of_unowned(self._settings), MAKER, maker)
+            await self._quotas.create_unowned(model.name_of_topic(name), kind_of_unowned(self._settings), MAKER, maker)
         made = await self._standing(caller, name)
         if made is None:
             raise Conflict(f"There is a user {name!r}, so there can be no topic.")
@@ -262,7 +258,7 @@ class Actions:
 
     async def know(self, name: str) -> User:
         """The same, made known if need be. Raises BadRequest for what can be no name."""
-        name = person_name(name)
+        name = model.person_name(name)
         found = await self._store.find_user(name)
         if found is None:
             await self._store.know([name])
@@ -279,8 +275,8 @@ class Actions:
         self._bus.tell(Voided(jti))
 
     async def _standing(self, caller: Caller, name: str) -> TopicView | None:
-        name = name_of_topic(name)
-        if not is_encoded_name(name.removeprefix("@")):  # an inbox's owner, too, is within the rule or not there
+        name = model.name_of_topic(name)
+        if not model.is_encoded_name(name.removeprefix("@")):  # an inbox's owner, too, is within the rule or not there
             return None
         return await self._store.standing(name, None if caller.user is None else caller.user.id)
 
@@ -288,6 +284,6 @@ class Actions:
 def _known_as(name: str) -> str:
     """`person_name`; what can be none, nobody has. Raises UnknownUser."""
     try:
-        return person_name(name)
+        return model.person_name(name)
     except BadRequest:
         raise UnknownUser from None
