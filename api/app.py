@@ -55,8 +55,8 @@ def make_app(
     pages = Pages(node.store, lambda topic, page: events(topic, page, node.store.epochs.of(topic)))
     domain = Domain(node, tokens, settings, Streams(), pages, trouble)
     rules = Rules.of(settings)
-    table, asker = all_routes(), web.RequestKey("asker", Requester)
-    guard = guarding(rules, wrong or WrongCredentials(node.metrics.reached), domain, table, asker)
+    table, requester = all_routes(), web.RequestKey("requester", Requester)
+    guard = guarding(rules, wrong or WrongCredentials(node.metrics.reached), domain, table, requester)
     app = web.Application(middlewares=[observing(node.metrics.registry), answer_problems, guard])
     app[ROUTES] = table
     app.on_response_prepare.append(heading(rules, settings))
@@ -67,7 +67,7 @@ def make_app(
 
     app.on_shutdown.append(answer_polls)
     for route in table:
-        handle = Endpoint(route, domain, asker).handle
+        handle = Endpoint(route, domain, requester).handle
         if route.method == "GET":
             app.router.add_get(route.path, handle)  # and HEAD
         else:

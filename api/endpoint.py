@@ -26,17 +26,17 @@ FRESH = 0.5  # seconds for which it holds that who asks may
 class Endpoint:
     """One route, ready to be called."""
 
-    def __init__(self, route: Route, domain: Domain, asker: web.RequestKey[Requester]) -> None:
-        """``asker``: where the guard puts who asks."""
+    def __init__(self, route: Route, domain: Domain, requester: web.RequestKey[Requester]) -> None:
+        """``requester``: under which key `guarding` puts who asks."""
         self._route = route
         self._domain = domain
-        self._asker = asker
+        self._requester = requester
         self._limit = route.body_limit or domain.settings.max_frame + ENVELOPE
         self._decoder = None if route.body is None else msgspec.json.Decoder(route.body)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request whose caller the guard has found. Raises RateLimited where too many of it are under way."""
-        caller, connection = request[self._asker].caller, connection_of(request)
+        caller, connection = request[self._requester].caller, connection_of(request)
         connection.last(self._domain.node.under_way.one_more(0 if caller.user is None else caller.user.id))
         if caller.id or (caller.is_backend and "Authorization" in request.headers):
             connection.known()
@@ -47,17 +47,17 @@ class Endpoint:
             raise
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        asker, parameters = request[self._asker], dict(request.query)
+        requester, parameters = request[self._requester], dict(request.query)
         path, query = convert(dict(request.match_info), Path), convert(parameters, self._route.query)
         clock = asyncio.get_running_loop().time
         began = clock()
-        body = await self._body(request, asker.caller)
+        body = await self._body(request, requester.caller)
         decoded = Request(
             domain=self._domain,
             # While the body came, its token may have expired or been revoked.
-            caller=asker.caller if clock() < began + FRESH else await asker.again(),
-            again=asker.again,
-            is_legacy=asker.is_legacy,
+            caller=requester.caller if clock() < began + FRESH else await requester.again(),
+            again=requester.again,
+            is_legacy=requester.is_legacy,
             path=path,
             query=query,
             body=body,

@@ -57,7 +57,7 @@ class Request(Generic[Q, B]):
 
     domain: Domain
     caller: Caller
-    again: Callable[[], Awaitable[Caller]]  # see Asker
+    again: Callable[[], Awaitable[Caller]]  # see Requester
     is_legacy: bool
     path: Path
     query: Q

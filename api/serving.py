@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 Answering = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-def _in_our_words(handle: Answering) -> Answering:
+def _answering_as_json(handle: Answering) -> Answering:
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         try:
             connection_of(request).work(request)
@@ -60,7 +60,7 @@ class Runner(web.AppRunner):
         await super().setup()
         server = super().server
         assert server is not None
-        server.request_handler = _in_our_words(server.request_handler)
+        server.request_handler = _answering_as_json(server.request_handler)
 
     def cut_off(self) -> None:
         """End every connection, whatever state it is in."""
@@ -76,7 +76,7 @@ async def serve(app: web.Application, node: Node, host: str, port: int, bounds: 
     Raises:
         SettingsError: the address is not to be had.
     """
-    log.filters = [Sparse(), discreet]
+    log.filters = [Sparse(), hide_requests]
     for name in ("api.problems", "api.streaming"):
         logging.getLogger(name).filters = [Sparse()]
     runner = Runner(app, bounds or Bounds(node.connections, node.metrics.reached))
@@ -99,7 +99,7 @@ async def leave(runner: Runner, seconds: float) -> None:
         ending.cancel()
 
 
-def discreet(record: logging.LogRecord) -> bool:
+def hide_requests(record: logging.LogRecord) -> bool:
     """Names an exception and drops the rest: a request that could not be parsed stands in it, token and all."""
     if record.exc_info and record.exc_info[0] is not None:
         record.msg = f"{record.getMessage()}: {record.exc_info[0].__name__}"

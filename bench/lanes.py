@@ -20,7 +20,7 @@ from messaging.errors import RecadoError
 from messaging.log.content import check_content
 from messaging.node import Node, running_node
 from messaging.permissions import BACKEND
-from messaging.replay import Settled
+from messaging.replay import PublishOutcome
 from messaging.settings.settings import Settings
 
 
@@ -45,7 +45,7 @@ class Hand:
         """Put so many before the bridge."""
         aim = await self.node.actions.aim(BACKEND, self.subject)
         checked = check_content(content.encode(), Settings())
-        origins = [Settled() for _ in range(count)]
+        origins = [PublishOutcome() for _ in range(count)]
         for origin in origins:
             self.node.actions.publish(aim, "bench", checked, None, None, origin, None)
         for origin in origins:

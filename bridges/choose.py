@@ -32,7 +32,7 @@ def _nats(config: Nats, settings: Settings, node: Node) -> tuple[list[Out], list
     except ModuleNotFoundError as exc:
         if exc.name != "nats":
             raise
-        raise SettingsError("NATS_URL: nats-py is not installed; pip install 'recado[nats]'") from None
+        raise SettingsError("NATS_URL: nats-py is not installed; pip install 'recado-server[nats]'") from None
     return nats_bridges(config, settings, node)
 
 
@@ -42,5 +42,5 @@ def _rabbitmq(config: Rabbit, settings: Settings, node: Node) -> tuple[list[Out]
     except ModuleNotFoundError as exc:
         if exc.name != "aio_pika":
             raise
-        raise SettingsError("RABBITMQ_URL: aio-pika is not installed; pip install 'recado[rabbitmq]'") from None
+        raise SettingsError("RABBITMQ_URL: aio-pika is not installed; pip install 'recado-server[rabbitmq]'") from None
     return rabbit_bridges(config, settings, node)

@@ -91,38 +91,38 @@ class Lane:
         return f"bridge {self._name}"
 
     @property
-    def _standing(self) -> BridgeState | None:
-        return self._health.standing
+    def _bridge_state(self) -> BridgeState | None:
+        return self._health.bridge_state
 
     @property
     def _name(self) -> str:
-        return self._standing.name if self._standing else str(self._user_id)
+        return self._bridge_state.name if self._bridge_state else str(self._user_id)
 
     async def _serve(self, listener: Listener) -> None:
         """Returns once the bridge is forgotten."""
         await self._refresh(listener)
-        while self._standing is not None:
-            patience = self._patience(self._standing, listener)
+        while self._bridge_state is not None:
+            patience = self._patience(self._bridge_state, listener)
             if listener.take_poke() or patience <= 0:
                 await self._refresh(listener)
-            elif listener.grown and not self._standing.paused:
+            elif listener.grown and not self._bridge_state.paused:
                 await self._serve_page(listener, next(iter(listener.grown)))
             else:
                 await self._flush()
-                await (listener.wait_for_poke(patience) if self._standing.paused else listener.wait(patience))
+                await (listener.wait_for_poke(patience) if self._bridge_state.paused else listener.wait(patience))
 
-    def _patience(self, standing: BridgeState, listener: Listener) -> float:
+    def _patience(self, bridge_state: BridgeState, listener: Listener) -> float:
         """Seconds until there is something to do though nobody says so."""
-        return IDLE_SECONDS if standing.version == listener.version else self._refresh_at - time.monotonic()
+        return IDLE_SECONDS if bridge_state.version == listener.version else self._refresh_at - time.monotonic()
 
     async def _refresh(self, listener: Listener) -> None:
         """Read anew what the bridge is and, where that has changed, belongs to; soon, where that was read just now."""
         await self._health.look()
         began = time.monotonic()
-        if self._standing is None or self._standing.version == listener.version or began < self._refresh_at:
+        if self._bridge_state is None or self._bridge_state.version == listener.version or began < self._refresh_at:
             return
         await self._sync_all(listener)
-        listener.version = self._standing.version
+        listener.version = self._bridge_state.version
         ended = time.monotonic()
         self._refresh_at = ended + (ended - began) / LOOK_SHARE
 
@@ -188,7 +188,7 @@ class Lane:
         if listener.take_poke():
             await self._refresh(listener)
         is_here = self._positions.get(position.membership.topic.id) is position
-        return is_here and self._standing is not None and not self._standing.paused
+        return is_here and self._bridge_state is not None and not self._bridge_state.paused
 
     async def _send(self, position: Position, entry: Entry) -> None:
         if isinstance(entry, Gap):

@@ -1,4 +1,4 @@
-"""What a lane asks of the system at its end, and the two ways in which that may fail."""
+"""What a lane asks of the system at its end, and the three ways in which that may fail."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from messaging.runtime.leader import Lease, run_as_leader
 log = logging.getLogger(__name__)
 
 MEASURE_EVERY = 10.0  # seconds
-TURN = "bridges"
+LEASE = "bridges"
 
 BROKERS = ("nats", "rabbitmq")  # the kinds of bridges that the configuration names
 
@@ -54,7 +54,7 @@ class Bridging:
 
     async def run(self) -> None:
         """Until cancelled. Any failure that does not pass by itself ends it, and should end the process."""
-        await run_as_leader(self._node.store.leases, TURN, self._work)
+        await run_as_leader(self._node.store.leases, LEASE, self._work)
 
     async def _work(self, lease: Lease) -> None:
         names = [out.name for out in self._outs] + [inlet.name for inlet in self._inlets]

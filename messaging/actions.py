@@ -61,11 +61,11 @@ class Actions:
         if target.startswith("@"):
             return await self._aim_at_inbox(caller, target[1:])
         name = model.name_of_topic(target)
-        standing = await self._standing(caller, target)
-        if standing is None and permissions.may_make_to_write(caller, name):
-            standing = await self._unowned(caller, target)
+        view = await self._view(caller, target)
+        if view is None and permissions.may_make_to_write(caller, name):
+            view = await self._unowned(caller, target)
         try:
-            aim = permissions.aim_at(caller, standing, target)
+            aim = permissions.aim_at(caller, view, target)
         except UnknownTopic:
             if target.startswith("#") or caller.grants.writes(name):  # it means a topic, which is not there
                 raise
@@ -73,7 +73,7 @@ class Actions:
                 return await self._aim_at_inbox(caller, target)
             except UnknownUser:
                 raise UnknownTopic from None
-        if standing is not None and standing.is_invited and caller.user is not None:
+        if view is not None and view.is_invited and caller.user is not None:
             await self._quotas.take_up(aim.topic.id, caller.user.id)
         return aim
 
@@ -105,23 +105,23 @@ class Actions:
 
     async def subscribe(self, caller: Caller, user: User, name: str, inviter: str | None = None) -> bool:
         """Make ``user`` a member of a topic that the caller sees. Whether it was none before."""
-        standing = await self.topic_to_join(caller, name)
-        return await self._join(caller, standing.topic, user, inviter)
+        view = await self.topic_to_join(caller, name)
+        return await self._join(caller, view.topic, user, inviter)
 
     async def topic_to_join(self, caller: Caller, name: str) -> TopicView:
         """A topic that the caller sees, made if need be where it is for news. Raises UnknownTopic, Forbidden."""
-        found = await self._standing(caller, name)
+        found = await self._view(caller, name)
         if found is None and permissions.may_make_to_read(
             caller, model.name_of_topic(name), kind_of_unowned(self._settings)
         ):
             found = await self._unowned(caller, name, caller.user)
-        standing = permissions.visible(caller, found)
-        permissions.joinable(standing.topic)
-        return standing
+        view = permissions.visible(caller, found)
+        permissions.refuse_inbox(view.topic)
+        return view
 
     async def unsubscribe(self, caller: Caller, user: User, name: str) -> bool:
         """End a membership: one's own, or as a backend or owner anybody's. Whether there was one."""
-        found = permissions.leaving(caller, await self._standing(caller, name), user)
+        found = permissions.leaving(caller, await self._view(caller, name), user)
         changes = await self._store.leave(found.topic.id, user.id)
         for change in changes:
             self._bus.tell(change)
@@ -129,9 +129,9 @@ class Actions:
 
     async def invite(self, caller: Caller, name: str, username: str) -> bool:
         """Make a known user a member; any member may. Whether it was none before."""
-        standing = permissions.inviting(caller, await self._standing(caller, name))
+        view = permissions.inviting(caller, await self._view(caller, name))
         invited = await self.user(username)
-        return await self._join(caller, standing.topic, invited, None)
+        return await self._join(caller, view.topic, invited, None)
 
     async def _join(self, caller: Caller, topic: Topic, user: User, inviter: str | None) -> bool:
         if caller.user is None:
@@ -150,21 +150,21 @@ class Actions:
         """Messages in order, whether there are more, and their epoch: beyond ``after`` where it is given, else before
         ``before``. One at least, then as many as fit in 128 KiB. Raises Conflict where these seqs are of another epoch.
         """
-        standing, opened = await self.readable(caller, name)
-        now = self.epochs.require(standing.topic, epoch)
+        view, opened = await self.readable(caller, name)
+        now = self.epochs.require(view.topic, epoch)
         floor = max(opened.floor, after or 0)
         limit = max(1, min(limit, MAX_HISTORY))
         newest = after is None
         messages = await self._store.history(
-            standing.topic.id, floor, before or model.MAX_SEQ, limit + 1, opened.membership, newest=newest
+            view.topic.id, floor, before or model.MAX_SEQ, limit + 1, opened.membership, newest=newest
         )
         kept = fit(messages, limit, HISTORY_BYTES, newest=newest)
         return kept, len(kept) < len(messages), now
 
     async def readable(self, caller: Caller, name: str) -> tuple[TopicView, Past]:
         """A topic of which the caller may read, and how much. Raises UnknownTopic, NotAMember."""
-        standing = permissions.visible(caller, await self._standing(caller, name))
-        return standing, permissions.past(caller, standing)
+        view = permissions.visible(caller, await self._view(caller, name))
+        return view, permissions.past(caller, view)
 
     async def topics(
         self, caller: Caller, user: User, device: str = "", after: str = "", limit: int = MAX_TOPICS
@@ -184,11 +184,11 @@ class Actions:
         return found[:limit], len(found) > limit
 
     async def topic(self, caller: Caller, name: str) -> TopicView:
-        return permissions.visible(caller, await self._standing(caller, name))
+        return permissions.visible(caller, await self._view(caller, name))
 
     async def members(self, caller: Caller, name: str, after: str, limit: int) -> list[Member]:
-        standing = permissions.belonging(caller, await self._standing(caller, name))
-        return await self._store.members_page(standing.topic.id, after, limit)
+        view = permissions.belonging(caller, await self._view(caller, name))
+        return await self._store.members_page(view.topic.id, after, limit)
 
     async def receipts(
         self, caller: Caller, name: str, seq: int, after: str, limit: int, epoch: str | None = None
@@ -197,11 +197,11 @@ class Actions:
 
         Raises Conflict where ``seq`` is of another epoch.
         """
-        standing = permissions.belonging(caller, await self._standing(caller, name))
-        self.epochs.require(standing.topic, epoch)
-        if seq > standing.head:
-            raise BadRequest(f"The topic has no message {seq} yet; its last one is {standing.head}.")
-        return await self._store.receipts_page(standing.topic.id, seq, after, limit)
+        view = permissions.belonging(caller, await self._view(caller, name))
+        self.epochs.require(view.topic, epoch)
+        if seq > view.head:
+            raise BadRequest(f"The topic has no message {seq} yet; its last one is {view.head}.")
+        return await self._store.receipts_page(view.topic.id, seq, after, limit)
 
     # Topics
 
@@ -214,7 +214,7 @@ class Actions:
         if not model.is_topic_name(name) or kind == "direct":
             raise BadRequest(f"{name!r} is not a name that a topic may have.")
         bridged = not caller.is_backend and await self._store.is_bridged(name)
-        permissions.creating(caller, name, owner, bridged=bridged)
+        permissions.check_creation(caller, name, owner, bridged=bridged)
         create = self._store.create_topic if caller.is_backend else self._quotas.create_topic
         if await create(name, kind, owner, retention, lifetime) is None:
             raise Conflict(f"There is a topic or a user {name!r} already.")
@@ -232,7 +232,7 @@ class Actions:
             await self.make_unowned(model.name_of_topic(name), MAKER)
         else:
             await self._quotas.create_unowned(model.name_of_topic(name), kind_of_unowned(self._settings), MAKER, maker)
-        made = await self._standing(caller, name)
+        made = await self._view(caller, name)
         if made is None:
             raise Conflict(f"There is a user {name!r}, so there can be no topic.")
         return made
@@ -240,14 +240,14 @@ class Actions:
     async def change_topic(
         self, caller: Caller, name: str, kind: Kind, retention: int | None, lifetime: int | None
     ) -> None:
-        standing = permissions.owning(caller, await self._standing(caller, name))
-        permissions.joinable(standing.topic)
-        await self._store.change_topic(standing.topic.id, kind, retention, lifetime)
+        view = permissions.owning(caller, await self._view(caller, name))
+        permissions.refuse_inbox(view.topic)
+        await self._store.change_topic(view.topic.id, kind, retention, lifetime)
 
     async def delete_topic(self, caller: Caller, name: str) -> None:
-        standing = permissions.owning(caller, await self._standing(caller, name))
-        permissions.joinable(standing.topic)
-        for user_id in await self._store.delete_topic(standing.topic.id):
+        view = permissions.owning(caller, await self._view(caller, name))
+        permissions.refuse_inbox(view.topic)
+        for user_id in await self._store.delete_topic(view.topic.id):
             self._bus.tell(Changed(user_id))
 
     # Users and tokens
@@ -274,11 +274,11 @@ class Actions:
         await self._store.tokens.revoke(jti)
         self._bus.tell(Voided(jti))
 
-    async def _standing(self, caller: Caller, name: str) -> TopicView | None:
+    async def _view(self, caller: Caller, name: str) -> TopicView | None:
         name = model.name_of_topic(name)
         if not model.is_encoded_name(name.removeprefix("@")):  # an inbox's owner, too, is within the rule or not there
             return None
-        return await self._store.standing(name, None if caller.user is None else caller.user.id)
+        return await self._store.topic_view(name, None if caller.user is None else caller.user.id)
 
 
 def _known_as(name: str) -> str:

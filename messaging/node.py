@@ -1,4 +1,4 @@
-"""One process's share of the domain, put together: the store, the one writer, the confirmations, what may be done.
+"""One process's share of the domain, put together: the store, the appender, the confirmations, what may be done.
 
 Every composition root (the doors' own, and the one command's) opens `running_node` and hands its parts to the doors.
 """
@@ -30,7 +30,7 @@ from messaging.observability.metrics import Metrics
 from messaging.readers.cursors import Cursors
 from messaging.readers.notifier import Notifier
 from messaging.readers.pending import Pending
-from messaging.replay import Bridges
+from messaging.replay import BridgeOperations
 from messaging.runtime.nodes import Nodes
 from messaging.settings.settings import Settings
 from messaging.store.bridges import BridgeStore
@@ -66,7 +66,7 @@ class Node:
         self.tickets = Tickets(self.store)
         self.pending = Pending(self.store, self.cursors)
         self.bridge_store = BridgeStore(self.store.pool)
-        self.bridges = Bridges(self.bridge_store, self.store, self.appender, self.actions, bus, settings)
+        self.bridges = BridgeOperations(self.bridge_store, self.store, self.appender, self.actions, bus, settings)
         self.platforms = PlatformStore(self.store.pool)
         self.registry = Registry(self.platforms, self.bridge_store, bus)
         self.integrator = Integrator(self.platforms, bus)

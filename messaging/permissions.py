@@ -58,7 +58,7 @@ class Aim(msgspec.Struct, frozen=True, gc=False):
     topic: Topic
     member: int | None
     allowed: bool = True  # False: the topic is at hand, but not for writing
-    source: int | None = field(default=None, compare=False)  # the user who publishes; None: a backend
+    source: int | None = None  # the user who publishes; None: a backend
 
 
 def not_for_writing() -> Forbidden:
@@ -75,51 +75,51 @@ def sees(caller: Caller, topic: Topic, *, member: bool) -> bool:
     return (topic.kind == "public" or member) if granted is None else granted
 
 
-def visible(caller: Caller, standing: TopicView | None) -> TopicView:
+def visible(caller: Caller, view: TopicView | None) -> TopicView:
     """The topic, if it exists for this caller. Raises UnknownTopic."""
-    if standing is None or not sees(caller, standing.topic, member=standing.membership is not None):
+    if view is None or not sees(caller, view.topic, member=view.membership is not None):
         raise UnknownTopic
-    return standing
+    return view
 
 
-def belonging(caller: Caller, standing: TopicView | None) -> TopicView:
+def belonging(caller: Caller, view: TopicView | None) -> TopicView:
     """The topic, if this caller is a member of it or a backend. Raises UnknownTopic, NotAMember."""
-    found = visible(caller, standing)
+    found = visible(caller, view)
     if not caller.is_backend and found.membership is None:
         raise NotAMember
     return found
 
 
-def inviting(caller: Caller, standing: TopicView | None) -> TopicView:
+def inviting(caller: Caller, view: TopicView | None) -> TopicView:
     """The topic, if this caller may invite others. Raises UnknownTopic, NotAMember, Forbidden."""
-    found = belonging(caller, standing)
+    found = belonging(caller, view)
     caller.require_write(found.topic.name)
-    joinable(found.topic)
+    refuse_inbox(found.topic)
     return found
 
 
-def leaving(caller: Caller, standing: TopicView | None, user: User) -> TopicView:
+def leaving(caller: Caller, view: TopicView | None, user: User) -> TopicView:
     """The topic, if this caller may end a membership of ``user``: its own, or as owner or backend anybody's.
 
     Raises UnknownTopic, NotAMember, Forbidden.
     """
     myself = caller.user is not None and caller.user.id == user.id
-    found = belonging(caller, standing) if myself else owning(caller, standing)
+    found = belonging(caller, view) if myself else owning(caller, view)
     caller.require_write(found.topic.name)
-    joinable(found.topic)
+    refuse_inbox(found.topic)
     return found
 
 
-def owning(caller: Caller, standing: TopicView | None) -> TopicView:
+def owning(caller: Caller, view: TopicView | None) -> TopicView:
     """The topic, if this caller may change it. Raises UnknownTopic, NotAMember, Forbidden."""
-    found = belonging(caller, standing)
+    found = belonging(caller, view)
     if found.membership is not None and found.membership.role != "owner":
         raise Forbidden("Only the owner of this topic may do this.")
     caller.require_write(found.topic.name)
     return found
 
 
-def creating(caller: Caller, name: str, owner: User, *, bridged: bool) -> None:
+def check_creation(caller: Caller, name: str, owner: User, *, bridged: bool) -> None:
     """Raises Forbidden where the caller may not make a topic of this name for that owner.
 
     ``bridged``: a bridge feeds topics of this name, or takes them out.
@@ -143,25 +143,25 @@ def may_make_to_write(caller: Caller, name: str) -> bool:
     return is_news(name) and (caller.is_backend if granted is None else granted)
 
 
-def joinable(topic: Topic) -> None:
+def refuse_inbox(topic: Topic) -> None:
     """Raises Forbidden for an inbox."""
     if topic.kind == "direct":
         raise Forbidden("An inbox belongs to its user alone: it can be neither joined, left nor changed.")
 
 
-def is_clear(topic: Topic, target: str) -> bool:
+def is_unambiguous(topic: Topic, target: str) -> bool:
     """Whether a message to ``target``, a name of this topic, is meant for it: a bare name may be a user's too."""
     return not topic.in_doubt or target.startswith("#")
 
 
-def aim_at(caller: Caller, standing: TopicView | None, target: str) -> Aim:
+def aim_at(caller: Caller, view: TopicView | None, target: str) -> Aim:
     """Where a message to ``target`` goes, of whose name this is the topic.
 
     Raises UnknownTopic, Conflict, NotAMember, Forbidden.
     """
-    granted = standing is not None and caller.grants.writes(standing.topic.name)
-    found = standing if standing is not None and granted else visible(caller, standing)
-    if not is_clear(found.topic, target):
+    granted = view is not None and caller.grants.writes(view.topic.name)
+    found = view if view is not None and granted else visible(caller, view)
+    if not is_unambiguous(found.topic, target):
         raise Conflict(f"{target} is a topic and a user: #{target} is the topic, @{target} the user.")
     if granted:
         return Aim(found.topic, None, source=caller.id)

@@ -67,7 +67,7 @@ class Replayed:
     refused: dict[int, str]
 
 
-class Settled:
+class PublishOutcome:
     """Hears what became of one draft."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Settled:
         return
 
 
-class Bridges:
+class BridgeOperations:
     """What an operator does with bridges."""
 
     def __init__(
@@ -154,8 +154,8 @@ class Bridges:
 
     async def _inbox(self, name: str) -> int | None:
         """The inbox of a bridge out; one that was forgotten has it still, an inlet too, and nobody reads it."""
-        standing = await self._store.standing("@" + PREFIX + name)
-        return None if standing is None else standing.topic.id
+        view = await self._store.topic_view("@" + PREFIX + name)
+        return None if view is None else view.topic.id
 
     async def _try(self, inbox: int | None, buried: Buried) -> str | None:
         """Why it is not on its way again; None: it is. Raises Unavailable."""
@@ -173,7 +173,7 @@ class Bridges:
             return outcome.message
         return None
 
-    def _to_inbox(self, inbox: int, buried: Buried) -> Settled:
+    def _to_inbox(self, inbox: int, buried: Buried) -> PublishOutcome:
         letter = buried.letter
         assert letter.content is not None and letter.sent_at is not None, "it is replayable"
         content = our_content(
@@ -182,12 +182,12 @@ class Bridges:
                 sender=letter.sender, content=letter.content, sent_at=letter.sent_at,
             )
         )  # fmt: skip
-        origin = Settled()
+        origin = PublishOutcome()
         draft = Draft(topic_id=inbox, sender="recado", key=f"replay-{buried.id}", content=content)
         self._appender.submit(draft, origin)
         return origin
 
-    async def _to_topic(self, buried: Buried) -> Settled:
+    async def _to_topic(self, buried: Buried) -> PublishOutcome:
         letter = buried.letter
         assert letter.content is not None, "it is replayable"
         content = check_content(letter.content.encode(), self._settings)
@@ -195,7 +195,7 @@ class Bridges:
             aim = await aim_at_existing(self._actions, letter.topic)
         else:
             aim = await aim_at_made(self._actions, self._settings, letter.topic, letter.sender)
-        origin = Settled()
+        origin = PublishOutcome()
         self._actions.publish(aim, letter.sender, content, f"{KEY}{buried.id}", letter.ttl, origin, None)
         return origin
 

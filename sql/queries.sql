@@ -434,7 +434,7 @@ UPDATE recado.bridges SET state = 'waiting', attempts = 0, since = now(),
        reason = 'it is not configured any more: configure it again, or forget it'
 WHERE kind = ANY ($1) AND name <> ALL ($2) AND NOT paused;
 
--- name: bridge_standing
+-- name: bridge_state
 -- One bridge as its lane must know it, and the version of its user.
 SELECT b.name, b.kind, b.paused, b.state, b.attempts, b.since, u.version
 FROM recado.bridges AS b JOIN recado.users AS u ON u.id = b.user_id WHERE b.user_id = $1;

@@ -67,7 +67,7 @@ async def _secret(settings: Settings, node: Node) -> str:
     return kept_secret(settings.data_dir / "secret")
 
 
-def _door(settings: Settings, node: Node, tokens: Tokens) -> WebSocketServer | Workers:
+def _websocket_server(settings: Settings, node: Node, tokens: Tokens) -> WebSocketServer | Workers:
     """The WebSocket door: in this process, or in several beside it."""
     if settings.workers == 1:
         return WebSocketServer(
@@ -84,17 +84,17 @@ def _door(settings: Settings, node: Node, tokens: Tokens) -> WebSocketServer | W
 async def _serve(settings: Settings, node: Node, stop: Stop, lost: asyncio.Future[int]) -> bool:
     """Until the end. Whether the WebSocket door left nothing without an answer."""
     async with Tokens(settings.jwt_secret, settings.jwt_issuers) as tokens:
-        door = _door(settings, node, tokens)
-        app = make_app(node, tokens, settings, door.trouble if isinstance(door, Workers) else lambda: "")
-        for work in (make_bridging(settings, node).run(), door.run()):
+        server = _websocket_server(settings, node, tokens)
+        app = make_app(node, tokens, settings, server.trouble if isinstance(server, Workers) else lambda: "")
+        for work in (make_bridging(settings, node).run(), server.run()):
             node.start(work)
         runner = await serve(app, node, settings.api_host, settings.api_port)
-        ports = replace(settings, ws_port=await door.listening(), api_port=runner.addresses[0][1])
+        ports = replace(settings, ws_port=await server.listening(), api_port=runner.addresses[0][1])
         say(await welcome(ports, node.actions, tokens, to_person=sys.stdout.isatty()))
         stop.ready()
         died = await _until(stop, lost)
         say("Stopping: no new connections, finishing what is in flight …")
-        drained, _ = await asyncio.gather(door.drain(), leave(runner, settings.stop_seconds / 2))
+        drained, _ = await asyncio.gather(server.drain(), leave(runner, settings.stop_seconds / 2))
     if died:
         raise PostgresError("PostgreSQL ended by itself. Its log is postgres.log in DATA_DIR; start again.")
     return drained

@@ -37,7 +37,7 @@ class Admitted:
 
 
 class Admission:
-    """Lets in, or says why not. Questions about health are answered at the gate, too."""
+    """Lets in, or says why not. It answers /healthz, /readyz and /metrics, too."""
 
     def __init__(
         self, settings: Settings, store: Store, tokens: Tokens, metrics: Metrics, strangers: Strangers
@@ -57,21 +57,23 @@ class Admission:
         arrival = arrival_of(peer, request.headers, is_old=request.protocol == "HTTP/1.0")
         address = client_address(peer, arrival.forwarded, self._rules.proxies)
         try:
-            return await self._known(arrival, address, request, shut=shut)
+            return await self._count_refusals(arrival, address, request, shut=shut)
         except TooManyStrangers as exc:
             await hold_back(exc.wait)
             return refused(exc)
         except RecadoError as exc:
             return refused(exc)
 
-    async def _known(self, arrival: Arrival, address: str, request: Request, *, shut: bool) -> Admitted | Response:
+    async def _count_refusals(
+        self, arrival: Arrival, address: str, request: Request, *, shut: bool
+    ) -> Admitted | Response:
         try:
-            return await self._admit(arrival, address, request, shut=shut)
+            return await self._decide(arrival, address, request, shut=shut)
         except (Unauthorized, Forbidden, BadRequest) as exc:
             await self._strangers.meet(address)
             raise self._wrong.answer_to(exc, address, time.monotonic()) from None
 
-    async def _admit(self, arrival: Arrival, address: str, request: Request, *, shut: bool) -> Admitted | Response:
+    async def _decide(self, arrival: Arrival, address: str, request: Request, *, shut: bool) -> Admitted | Response:
         try:
             url = urlsplit(request.path)
         except ValueError:  # as for "//[": its text would show the path, and with it a token

@@ -25,7 +25,7 @@ MAX_FRAGMENTS = 1024  # of one message
 TCP_CLOSE = 7  # of tcpi_state, the first byte of struct tcp_info (linux/tcp.h)
 
 
-class Reader(Protocol):
+class FrameReceiver(Protocol):
     """Who is told what the peer sends."""
 
     session: Session
@@ -64,7 +64,7 @@ class Connection(ServerConnection):
         self._connections = connections
         self._turns = turns
         self.accepted: Accepted | None = None  # None: it was refused, and nothing else is done for it
-        self.reader: Reader | None = None
+        self.reader: FrameReceiver | None = None
         self.address = ""  # of the peer; taken at once, for a transport that has closed tells none
         self.unread_for: set[str] = set()  # the reasons why nothing is read from the peer
         self.is_held = False  # who asks waits to be refused

@@ -92,7 +92,7 @@ _WORDS = {
 }
 
 
-def in_our_words(_: ServerConnection, request: Request, response: Response) -> Response | None:
+def json_refusal(_: ServerConnection, request: Request, response: Response) -> Response | None:
     """What the library answers by itself, as all else is answered; to HEAD without a body (RFC 9110, 9.3.2)."""
     shown = response
     if response.headers.get("Content-Type") == "text/plain; charset=utf-8":  # with no version, as metrics have

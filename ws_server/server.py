@@ -33,7 +33,7 @@ from ws_server.feeds.catchup import CatchUp
 from ws_server.feeds.hub import Hub, SessionFeed
 from ws_server.feeds.membership_sync import SWEEP_EVERY, MembershipSync
 from ws_server.feeds.ticker import STUCK, Ticker
-from ws_server.handshake import choose_subprotocol, in_our_words, quiet_logger, refused
+from ws_server.handshake import choose_subprotocol, json_refusal, quiet_logger, refused
 from ws_server.protocol import encode
 from ws_server.requests import Requests
 from ws_server.session import Session
@@ -145,7 +145,7 @@ class WebSocketServer:
         made: Any = partial(Connection, self._alive, self._connections, turns)  # a type is asked for, and called
         return serve(
             self._handle, self._settings.ws_host, self._settings.ws_port,
-            create_connection=made, process_request=self._admit, process_response=in_our_words,
+            create_connection=made, process_request=self._admit, process_response=json_refusal,
             select_subprotocol=choose_subprotocol, compression=None, ping_interval=None,
             max_size=self._settings.max_frame, max_queue=4, open_timeout=OPEN_TIMEOUT, close_timeout=CLOSE_TIMEOUT,
             server_header=None, backlog=BACKLOG, reuse_port=self._reuse_port or None, logger=quiet_logger(),

@@ -19,7 +19,7 @@ import msgspec
 from messaging.auth.tokens import Claims
 from messaging.delivery import CHUNK_MIN, Ledger, Place, next_chunk
 from messaging.model import Topic, User, name_of_topic
-from messaging.permissions import Aim, Caller, aim_of_member, is_clear
+from messaging.permissions import Aim, Caller, aim_of_member, is_unambiguous
 from messaging.readers.cursors import Cursors
 from ws_server.handshake import ConnectOptions
 from ws_server.protocol import encode, ping_frame
@@ -83,7 +83,7 @@ class Session:
         self.missed_change = False  # while they were being read, they changed
         self.closing = False
         self.is_void = False  # what it has asked for and what comes is not done any more
-        self.mute = False  # a close frame has gone out: nothing may follow it (RFC 6455, 5.5.1)
+        self.mute = False  # a close frame went out, or came: nothing may follow ours (RFC 6455, 5.5.1)
         self.gone = False
         self.timers: list[asyncio.TimerHandle] = []  # when its token expires; then its next heartbeat
         self._cursors = cursors
@@ -131,7 +131,7 @@ class Session:
     def aim(self, target: str) -> Aim | None:
         """Where a publish to ``target`` goes, if that is one of its topics and nothing else."""
         aim = self.aims.get(name_of_topic(target))
-        return aim if aim is not None and is_clear(aim.topic, target) else None
+        return aim if aim is not None and is_unambiguous(aim.topic, target) else None
 
     def leave(self, place: Place[Session]) -> None:
         topic = place.feed.topic

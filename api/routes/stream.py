@@ -112,13 +112,13 @@ def routes() -> list[Route]:
 
 
 async def get(request: Request[StreamQuery, None]) -> Answer:
-    standing, opened = await request.actions.readable(request.caller, request.path.topic)
-    header, topic = request.headers.get("Last-Event-ID"), standing.topic
+    view, opened = await request.actions.readable(request.caller, request.path.topic)
+    header, topic = request.headers.get("Last-Event-ID"), view.topic
     epoch = request.actions.epochs.require(topic, request.query.epoch if header is None else None)
-    start = start_of(header, request.query.after, epoch, standing.head)
+    start = start_of(header, request.query.after, epoch, view.head)
     retry = random.randint(RETRY // 4, RETRY * 2)  # not all at once, when a server comes back
     farewell = f"retry: {retry}\n".encode() + closing(CloseCode.DRAINING, "The server ends.")
-    flow = Flow(Reading(request, standing, opened, start, epoch).pieces(), farewell)
+    flow = Flow(Reading(request, view, opened, start, epoch).pieces(), farewell)
     return Answer(200, flow, {"X-Accel-Buffering": "no"})  # nginx would hold events back
 
 
@@ -179,15 +179,15 @@ class Reading:
     """One stream: who reads what, and where it is."""
 
     def __init__(
-        self, request: Request[StreamQuery, None], standing: TopicView, opened: Past, start: Start, epoch: str
+        self, request: Request[StreamQuery, None], view: TopicView, opened: Past, start: Start, epoch: str
     ) -> None:
         self._asked = request
-        self._topic = standing.topic
+        self._topic = view.topic
         self._membership = opened.membership
         self._position = max(opened.floor, start.seq)
         self._epoch = epoch
         position = b"id: %b:%d\n\n" % (epoch.encode(), self._position)
-        self._greeting = self._begin(epoch, standing.head) if start.anew else position
+        self._greeting = self._begin(epoch, view.head) if start.anew else position
         self._checked = -math.inf  # once more behind `listen`: what changed before it, nothing has told
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
@@ -252,9 +252,9 @@ class Reading:
         if not listener.take_poke() and now < self._checked + CHECK:
             return
         caller = await self._asked.again()
-        standing, opened = await self._asked.actions.readable(caller, self._topic.name)
+        view, opened = await self._asked.actions.readable(caller, self._topic.name)
         is_other = opened.membership != self._membership and None not in (opened.membership, self._membership)
-        if is_other or standing.topic.id != self._topic.id:
+        if is_other or view.topic.id != self._topic.id:
             raise Forbidden("The topic is another one by now, or you have left and joined it. Begin anew.")
         # It may have become private, or public: a member stays, with what is open to it now.
         self._membership, self._position = opened.membership, max(self._position, opened.floor)

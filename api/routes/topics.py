@@ -58,11 +58,11 @@ def routes() -> list[Route]:
 async def put(request: Request[None, TopicRequest]) -> Answer:
     name = request.path.topic
     try:
-        standing = await request.actions.topic(request.caller, name)
+        view = await request.actions.topic(request.caller, name)
     except UnknownTopic:
         await create(request)
         return Answer(201, state_of(request, await request.actions.topic(request.caller, name)))
-    await change(request, standing.topic)
+    await change(request, view.topic)
     return Answer(200, state_of(request, await request.actions.topic(request.caller, name)))
 
 
@@ -105,10 +105,8 @@ async def owner_of(request: Request[None, TopicRequest]) -> User:
     return request.caller.user
 
 
-def state_of(request: Request[Any, Any], standing: TopicView) -> TopicState:
-    topic, membership = standing.topic, standing.membership
+def state_of(request: Request[Any, Any], view: TopicView) -> TopicState:
+    topic, membership = view.topic, view.membership
     role = None if membership is None else membership.role
     epoch = request.actions.epochs.of(topic)
-    return TopicState(
-        topic.name, topic.kind, topic.creator, topic.retention, topic.lifetime, standing.head, epoch, role
-    )
+    return TopicState(topic.name, topic.kind, topic.creator, topic.retention, topic.lifetime, view.head, epoch, role)

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from nats.errors import Error, MaxPayloadError, NoRespondersError
 
 from bridges.config import NatsOut
-from bridges.envelope import envelope
+from bridges.envelope import payload_of
 from bridges.nats.connection import ApiError, NoJetStream, streams_of
 from bridges.outlet import OutgoingMessage, Undeliverable, Unreachable
 from bridges.subjects import subject_of
@@ -70,7 +70,7 @@ class NatsOutlet:
         if self._is_read(subject):
             self._leave_out(subject)
             return
-        payload = envelope(outgoing) if self._bridge.payload == "envelope" else outgoing.message.content.encode()
+        payload = payload_of(outgoing, self._bridge.payload)
         client = await self._line()
         headers = headers_of(outgoing, await self._origin())
         if (size := weight(headers, payload)) > client.max_payload:

@@ -26,7 +26,7 @@ from aiormq.connection import TCPTransportFactory, TLSTransportFactory
 from pamqp.exceptions import PAMQPException
 
 from bridges.rabbitmq.frames import HEARTBEAT_FRAME, Delivery, delivery_of, frame_head, harmless
-from messaging.bus.library_calls import honest
+from messaging.bus.library_calls import normalized_errors
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class AmqpConnection:
         if self._connection is None or self._connection.is_closed:
             self.drop()
             self._connection = _Connection(self._url, self._name, self._has_room)
-        with honest(ConnectionError):
+        with normalized_errors(ConnectionError):
             async with asyncio.timeout(ANSWER_TIME):
                 if not self._connection.connected.is_set():
                     await self._connection.connect()
@@ -78,7 +78,7 @@ class AmqpConnection:
         """A channel of its own that reads, each queue as far ahead of acknowledgements as ``prefetch``."""
         await self.channel()
         assert self._connection is not None
-        with honest(ConnectionError):
+        with normalized_errors(ConnectionError):
             async with asyncio.timeout(ANSWER_TIME):
                 channel = await self._connection.channel(publisher_confirms=False)
                 await channel.set_qos(prefetch_count=prefetch)
@@ -91,18 +91,18 @@ class AmqpConnection:
         """
         try:
             channel = await self.channel()
-            with honest(ConnectionError):
+            with normalized_errors(ConnectionError):
                 await channel.declare_queue(queue, durable=True, timeout=ANSWER_TIME)
         except ChannelPreconditionFailed as exc:
             log.warning("queue %s was declared otherwise and is used as it is: %s", queue, exc)
             channel = await self.channel()
-            with honest(ConnectionError):
+            with normalized_errors(ConnectionError):
                 await channel.declare_queue(queue, passive=True, timeout=ANSWER_TIME)
 
     async def publish(self, queue: str, message: aio_pika.Message) -> None:
         """Return once the server has confirmed. Raises PublishError where there is no such queue, too."""
         channel = await self.channel()
-        with honest(ConnectionError):
+        with normalized_errors(ConnectionError):
             await channel.default_exchange.publish(message, queue, mandatory=True)
 
     def drop(self) -> None:
@@ -144,14 +144,14 @@ class Reader:
         async def take(message: DeliveredMessage) -> None:
             consumer(delivery_of(queue, message))
 
-        with honest(ConnectionError):
+        with normalized_errors(ConnectionError):
             await self._underlay.basic_consume(queue, take, consumer_tag=queue, timeout=ANSWER_TIME)
 
     async def acknowledge(self, tags: list[int], oldest: int | None) -> None:
         """All of these; ``oldest``: the first of the others. What is before that is acknowledged in one word."""
         below = [tag for tag in tags if oldest is None or tag < oldest]
         async with self._acknowledging:  # two words for one tag would end the channel
-            with honest(ConnectionError):
+            with normalized_errors(ConnectionError):
                 if below:
                     await self._underlay.basic_ack(below[-1], multiple=True)
                 for tag in tags[len(below) :]:
@@ -179,7 +179,7 @@ class _Connection(aio_pika.Connection):
     async def let_go(self) -> None:
         """Close it, but wait for no answer for long: a frozen server has none. Never raises."""
         try:
-            with honest(ConnectionError), suppress(*TROUBLE):
+            with normalized_errors(ConnectionError), suppress(*TROUBLE):
                 async with asyncio.timeout(CLOSE_TIME):
                     await self.close()
         except ConnectionError:

@@ -58,11 +58,11 @@ class RoomsOutlet:
 
     async def send(self, outgoing: OutgoingMessage) -> None:
         """Raises Undeliverable; Unavailable where our own database is away."""
-        standing = await self._store.standing(outgoing.topic, None)
-        if standing is None:
+        view = await self._store.topic_view(outgoing.topic, None)
+        if view is None:
             return  # deleted since: with it went who would have heard of it
         try:
-            await self._integrator.take_own(standing.topic.id, outgoing.message)
+            await self._integrator.take_own(view.topic.id, outgoing.message)
         except RecadoError as exc:
             if exc.retryable:
                 raise

@@ -22,7 +22,7 @@ class Health:
         self._bridge_store = bridge_store
         self._metrics = metrics
         self._lease = lease
-        self.standing: BridgeState | None = None  # None: it was forgotten, or nobody has looked yet
+        self.bridge_state: BridgeState | None = None  # None: it was forgotten, or nobody has looked yet
 
     @property
     def term(self) -> int | None:
@@ -31,34 +31,34 @@ class Health:
 
     @property
     def is_paused(self) -> bool:
-        return self.standing is not None and self.standing.paused
+        return self.bridge_state is not None and self.bridge_state.paused
 
     async def look(self) -> None:
         """Read the row anew."""
-        self.standing = await self._bridge_store.standing(self._user_id)
+        self.bridge_state = await self._bridge_store.bridge_state(self._user_id)
 
     async def failed(self, reason: str) -> int:
         """Once more in vain: the row says so, and why; look again before the next try. How often in a row."""
-        standing = self.standing
-        if standing is None:
+        bridge_state = self.bridge_state
+        if bridge_state is None:
             return 1
-        self._metrics.bridge_failures.labels(standing.name).inc()
-        attempts, state = standing.attempts + 1, _after_failure(standing)
-        if attempts == 1 or state != standing.state:
+        self._metrics.bridge_failures.labels(bridge_state.name).inc()
+        attempts, state = bridge_state.attempts + 1, _after_failure(bridge_state)
+        if attempts == 1 or state != bridge_state.state:
             level = logging.ERROR if state == "failing" else logging.WARNING
-            log.log(level, "bridge %s is %s: %s", standing.name, state, reason)
+            log.log(level, "bridge %s is %s: %s", bridge_state.name, state, reason)
         await self._bridge_store.report(self._user_id, state, reason, attempts, self.term)
         return attempts
 
     async def succeeded(self) -> None:
-        if self.standing is not None and self.standing.state != "up":
-            log.warning("bridge %s is up again", self.standing.name)
+        if self.bridge_state is not None and self.bridge_state.state != "up":
+            log.warning("bridge %s is up again", self.bridge_state.name)
             await self._bridge_store.report(self._user_id, "up", None, 0, self.term)
             await self.look()
 
 
-def _after_failure(standing: BridgeState) -> State:
-    if standing.state != "waiting":
-        return "waiting" if standing.state == "up" else "failing"  # until it is up again
-    failed_for = (datetime.now(UTC) - standing.since).total_seconds()
+def _after_failure(bridge_state: BridgeState) -> State:
+    if bridge_state.state != "waiting":
+        return "waiting" if bridge_state.state == "up" else "failing"  # until it is up again
+    failed_for = (datetime.now(UTC) - bridge_state.since).total_seconds()
     return "failing" if failed_for > FAILING_AFTER else "waiting"

@@ -123,7 +123,7 @@ class Inlet:
     async def _serve(self, listener: Listener, health: Health) -> None:
         """Returns once the bridge is forgotten."""
         await self._look(listener, health)
-        while health.standing is not None:
+        while health.bridge_state is not None:
             if health.is_paused:
                 await listener.wait_for_poke(IDLE_SECONDS)
             elif lost := await self._read(listener, health):
@@ -135,8 +135,8 @@ class Inlet:
         """A poke may mean: paused, resumed, forgotten, or somebody asks for a try at once."""
         listener.take_poke()
         await health.look()
-        if health.standing is not None:
-            listener.version = health.standing.version
+        if health.bridge_state is not None:
+            listener.version = health.bridge_state.version
 
     async def _read(self, listener: Listener, health: Health) -> SourceLost | None:
         """One line, to its end. None: the bridge was paused or forgotten meanwhile."""
@@ -148,7 +148,7 @@ class Inlet:
         return None if line.cancelled() else line.result()
 
     async def _end_when_paused(self, line: asyncio.Task[Any], listener: Listener, health: Health) -> None:
-        while health.standing is not None and not health.is_paused:
+        while health.bridge_state is not None and not health.is_paused:
             await listener.wait_for_poke(IDLE_SECONDS)
             await retrying(lambda: self._look(listener, health), self)
         line.cancel()

@@ -28,7 +28,7 @@ def make_bus(url: str, dsn: str) -> Bus:
         except ModuleNotFoundError as exc:
             if exc.name != "nats":
                 raise
-            raise SettingsError("BUS_URL: nats-py is not installed; pip install 'recado[nats]'") from None
+            raise SettingsError("BUS_URL: nats-py is not installed; pip install 'recado-server[nats]'") from None
 
         hosts, _, subject = rest.removeprefix("//").partition("/")
         return NatsBus([f"{scheme}://{host}" for host in hosts.split(",")], subject or NATS_SUBJECT)

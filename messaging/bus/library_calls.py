@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def honest(lost: type[Exception]) -> Iterator[None]:
+def normalized_errors(lost: type[Exception]) -> Iterator[None]:
     """The call inside raises ``lost`` where its line has ended, and CancelledError where it was cancelled, only then.
 
     In the turn in which its result arrives, `asyncio.wait_for` before Python 3.12 swallows a cancellation (cpython

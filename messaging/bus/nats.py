@@ -5,8 +5,8 @@ from __future__ import annotations
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from messaging.bus.exchange import Exchange
 from messaging.bus.nats_connection import TROUBLE, confirm, connect, let_go, words
+from messaging.bus.remote import HEARTBEAT_SECONDS, SILENCE_SECONDS, RemoteBus
 from messaging.errors import Unavailable
 from messaging.retrying import retrying
 
@@ -15,12 +15,15 @@ ENVELOPE = 1024  # bytes of max_payload left to the protocol
 MAX_HELD_BYTES = 16 * 1024 * 1024  # bytes that have arrived and were not yet looked at; what finds no room was missed
 
 
-class NatsBus(Exchange):
+class NatsBus(RemoteBus):
     """Notices on one subject."""
 
-    def __init__(self, servers: list[str], subject: str, **times: float) -> None:
+    def __init__(
+        self, servers: list[str], subject: str, *,
+        heartbeat: float = HEARTBEAT_SECONDS, silence: float = SILENCE_SECONDS,
+    ) -> None:  # fmt: skip
         """``subject`` keeps other installations on the same servers from hearing these parcels, which they refuse."""
-        super().__init__(**times)
+        super().__init__(heartbeat=heartbeat, silence=silence)
         self._servers = servers
         self._subject = subject
 

@@ -24,7 +24,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import ConnectionClosedError, Error, ProtocolError, SlowConsumerError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, AWAITING_MSG_PAYLOAD, Parser
 
-from messaging.bus.library_calls import honest
+from messaging.bus.library_calls import normalized_errors
 from messaging.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -143,23 +143,23 @@ class _Connection(Client):
         self._tell_end = closed
 
     async def connect(self, *args: Any, **options: Any) -> None:
-        with honest(ConnectionClosedError):
+        with normalized_errors(ConnectionClosedError):
             await super().connect(*args, **options)
 
     async def publish(self, *args: Any, **options: Any) -> None:
-        with honest(ConnectionClosedError):
+        with normalized_errors(ConnectionClosedError):
             await super().publish(*args, **options)
 
     async def subscribe(self, *args: Any, **options: Any) -> Subscription:
-        with honest(ConnectionClosedError):
+        with normalized_errors(ConnectionClosedError):
             return await super().subscribe(*args, **options)
 
     async def request(self, *args: Any, **options: Any) -> Msg:
-        with honest(ConnectionClosedError):
+        with normalized_errors(ConnectionClosedError):
             return await super().request(*args, **options)
 
     async def flush(self, *args: Any, **options: Any) -> None:
-        with honest(ConnectionClosedError):
+        with normalized_errors(ConnectionClosedError):
             await super().flush(*args, **options)
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import base64
 from collections.abc import Awaitable, Callable
 
-from messaging.bus.exchange import Exchange
+from messaging.bus.remote import HEARTBEAT_SECONDS, SILENCE_SECONDS, RemoteBus
 from messaging.retrying import retrying
 from messaging.store.pool import Connection, connect, our_errors
 from messaging.store.queries import load_queries
@@ -21,11 +21,11 @@ MAX_PAYLOAD_BYTES = 7_999  # bytes: https://www.postgresql.org/docs/current/sql-
 GATHER_SECONDS = 0.005
 
 
-class PostgresBus(Exchange):
+class PostgresBus(RemoteBus):
     """Notices by NOTIFY."""
 
-    def __init__(self, dsn: str, **times: float) -> None:
-        super().__init__(**times)
+    def __init__(self, dsn: str, *, heartbeat: float = HEARTBEAT_SECONDS, silence: float = SILENCE_SECONDS) -> None:
+        super().__init__(heartbeat=heartbeat, silence=silence)
         self._dsn = dsn
         self._queries = load_queries()
 

@@ -33,7 +33,7 @@ def unpacked(body: bytes) -> list[Notice]:
     return _decode(body)
 
 
-class Outbox:
+class SendQueue:
     """Notices on their way to the peers: bounded, packed into numbered bodies of parcels that fit the bus."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ def fitting(notice: Notice, room: int) -> bytes:
     return _encode(notice)
 
 
-class Inbox:
+class ReplayWindow:
     """The newest number of each sender that is alive: what of it was received, and what was missed."""
 
     def __init__(self) -> None:

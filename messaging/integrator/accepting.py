@@ -29,7 +29,7 @@ MAX_TRIES = 4
 
 
 class Integrator:
-    """The one desk at which all platforms speak. All that it does raises Unavailable where the database stays away.
+    """Accepts what platforms say. All that it does raises Unavailable where the database stays away.
 
     A try whose COMMIT was not answered is made again: whatever is accepted is recognised by its id, or changes nothing.
     """

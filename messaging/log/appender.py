@@ -38,7 +38,7 @@ WAITING_BYTES = 64 * 1024 * 1024  # of the whole node; beyond it a publish is re
 OVERHEAD = 512  # bytes that a draft costs beside its content
 OUTCOME_SECONDS = 10.0  # seconds
 LATE = "Not known to be stored yet; it may be. Try again with the same id: nothing is stored twice."
-LOOKS = 20  # in that time, for what has waited for so long
+CHECKS_PER_TIMEOUT = 20  # how finely it is kept
 
 
 class Appender:
@@ -187,7 +187,7 @@ class Appender:
 
     async def _watch_patience(self) -> None:
         while True:
-            await asyncio.sleep(self._patience / LOOKS)
+            await asyncio.sleep(self._patience / CHECKS_PER_TIMEOUT)
             self._give_up(asyncio.get_running_loop().time() - self._patience)
 
     def _give_up(self, before: float) -> None:

@@ -25,7 +25,7 @@ REVOCATIONS_KEPT = timedelta(seconds=MAX_LIFETIME + 86400)  # longer than a toke
 NEWS_KEPT = timedelta(days=7)
 DEAD_KEPT = timedelta(days=90)
 HINTS = 100_000  # inboxes; the walk finds what did not fit
-TURN = "housekeeping"
+LEASE = "housekeeping"
 
 
 class Housekeeping:
@@ -45,7 +45,7 @@ class Housekeeping:
         """A round every second, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._repeat(self.purge_seen, "the purge of inboxes"))
-            tasks.create_task(run_as_leader(self._store.leases, TURN, lambda _: self._repeat(self.round, TURN)))
+            tasks.create_task(run_as_leader(self._store.leases, LEASE, lambda _: self._repeat(self.round, LEASE)))
 
     async def _repeat(self, work: Callable[[], Awaitable[None]], what: str) -> None:
         while True:

@@ -31,7 +31,7 @@ from messaging.store.leases import LeaseStore
 
 log = logging.getLogger(__name__)
 
-TURN = "intake"
+LEASE = "intake"
 LOOK_SECONDS = 0.02  # seconds between looks
 LOOK_SHARE = 0.1  # of the time may go into looking: where that is slow, there are fewer looks
 HELD_EVERY = 1.0  # seconds between looks at heads that somebody held
@@ -116,7 +116,7 @@ class Intake:
 
     async def run(self) -> None:
         """Take in whenever this node is the leader, until cancelled. Cancelling is safe: a row is there or taken in."""
-        await run_as_leader(self._leases, TURN, self._work)
+        await run_as_leader(self._leases, LEASE, self._work)
 
     async def _work(self, lease: Lease) -> None:
         while True:

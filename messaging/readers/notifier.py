@@ -1,6 +1,6 @@
 """Wakes readers that are no sessions: a lane, a stream, a long poll. It only hints; the reader reads the store.
 
-Notices come from the bus. What no notice told is found by a sweep of the heads and versions of what is being watched.
+Notices come from the bus. What no notice told is found by a sweep of the heads and versions of all that listeners read.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Notifier:
             try:
                 await self.sweep()
             except Unavailable as exc:
-                log.warning("watching waits for the database: %s", exc)
+                log.warning("the notifier's sweep waits for the database: %s", exc)
 
     async def sweep(self) -> None:
         """Compare what the listeners know with the store. Raises Unavailable."""

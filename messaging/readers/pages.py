@@ -38,8 +38,8 @@ class Pages(Generic[F]):
     def __init__(self, store: Store, encode: Callable[[Topic, Page], F]) -> None:
         self._store = store
         self._encode = encode
-        self._flying: dict[tuple[int, int, int], _Flight[F]] = {}
-        self._boarding: dict[tuple[int, int, int], _Flight[F]] = {}
+        self._in_flight: dict[tuple[int, int, int], _Flight[F]] = {}
+        self._gathering: dict[tuple[int, int, int], _Flight[F]] = {}
 
     async def read(self, topic: Topic, after: int, budget: int, membership: int | None = None) -> SharedPage[F]:
         """The page beyond ``after`` of at most ``budget`` bytes (one entry at least). Cancelling is safe.
@@ -48,22 +48,22 @@ class Pages(Generic[F]):
             UnknownTopic, Unavailable.
         """
         key = (topic.id, after, 1 << (budget.bit_length() - 1))  # like sizes share
-        flight = self._boarding.get(key)
+        flight = self._gathering.get(key)
         leads = flight is None
         if flight is None:
-            flight = self._boarding[key] = _Flight(asyncio.get_running_loop().create_future())
+            flight = self._gathering[key] = _Flight(asyncio.get_running_loop().create_future())
         if membership is not None:
             flight.memberships.add(membership)
         if leads:
-            await self._fly(key, flight, topic)
+            await self._lead(key, flight, topic)
         return await asyncio.shield(flight.landed)
 
-    async def _fly(self, key: tuple[int, int, int], flight: _Flight[F], topic: Topic) -> None:
+    async def _lead(self, key: tuple[int, int, int], flight: _Flight[F], topic: Topic) -> None:
         try:
-            while key in self._flying:
-                await asyncio.wait([self._flying[key].landed])
-            del self._boarding[key]
-            self._flying[key] = flight
+            while key in self._in_flight:
+                await asyncio.wait([self._in_flight[key].landed])
+            del self._gathering[key]
+            self._in_flight[key] = flight
             page, holds = await self._store.page(topic, key[1], key[2], list(flight.memberships))
             flight.landed.set_result(SharedPage(page, self._encode(topic, page), holds))
         except BaseException as exc:
@@ -73,7 +73,7 @@ class Pages(Generic[F]):
             flight.landed.exception()  # whoever waits gets it; if nobody does, it is not lost: we raise it
             raise
         finally:
-            for stage in (self._boarding, self._flying):
+            for stage in (self._gathering, self._in_flight):
                 if stage.get(key) is flight:
                     del stage[key]
 

@@ -122,7 +122,7 @@ class Pending:
         Oldest first per topic, at most 1000 messages and about 512 KiB.
 
         Raises:
-            Forbidden: the user has too many devices for this one.
+            LimitReached: the user has too many devices for this one.
         """
         found: list[tuple[str, Message]] = []
         for behind in await self._behind(caller, user):
@@ -135,7 +135,7 @@ class Pending:
         """Confirm, per topic, the longest run from the oldest pending message on whose contents are all named.
 
         Raises:
-            Forbidden: the user has too many devices for this one.
+            LimitReached: the user has too many devices for this one.
             Unavailable: the database could not move the cursors; asking again is harmless.
         """
         left = names_of(named)

@@ -42,7 +42,7 @@ class Lease:
         self._end = 0.0  # by our own clock
 
     def __str__(self) -> str:
-        return f"the turn {self._name!r}"
+        return f"the lease {self._name!r}"
 
     def check(self) -> None:
         """To be called before whatever must not be done beside another leader. Costs a look at the clock.

@@ -1,4 +1,4 @@
-"""What every composition root does: settings of a deployed service, the wish to stop, failures as one line."""
+"""What every composition root does: settings of a deployed service, the request to stop, failures as one line."""
 
 from __future__ import annotations
 

@@ -111,8 +111,8 @@ class BridgeStore:
         user_id: int | None = await self._pool.value("bridge_forget", name)
         return user_id
 
-    async def standing(self, user_id: int) -> BridgeState | None:
-        row = await self._pool.row("bridge_standing", user_id)
+    async def bridge_state(self, user_id: int) -> BridgeState | None:
+        row = await self._pool.row("bridge_state", user_id)
         return None if row is None else BridgeState(**row)
 
     async def reports(self, name: str | None = None) -> list[Report]:

@@ -20,10 +20,10 @@ class Inboxes:
         """Raises UnknownUser."""
         topic = self._known.get(user)
         if topic is None:
-            standing = await self._store.standing(inbox_of(user))
-            if standing is None:
+            view = await self._store.topic_view(inbox_of(user))
+            if view is None:
                 raise UnknownUser
-            topic = standing.topic
+            topic = view.topic
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
             self._known[user] = topic

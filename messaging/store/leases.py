@@ -17,7 +17,7 @@ class LeaseTimes:
     margin: float = 3.0  # before its end the holder stops, by its own clock: the two may differ a little
     renew_every: float = 3.0
     request: float = 2.0  # for an answer; what comes later is a failed try
-    ask_every: float = 1.0  # while another has the turn
+    ask_every: float = 1.0  # while another holds it
 
 
 class LeaseStore:
@@ -46,7 +46,7 @@ class LeaseStore:
         return term
 
     async def give_back(self, name: str, holder: str) -> None:
-        """The turn is free, if this holder has it. Raises Unavailable: it will be, when the lease is over."""
+        """End the lease, if this holder has it. Raises Unavailable: it will be, when the lease is over."""
         with our_errors():
             async with asyncio.timeout(self.times.request):
                 await self._pool.fetch("lease_give_back", name, holder)

@@ -16,7 +16,7 @@ import msgspec
 from messaging.delivery import fill
 from messaging.errors import LimitReached, TokenRevoked, Unavailable, UnknownTopic, UnknownUser
 from messaging.model import MAX_SEQ, Changed, Kind, Member, Membership, Message, Page, Role, Topic, TopicView, User
-from messaging.store.append import LogWriter
+from messaging.store.append import ANSWER_TIME, LogWriter
 from messaging.store.clock import ClockOffset
 from messaging.store.leases import LeaseStore
 from messaging.store.pool import Pool
@@ -53,9 +53,9 @@ class Store:
         self.tokens = TokenStore(dsn, self.pool)
         self.clock = ClockOffset()
 
-    def log_writer(self, node: str, **limits: float) -> LogWriter:
+    def log_writer(self, node: str, answer_time: float = ANSWER_TIME) -> LogWriter:
         """A writer of the process called ``node``, with a connection of its own. It is closed before the store is."""
-        return LogWriter(self._dsn, self.pool, node, **limits)
+        return LogWriter(self._dsn, self.pool, node, answer_time=answer_time)
 
     async def open(self) -> None:
         """Connect. Raises Unavailable."""
@@ -139,7 +139,7 @@ class Store:
         rows = await self.pool.fetch("topics_page", user_id, device, after, limit)
         return [(_membership(row), row["last_seq"], row["cursor"]) for row in rows]
 
-    async def standing(self, name: str, user_id: int | None = None) -> TopicView | None:
+    async def topic_view(self, name: str, user_id: int | None = None) -> TopicView | None:
         """A topic by its name, as this user stands to it."""
         row = await self.pool.row("topic_by_name", name, user_id)
         if row is None:

@@ -51,18 +51,23 @@ class Client:
         if urlsplit(url).scheme not in ("ws", "wss") or not urlsplit(url).hostname:
             raise ValueError(f"{url!r} is no address of a WebSocket, such as ws://127.0.0.1:5000")
         self._explicit = explicit
-        self._calls = PendingRequests()
-        self._intake = ReceiveBuffer(self._calls, queue)
+        self._requests = PendingRequests()
+        self._buffer = ReceiveBuffer(self._requests, queue)
         self._on_state = on_state
         self._has_ended = False
-        self._keeper = ReconnectLoop(
-            partial(dial, url.rstrip("/"), device), TokenSource(token), self._calls, self._intake, self._tell, silence
+        self._reconnect_loop = ReconnectLoop(
+            partial(dial, url.rstrip("/"), device),
+            TokenSource(token),
+            self._requests,
+            self._buffer,
+            self._tell,
+            silence,
         )
         self._given: Thing | None = None
         self._work: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Client:
-        self._work = asyncio.create_task(self._keeper.run(), name="recado client")
+        self._work = asyncio.create_task(self._reconnect_loop.run(), name="recado client")
         self._work.add_done_callback(self._ended)
         return self
 
@@ -73,7 +78,7 @@ class Client:
         """Send the last acknowledgements and end; requests that wait raise `Closed`. Takes 10 s at most."""
         self._end(Closed("The client was closed."))
         try:
-            await self._keeper.close()
+            await self._reconnect_loop.close()
         finally:
             if self._work is not None:
                 self._work.cancel()
@@ -106,12 +111,12 @@ class Client:
         given, self._given = self._given, None
         if isinstance(given, Message | Gap) and not self._explicit:
             self.ack(given)
-        self._given = await self._intake.take()
+        self._given = await self._buffer.take()
         return self._given
 
     def ack(self, entry: Entry) -> None:
         """Acknowledge an entry, and all before it in its topic. Sent within 50 ms, or once it came again."""
-        self._intake.ack(entry)
+        self._buffer.ack(entry)
 
     # What the application asks for. Each waits for a connection, however long: a time limit is the caller's.
 
@@ -164,7 +169,7 @@ class Client:
 
     async def _ask(self, key_name: str, frame: dict[str, Any]) -> Mapping[str, Any]:
         key = uuid4().hex
-        return await self._calls.make(key, json.dumps({**frame, key_name: key}, allow_nan=False))
+        return await self._requests.make(key, json.dumps({**frame, key_name: key}, allow_nan=False))
 
     # The end
 
@@ -177,8 +182,8 @@ class Client:
             return
         self._tell(State("ended", str(error)))
         self._has_ended = True
-        self._calls.fail(error)
-        self._intake.end(error)
+        self._requests.fail(error)
+        self._buffer.end(error)
 
     def _tell(self, state: State) -> None:
         if self._on_state is not None and not self._has_ended:

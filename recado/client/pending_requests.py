@@ -33,12 +33,12 @@ class PendingRequests:
     def __init__(self) -> None:
         self.due = asyncio.Event()  # something may be there to send
         self.made = asyncio.Event()  # who does not read any more must, to find the answer
-        self._calls: dict[str, PendingRequest] = {}
+        self._requests: dict[str, PendingRequest] = {}
         self._room = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._end: BaseException | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._calls)
+        return bool(self._requests)
 
     async def make(self, key: str, text: str) -> Mapping[str, Any]:
         """Send a request, again and again, and wait for its answer. Cancelling is safe: it is not sent again.
@@ -50,25 +50,25 @@ class PendingRequests:
         async with self._room:
             if self._end is not None:
                 raise self._end
-            call = self._calls[key] = PendingRequest(text, asyncio.get_running_loop().create_future())
+            call = self._requests[key] = PendingRequest(text, asyncio.get_running_loop().create_future())
             self.due.set()
             self.made.set()
             try:
                 return await call.answer
             finally:
-                del self._calls[key]
+                del self._requests[key]
 
     def take_unsent(self) -> list[str]:
         """The texts to send now."""
         self.due.clear()
-        unsent = [call for call in self._calls.values() if not call.sent]
+        unsent = [call for call in self._requests.values() if not call.sent]
         for call in unsent:
             call.sent = True
         return [call.text for call in unsent]
 
     def resend(self) -> None:
         """Nothing of what was sent will be answered: send it all again."""
-        for call in self._calls.values():
+        for call in self._requests.values():
             call.sent = False
         self.due.set()
 
@@ -77,7 +77,7 @@ class PendingRequests:
         key = frame.get("ref") or frame.get("id")
         is_error = frame.get("action") == "error" or frame.get("result") == "error"
         code = str(frame.get("code", "")) if is_error else ""
-        call = self._calls.get(str(key)) if key else None
+        call = self._requests.get(str(key)) if key else None
         if call is None:
             if code == "rate_limited":  # it does not say which: those were not even read
                 asyncio.get_running_loop().call_later(TOO_FAST_PAUSE, self.resend)
@@ -90,7 +90,7 @@ class PendingRequests:
 
     def fail_largest(self, error: Refused) -> bool:
         """Give up the request that was too large for the server. False: there was none."""
-        call = max(self._calls.values(), key=lambda call: len(call.text), default=None)
+        call = max(self._requests.values(), key=lambda call: len(call.text), default=None)
         if call is not None:
             _fail(call, error)
         return call is not None
@@ -98,7 +98,7 @@ class PendingRequests:
     def fail(self, error: BaseException) -> None:
         """Give up all requests, and those to come."""
         self._end = error
-        for call in self._calls.values():
+        for call in self._requests.values():
             _fail(call, error)
 
     def _send_later(self, call: PendingRequest) -> None:

@@ -18,8 +18,8 @@ class ReceiveBuffer:
     go, and the connection is given up once there is room again. None of it was acknowledged: the server sends it anew.
     """
 
-    def __init__(self, calls: PendingRequests, most: int) -> None:
-        self._calls = calls
+    def __init__(self, requests: PendingRequests, most: int) -> None:
+        self._requests = requests
         self._most = most
         self._positions = Positions()
         self._things: deque[Thing] = deque()
@@ -39,7 +39,7 @@ class ReceiveBuffer:
         if fresh is None:
             self._ack_again(thing)
             return
-        while len(self._things) >= self._most and not self._calls:
+        while len(self._things) >= self._most and not self._requests:
             await self._room()
         self.overflowed = self.overflowed or len(self._things) >= self._most
         if not self.overflowed:
@@ -57,7 +57,7 @@ class ReceiveBuffer:
             self._arrived.clear()
             await self._arrived.wait()
         thing = self._things.popleft()
-        self._calls.made.set()
+        self._requests.made.set()
         if self.overflowed and len(self._things) <= self._most // 2:
             self.cut.set()
         return thing
@@ -88,9 +88,9 @@ class ReceiveBuffer:
     async def _room(self) -> None:
         """Wait until something was taken, or asked."""
         self.deaf.set()
-        self._calls.made.clear()
+        self._requests.made.clear()
         try:
-            await self._calls.made.wait()
+            await self._requests.made.wait()
         finally:
             self.deaf.clear()
 

@@ -80,13 +80,14 @@ class ReconnectLoop:
     """One connection after the other, until it is told to stay away."""
 
     def __init__(
-        self, dial: Callable[[str], connect], purse: TokenSource, calls: PendingRequests, intake: ReceiveBuffer,
+        self, dial: Callable[[str], connect], token_source: TokenSource,
+        requests: PendingRequests, buffer: ReceiveBuffer,
         on_state: Callable[[State], None], silence: float,
     ) -> None:  # fmt: skip
         self._dial = dial
-        self._purse = purse
-        self._calls = calls
-        self._intake = intake
+        self._token_source = token_source
+        self._requests = requests
+        self._buffer = buffer
         self._on_state = on_state
         self._silence = silence
         self._line: Connection | None = None
@@ -105,7 +106,7 @@ class ReconnectLoop:
             self._on_state(State("connecting"))
             self._up_since = math.inf
             ending = await self._connection()
-            self._calls.resend()
+            self._requests.resend()
             self._check(ending)
             attempt = 0 if time.monotonic() - self._up_since > STEADY else attempt
             if not ending.at_once:
@@ -127,7 +128,7 @@ class ReconnectLoop:
         self._closing = {}
         self._epochs = {}
         try:
-            async with self._dial(await self._purse.token()) as line:
+            async with self._dial(await self._token_source.token()) as line:
                 assert isinstance(line, Connection)
                 return await self._converse(line)
         except InvalidStatus as exc:
@@ -139,8 +140,8 @@ class ReconnectLoop:
 
     async def _converse(self, line: Connection) -> Ending:
         self._line = line
-        self._intake.reconnected()
-        works = [self._send_calls(line), self._send_acks_for_ever(line), self._watch(line)]
+        self._buffer.reconnected()
+        works = [self._send_requests(line), self._send_acks_for_ever(line), self._watch(line)]
         tasks = [asyncio.create_task(work) for work in works]
         try:
             with suppress(ConnectionClosed):
@@ -156,9 +157,9 @@ class ReconnectLoop:
     async def _receive(self, frame: Mapping[str, Any]) -> None:
         action = frame.get("action")
         if action in _ANSWERS or "result" in frame:
-            self._calls.settle(frame)
+            self._requests.settle(frame)
         elif action == "connected":
-            self._purse.accepted()
+            self._token_source.accepted()
             self._up_since = time.monotonic()
             self._on_state(State("connected"))
         elif action == "closing":
@@ -166,31 +167,31 @@ class ReconnectLoop:
         elif action == "topic":
             self._epochs[frame["topic_name"]] = str(frame["epoch"])
         elif (thing := thing_of(frame, self._epochs.get(frame.get("topic_name", ""), ""))) is not None:
-            await self._intake.offer(thing)
+            await self._buffer.offer(thing)
 
     # What goes on beside it; a closed connection is noticed by who receives.
 
-    async def _send_calls(self, line: Connection) -> None:
+    async def _send_requests(self, line: Connection) -> None:
         with suppress(ConnectionClosed):
             while True:
-                await self._calls.due.wait()
-                for text in self._calls.take_unsent():
+                await self._requests.due.wait()
+                for text in self._requests.take_unsent():
                     await line.send(text)
 
     async def _send_acks_for_ever(self, line: Connection) -> None:
         with suppress(ConnectionClosed):
             while True:
-                await self._intake.acks_due.wait()
+                await self._buffer.acks_due.wait()
                 await asyncio.sleep(ACK_GATHER)
                 await self._send_acks(line)
 
     async def _send_acks(self, line: Connection) -> None:
-        for topic, (epoch, seq) in self._intake.take_acks().items():
+        for topic, (epoch, seq) in self._buffer.take_acks().items():
             frame = {"action": "ack", "topic_name": topic, "seq": seq, **({"epoch": epoch} if epoch else {})}
             await line.send(json.dumps(frame))
 
     async def _watch(self, line: Connection) -> None:
-        await until_silent(line, self._silence, self._intake.cut, self._intake.deaf)
+        await until_silent(line, self._silence, self._buffer.cut, self._buffer.deaf)
         line.transport.abort()
 
     # What follows
@@ -199,13 +200,13 @@ class ReconnectLoop:
         code = line.close_code or 1006
         reason = str(self._closing.get("reason", "")) or line.close_reason or "the connection was lost"
         wait = min(60.0, float(self._closing.get("retry_after") or 0))
-        return Ending(after_close(code), code, reason, wait, at_once=self._intake.overflowed)
+        return Ending(after_close(code), code, reason, wait, at_once=self._buffer.overflowed)
 
     def _check(self, ending: Ending) -> None:
         """Raises Ended where there is no point in coming back."""
-        if ending.next is Next.RENEW and not self._purse.refuse():
+        if ending.next is Next.RENEW and not self._token_source.refuse():
             raise TokenRefused(str(error_of(ending.code, ending.reason)))
-        if ending.next is Next.SHRINK and not self._calls.fail_largest(
+        if ending.next is Next.SHRINK and not self._requests.fail_largest(
             Refused("too_large", "The message is larger than the server takes (its MAX_FRAME). Send less.")
         ):
             raise error_of(ending.code, ending.reason)

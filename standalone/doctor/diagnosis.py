@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from messaging.store.migrations import VERSION
+from messaging.store.start import OLDEST_POSTGRES
 from recado.terminal.doctor.diagnosis import Door, Finding, Level, door_findings
 
-OLDEST_POSTGRES = 140000
 CLOCK_WARN, CLOCK_FAULT = 5.0, 30.0  # seconds; tokens allow for 30
 DESCRIPTORS_FEW = 4096
 DISK_FAULT, DISK_WARN = 100 * 1024**2, 1024**3  # bytes

@@ -1,4 +1,4 @@
-"""Gathers the facts that the doctor judges. Thin: what is well and what is not is decided in `findings`."""
+"""Gathers the facts that the doctor judges. Thin: what is well and what is not is decided in `diagnosis`."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ async def post(door: Door, event: Any, status: int = 200, shop: str = SHOP, **op
 
 async def stored(door: Door, topic: str = TOPIC) -> list[str]:
     """The contents of a topic, byte for byte."""
-    found = await door.node.store.standing(topic)
+    found = await door.node.store.topic_view(topic)
     if found is None:
         return []
     messages = await door.node.store.history(found.topic.id, 0, 1000, 100, None, newest=False)
@@ -60,7 +60,7 @@ async def test_what_is_stored_is_what_subscribers_always_got(door: Door) -> None
         assert response.status == 200
         assert await response.text() == f'{{"status":"Message sent to shop ID {SHOP}"}}'
     assert await stored(door) == [GOLDEN]
-    found = await door.node.store.standing(TOPIC)
+    found = await door.node.store.topic_view(TOPIC)
     assert found is not None and found.topic.kind == "public"
     [message] = (await door.ask("GET", f"/api/v1/topics/{TOPIC}/messages"))["messages"]
     assert message["user_source"] == "publish"
@@ -222,7 +222,7 @@ async def test_in_key_mode_a_backend_or_a_token_for_it_makes_a_private_topic(loc
     till = locked.tokens.issue("till", payload={"topics": {"write": ["updates.store.*"]}})[0]
     await post(locked, EVENT, token=till)
     await post(locked, EVENT, token=KEY)
-    found = await locked.node.store.standing(TOPIC)
+    found = await locked.node.store.topic_view(TOPIC)
     assert found is not None and found.topic.kind == "private"
     messages = await locked.node.store.history(found.topic.id, 0, 10, 10, None, newest=False)
     assert [message.sender for message in messages] == ["till", "publish"]

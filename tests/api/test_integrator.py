@@ -37,7 +37,7 @@ async def inbox(door: Door, name: str) -> list[tuple[str, Any]]:
 
 async def last_of(door: Door, topic: str) -> tuple[int, Message]:
     """The last message of a topic, with the topic's id."""
-    standing = await door.node.store.standing(topic)
+    standing = await door.node.store.topic_view(topic)
     assert standing is not None
     topic_id = standing.topic.id
     [message] = await door.node.store.history(topic_id, 0, standing.head + 1, 1, None, newest=True)

@@ -114,7 +114,7 @@ async def test_news_never_go_to_a_user_of_their_name(door: Door) -> None:
     await door.node.store.know([NEWS])  # as one of before there was a rule for its name
     body = {"to": NEWS, "content": 1}
     assert (await door.ask("POST", "/send", 409, json=body))["code"] == "conflict"
-    assert await door.node.store.standing(NEWS) is None
+    assert await door.node.store.topic_view(NEWS) is None
 
 
 async def test_what_comes_in_for_a_topic_never_goes_to_a_user_of_its_name(locked: Door) -> None:

@@ -26,7 +26,7 @@ async def confirm(door: Door, topic: str, user: str, seq: int) -> None:
     known = await door.node.actions.user(user)
     for device in ("desk", "phone"):
         await door.node.store.see_device(known.id, device)
-    standing = await door.node.store.standing(topic, known.id)
+    standing = await door.node.store.topic_view(topic, known.id)
     assert standing is not None and standing.membership is not None
     door.node.cursors.move(standing.topic.id, standing.membership.id, "phone", seq)
     await door.node.cursors.settle()

@@ -61,7 +61,7 @@ async def test_a_private_room_is_private_though_its_topic_is_left_over(door: Doo
     await door.ask("DELETE", "/platforms/Old", 204)
     again = await register(door, "Old")
     await say(door, "/room", **TRIP | {"users": [{"recado": ["bob"]}]}, type="private", token=again)
-    standing = await door.node.store.standing("Old%3A5")
+    standing = await door.node.store.topic_view("Old%3A5")
     assert standing is not None and standing.topic.kind == "private"
     members = await door.node.store.members_page(standing.topic.id, "", 10)
     assert [member.name for member in members] == ["%bridge/recado", "bob"]

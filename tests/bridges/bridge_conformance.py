@@ -182,7 +182,7 @@ class OutConformance:
             await make(node, TOPIC)
             await publish(node, TOPIC, '"again"')
             await broker.got(TOPIC, 1)
-            found = await node.store.standing(TOPIC)
+            found = await node.store.topic_view(TOPIC)
             assert found is not None
             [message] = await node.store.history(found.topic.id, 0, 10, 10, None, newest=False)
             await node.bridge_store.bury(

@@ -77,7 +77,7 @@ async def reading(node: Node, source: Source) -> AsyncIterator[Inlet]:
 
 
 async def contents(node: Node, topic: str) -> list[str]:
-    standing = await node.store.standing(topic)
+    standing = await node.store.topic_view(topic)
     if standing is None:
         return []
     messages = await node.store.history(standing.topic.id, 0, 2**53, 5000, None, newest=False)

@@ -65,7 +65,7 @@ async def eventually(node: Node, topic: str, condition: Callable[[list[str]], bo
 
 
 async def contents(node: Node, topic: str) -> list[str]:
-    found = await node.store.standing(topic)
+    found = await node.store.topic_view(topic)
     if found is None:
         return []
     messages = await node.store.history(found.topic.id, 0, 10**9, 10_000, None, newest=False)
@@ -114,7 +114,7 @@ async def test_a_stream_is_stored_in_order_byte_for_byte_and_acknowledged(databa
             found = await have(node, "orders.rome", 201)
             assert found == ['{"a":  1.50}', *map(str, range(200))]
             assert await have(node, "orders.milan", 1) == ['"other"']
-            standing = await node.store.standing("orders.rome")
+            standing = await node.store.topic_view("orders.rome")
             assert standing is not None and standing.topic.kind == "public"
             await until(lambda: pending(server), lambda found: not found)
 

@@ -245,7 +245,7 @@ async def test_hundreds_of_users_are_read_in_time(rabbit: Rabbit, database: str)
             await rabbit.put(names[0], *offers(["Oslo"]))
 
             async def both() -> bool:
-                standings = [await node.store.standing(f"@{name}") for name in (names[0], names[-1])]
+                standings = [await node.store.topic_view(f"@{name}") for name in (names[0], names[-1])]
                 return all(standing is not None and standing.head == 1 for standing in standings)
 
             await until(both, within=60)

@@ -230,7 +230,7 @@ async def test_what_a_young_queue_loses_is_still_in_the_log(rabbit: Rabbit, data
         await publish(node, topic, '"after"')
         await until(lambda: is_there(rabbit, topic, 1))
         await until(lambda: is_done(node))
-        standing = await node.store.standing(topic)
+        standing = await node.store.topic_view(topic)
         assert standing is not None
         history = await node.store.history(standing.topic.id, 0, 100, 100, None, newest=False)
     assert [message.content for message in history] == [*map(str, range(20)), '"after"']

@@ -26,7 +26,7 @@ async def test_any_json_as_it_is(rabbit: Rabbit, database: str) -> None:
         assert await desk.has("shop.orders", 3) == [{"n": 1.5}, "text", []]
         messages = await desk.messages("shop.orders")
         assert messages[0].content == '{"n": 1.50}' and {message.sender for message in messages} == {"till"}
-        standing = await desk.node.store.standing("shop.orders")
+        standing = await desk.node.store.topic_view("shop.orders")
         assert standing is not None and standing.topic.kind == "public", "made, as anybody may be anyone here"
 
 

@@ -93,7 +93,7 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "aio_pika", None)
     settings = Settings(rabbitmq_url=URL)
-    with pytest.raises(SettingsError, match=r"pip install 'recado\[rabbitmq\]'"):
+    with pytest.raises(SettingsError, match=r"pip install 'recado-server\[rabbitmq\]'"):
         make_bridging(settings, Node(settings, "", LocalBus()))
 
 

@@ -46,7 +46,7 @@ async def is_seen(node: Node, good: Callable[[Report], bool]) -> Report:
 
 async def has(node: Node, topic: str, *contents: str) -> None:
     async def there() -> bool:
-        standing = await node.store.standing(topic)
+        standing = await node.store.topic_view(topic)
         if standing is None:
             return False
         messages = await node.store.history(standing.topic.id, 0, 10**9, 1000, None, newest=False)
@@ -146,6 +146,6 @@ async def until_heard(node: Node, client: Client) -> None:
     async def heard() -> bool:
         await client.publish("orders.hello", b"1")
         await client.flush()
-        return await node.store.standing("orders.hello") is not None
+        return await node.store.topic_view("orders.hello") is not None
 
     await until(heard)

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from messaging.bus.contract import Bus, LocalBus
-from messaging.bus.exchange import Exchange
 from messaging.bus.nats import NatsBus
 from messaging.bus.postgres import PostgresBus, binary
+from messaging.bus.remote import RemoteBus
 from messaging.bus.seal import Seal
 from messaging.bus.wire import packed
 from messaging.model import Appended, Changed, Content, Message, Notice, Voided
@@ -201,7 +201,7 @@ async def test_a_missed_parcel_is_noticed(buses: Buses) -> None:
         sender.tell(Changed(1))
         await listeners[1].until(lambda listener: Changed(1) in listener.heard)
         before = listeners[1].resyncs
-        sender._outbox.heartbeat()  # a parcel that never leaves
+        sender._send_queue.heartbeat()  # a parcel that never leaves
         sender.tell(Changed(2))
         await listeners[1].until(lambda listener: listener.resyncs > before)
 
@@ -264,8 +264,8 @@ async def test_who_is_new_is_heard_once_it_is_known_to_be_alive(buses: Buses) ->
         await asyncio.wait([work])
 
 
-def cast_exchange(bus: Bus) -> Exchange:
-    assert isinstance(bus, Exchange)
+def cast_exchange(bus: Bus) -> RemoteBus:
+    assert isinstance(bus, RemoteBus)
     return bus
 
 

@@ -40,7 +40,7 @@ async def hasty(patient: Town) -> AsyncIterator[Town]:
 async def strict(patient: Town) -> AsyncIterator[Town]:
     """It soon gives up who takes nothing and answers no ping."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ws_server.feeds.ticker, "SLOTS", 5)
+        patch.setattr(ws_server.feeds.ticker, "IDLE_TICKS", 5)
         async with served(patient.dsn, 0.3, stuck_after=0.5) as here:
             yield here
 

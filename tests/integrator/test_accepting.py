@@ -48,7 +48,7 @@ async def test_a_person_of_ours_is_named_in_rooms_as_it_is_called_outside(node: 
     room = await node.actions.topic(BACKEND, "one%3Ar")
     for sender in ("Mario%20Rossi", "one%2F1"):  # the second is what the platform said itself
         await node.integrator.take_own(room.topic.id, Message(1, sender, Content('"ciao"'), datetime.now(UTC)))
-    inbox = await node.store.standing("@%bridge/one")
+    inbox = await node.store.topic_view("@%bridge/one")
     assert inbox is not None
     told: list[Any] = [
         msgspec.json.decode(each.content)

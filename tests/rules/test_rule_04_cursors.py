@@ -38,7 +38,7 @@ async def reader(recado: Running, query: str = "", user: str = "diego") -> Async
 
 async def publish(recado: Running, *contents: Any, topic: str = TOPIC) -> None:
     """Publish as omar, who is not there: these are not his session's own messages."""
-    standing = await recado.node.store.standing(topic)
+    standing = await recado.node.store.topic_view(topic)
     assert standing is not None
     told = _Told(len(contents))
     for content in contents:

@@ -36,7 +36,7 @@ async def test_no_topic_is_made_under_the_name_of_a_known_user(database: str) ->
         for by_backend in (False, True):
             assert await node.store.create_topic("ana", "private", owner, by_backend=by_backend) is None
         await node.store.create_unowned("ana", "public", "publish")
-        assert await node.store.standing("ana") is None
+        assert await node.store.topic_view("ana") is None
 
 
 async def test_a_user_becomes_known_whatever_topics_there_are(database: str) -> None:
@@ -124,7 +124,7 @@ async def test_a_topic_that_no_backend_made_goes_with_its_last_member(database: 
         topic_id = await made_by(node, "club", "ana", "omar")
         await node.publish(topic_id, "secret")
         await leave(node, topic_id, "ana", "omar")
-        assert await node.store.standing("club") is None
+        assert await node.store.topic_view("club") is None
         assert await made_by(node, "club", "omar") > topic_id  # another one, of which nobody has read anything
 
 
@@ -147,7 +147,7 @@ async def test_a_topic_that_no_backend_made_goes_with_its_last_person_though_bri
             free = "SELECT id FROM recado.users WHERE id = $1 FOR UPDATE NOWAIT"
             assert await value(database, free, omar.id) == omar.id > bridge  # users by id, the bridge before it
         assert await leaving == [Changed(omar.id, (topic_id, last)), Changed(bridge)]
-        assert await node.store.standing("club") is None
+        assert await node.store.topic_view("club") is None
         assert await roles(database, topic_id) == {}
         assert await node.store.leave(topic_id, omar.id) == []
 
@@ -158,7 +158,7 @@ async def test_a_topic_that_a_backend_made_stays_the_backends(database: str) -> 
         await leave(node, topic_id, "ana")
         assert await roles(database, topic_id) == {"omar": "member"}
         await leave(node, topic_id, "omar")
-        standing = await node.store.standing("club")
+        standing = await node.store.topic_view("club")
         assert standing is not None and standing.topic.id == topic_id
 
 

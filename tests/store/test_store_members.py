@@ -167,7 +167,7 @@ async def test_a_deleted_topic_is_gone_at_once(database: str) -> None:
         gone = await ana.store.delete_topic(old)
         assert set(gone) == {await user_id(ana, "ana"), await user_id(ana, "omar")}
         assert (await version(ana, "ana"), await version(ana, "omar")) == (versions[0] + 1, versions[1] + 1)
-        assert await ana.store.standing("noticias") is None
+        assert await ana.store.topic_view("noticias") is None
         assert await cursors(database, old) == {}
         assert await ana.publish(old, "b") == ["unknown_topic"]
         with pytest.raises(UnknownTopic):
@@ -210,7 +210,7 @@ async def test_a_name_is_taken_once(database: str) -> None:
         owners = [await ana.store.user(name) for name in ("ana", "omar")] * 4
         made = await asyncio.gather(*(ana.store.create_topic("noticias", "public", owner) for owner in owners))
         assert len([topic_id for topic_id in made if topic_id is not None]) == 1
-        standing = await ana.store.standing("noticias")
+        standing = await ana.store.topic_view("noticias")
         assert standing is not None
         (member,) = await ana.store.members_page(standing.topic.id, "", 10)
         assert (member.name, member.role) == (standing.topic.creator, "owner")

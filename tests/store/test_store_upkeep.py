@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from messaging.log import housekeeping
-from messaging.log.housekeeping import TURN, Housekeeping
+from messaging.log.housekeeping import LEASE, Housekeeping
 from messaging.model import Topic
 from messaging.readers.cursors import Cursors
 from messaging.settings.settings import Settings
@@ -228,14 +228,14 @@ async def test_one_node_at_a_time_keeps_house_and_each_purges_what_it_moved(data
         inbox, id_ = await inbox_of(ana, "omar", "")
         await ana.publish_all([draft(topic_id, "a", ttl=60)])
         await run(database, "UPDATE recado.messages SET expires_at = now() - interval '1 second' WHERE sender = 'ana'")
-        await ana.store.leases.take(TURN, "another node")
+        await ana.store.leases.take(LEASE, "another node")
         keep = keeper(ana)
         work = asyncio.create_task(keep.run())
         try:
             keep.seen(await ana.store.move_cursors([Move(inbox.id, id_, "", 5)]))
             await until(lambda: purged(database, inbox.id))
             assert await seqs(database, topic_id) == [1]
-            await ana.store.leases.give_back(TURN, "another node")
+            await ana.store.leases.give_back(LEASE, "another node")
             await until(lambda: purged(database, topic_id))
         finally:
             work.cancel()

@@ -12,7 +12,7 @@ from messaging.errors import RecadoError
 from messaging.model import Content
 from messaging.node import Node, running_node
 from messaging.permissions import BACKEND
-from messaging.replay import Settled
+from messaging.replay import PublishOutcome
 from messaging.settings.settings import Settings
 from support.tasks import at_work
 
@@ -61,7 +61,7 @@ def serving(lane: Lane) -> contextlib.AbstractAsyncContextManager[asyncio.Task[N
 async def publish(node: Node, topic: str, *contents: str) -> None:
     """Each content is JSON text. Returns once all are stored."""
     aim = await node.actions.aim(BACKEND, topic)
-    origins = [Settled() for _ in contents]
+    origins = [PublishOutcome() for _ in contents]
     for origin, content in zip(origins, contents, strict=True):
         node.actions.publish(aim, "api", Content(content), None, None, origin, None)
     for origin in origins:

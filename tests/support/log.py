@@ -82,7 +82,7 @@ class Desk:
 
     async def inbox(self, user: str) -> Topic:
         await self.store.know([user])
-        standing = await self.store.standing(f"@{user}")
+        standing = await self.store.topic_view(f"@{user}")
         assert standing is not None
         return standing.topic
 

@@ -49,7 +49,7 @@ class Office:
             return declared.declaration_result.consumer_count or 0
 
     async def messages(self, topic: str) -> list[Message]:
-        standing = await self.node.store.standing(topic)
+        standing = await self.node.store.topic_view(topic)
         if standing is None:
             return []
         return await self.node.store.history(standing.topic.id, 0, 2**53, 5000, None, newest=False)

@@ -345,8 +345,8 @@ async def test_a_full_queue_stops_the_reading(database: str) -> None:
         await recado.topic("news", "omar", "diego")
         await backlog(recado, "omar", 60)
         async with Client(recado.url, recado.token("diego"), queue=8) as diego:
-            await soon(diego._intake.deaf.wait())
-            assert len(diego._intake._things) == 8
+            await soon(diego._buffer.deaf.wait())
+            assert len(diego._buffer._things) == 8
             assert contents(await take(diego, 60)) == list(range(60))
 
 
@@ -363,7 +363,7 @@ async def test_asking_while_the_queue_is_full_neither_blocks_nor_loses(database:
                     if message.topic == "news":
                         got.append(message.content)
                         await diego.publish("echo", message.content)
-                    assert len(diego._intake._things) <= 8
+                    assert len(diego._buffer._things) <= 8
                     if len(got) == 300:
                         break
             history = await diego.history("echo", limit=100)
@@ -455,7 +455,7 @@ async def test_a_cancelled_request_is_not_sent_again(database: str) -> None:
         await asyncio.sleep(0)
         publishing.cancel()
         await asyncio.wait([publishing])
-        assert not client._calls
+        assert not client._requests
 
 
 async def test_the_token_is_in_no_address_and_no_log(database: str, caplog: pytest.LogCaptureFixture) -> None:

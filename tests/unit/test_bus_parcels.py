@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from messaging.bus.exchange import Exchange
 from messaging.bus.postgres import MAX_PAYLOAD_BYTES
+from messaging.bus.remote import RemoteBus
 from messaging.bus.seal import SEAL_BYTES, Seal
-from messaging.bus.wire import Inbox, Outbox, unpacked
+from messaging.bus.wire import ReplayWindow, SendQueue, unpacked
 from messaging.model import Appended, Changed, Content, Message, Notice, Voided
 
 SECRET = bytes(range(32))
@@ -47,7 +47,7 @@ def test_the_same_number_of_two_senders_is_sealed_by_two_keys() -> None:
 
 
 def test_an_outbox_gives_no_number_twice() -> None:
-    outbox = Outbox()
+    outbox = SendQueue()
     numbers = []
     for round_ in range(50):
         for user in range(round_ * 300):
@@ -64,7 +64,7 @@ def test_a_body_is_within_its_limit_and_says_what_was_told(limit: int) -> None:
     told += [
         Appended(2**53 - 1, seq, seq, (Message(seq, "omar", Content('"ñ\\n"' * seq), NOW),)) for seq in range(1, 40)
     ]
-    outbox = Outbox()
+    outbox = SendQueue()
     for notice in told:
         outbox.put(notice)
     bodies = [body for _, body in outbox.parcels(limit)]
@@ -78,7 +78,7 @@ def test_a_body_is_within_its_limit_and_says_what_was_told(limit: int) -> None:
 def test_a_notify_has_room_for_nearly_six_thousand_bytes_of_content() -> None:
     room = MAX_PAYLOAD_BYTES // 4 * 3 - SEAL_BYTES
     content = '"' + "x" * (room - 80) + '"'
-    outbox = Outbox()
+    outbox = SendQueue()
     outbox.put(Appended(2**53 - 1, 2**53 - 1, 2**53 - 1, (Message(2**53 - 1, "omar", Content(content), NOW),)))
     [(_, body)] = outbox.parcels(room)
     assert len(content) > 5870
@@ -96,14 +96,14 @@ def test_a_body_of_another_release_is_said_to_be_none(body: bytes) -> None:
 
 
 def test_a_parcel_is_received_once_and_a_missing_one_counts_once() -> None:
-    inbox = Inbox()
+    inbox = ReplayWindow()
     inbox.know(frozenset({A}))
     taken = [inbox.take(A, number) for number in (1, 2, 2, 1, 5, 4, 3, 5, 6)]
     assert taken == [0, 0, None, None, 2, None, None, None, 0]
 
 
 def test_who_is_not_alive_is_turned_away_and_then_known_of() -> None:
-    inbox = Inbox()
+    inbox = ReplayWindow()
     inbox.know(frozenset({A}))
     assert inbox.take(B, 9) is None
     assert B not in inbox
@@ -117,7 +117,7 @@ def test_who_is_not_alive_is_turned_away_and_then_known_of() -> None:
 
 def test_fifteen_hundred_senders_are_followed_without_a_loss() -> None:
     """However many there are, a parcel counts as lost where one is."""
-    inbox = Inbox()
+    inbox = ReplayWindow()
     names = [f"{number:032x}" for number in range(1500)]
     inbox.know(frozenset(names))
     for number in range(1, 6):
@@ -129,7 +129,7 @@ def test_fifteen_hundred_senders_are_followed_without_a_loss() -> None:
 
 async def test_what_a_broken_line_has_not_sent_counts_as_missing() -> None:
     """Though the parcel in whose sending it broke has arrived: from its number alone nobody would know."""
-    exchange, inbox = Exchange(), Inbox()
+    exchange, inbox = RemoteBus(), ReplayWindow()
     exchange.open(Seal(A, SECRET), lambda: None, lambda: None)
     inbox.know(frozenset({A}))
     for user in range(1, 100):

@@ -21,9 +21,9 @@ from messaging.permissions import (
     aim_at,
     aim_of_member,
     belonging,
-    creating,
+    check_creation,
     inviting,
-    is_clear,
+    is_unambiguous,
     owning,
     past,
     sees,
@@ -38,7 +38,7 @@ def ana(read: list[str] | None = None, write: list[str] | None = None) -> Caller
     return Caller(ANA, Grants(None if read is None else tuple(read), None if write is None else tuple(write)))
 
 
-def standing(name: str = "news", kind: Kind = "public", role: Role | None = None, joined: int = 5) -> TopicView:
+def view(name: str = "news", kind: Kind = "public", role: Role | None = None, joined: int = 5) -> TopicView:
     topic = Topic(1, name, kind, "eva")
     return TopicView(topic, 9, None if role is None else Membership(3, topic, role, joined, None))
 
@@ -60,10 +60,10 @@ def outcome(decide: Any, *given: Any) -> Any:
 
 
 def test_history_of_a_user_without_a_claim() -> None:
-    assert Past(0, None) == past(ana(), standing(role="member"))
-    assert Past(5, 3) == past(ana(), standing(kind="private", role="member"))
-    assert NotAMember is outcome(past, ana(), standing())
-    assert Past(0, None) == past(BACKEND, standing(kind="private"))
+    assert Past(0, None) == past(ana(), view(role="member"))
+    assert Past(5, 3) == past(ana(), view(kind="private", role="member"))
+    assert NotAMember is outcome(past, ana(), view())
+    assert Past(0, None) == past(BACKEND, view(kind="private"))
 
 
 # --- read -------------------------------------------------------------------------------------------------
@@ -73,24 +73,24 @@ def test_history_of_a_user_without_a_claim() -> None:
 @pytest.mark.parametrize("role", [None, "member"])
 def test_read_is_the_whole_truth_about_what_is_seen(kind: Kind, role: Role | None) -> None:
     member = role is not None
-    assert sees(ana(read=["n*"]), standing(kind=kind).topic, member=member)
-    assert not sees(ana(read=["m*"]), standing(kind=kind).topic, member=member)
-    assert not sees(ana(read=[]), standing(kind=kind).topic, member=member)
+    assert sees(ana(read=["n*"]), view(kind=kind).topic, member=member)
+    assert not sees(ana(read=["m*"]), view(kind=kind).topic, member=member)
+    assert not sees(ana(read=[]), view(kind=kind).topic, member=member)
     for decide in (visible, belonging, inviting, owning, aim):
-        assert UnknownTopic is outcome(decide, ana(read=["m*"]), standing(kind=kind, role=role)), decide
+        assert UnknownTopic is outcome(decide, ana(read=["m*"]), view(kind=kind, role=role)), decide
 
 
 def test_read_grants_the_past_from_the_start() -> None:
     for role in (None, "member"):
-        assert Past(0, None) == past(ana(read=["news"]), standing(kind="private", role=role))
+        assert Past(0, None) == past(ana(read=["news"]), view(kind="private", role=role))
 
 
 @pytest.mark.parametrize("read", [None, [], ["news"], ["*"], ["@*"]])
 def test_ones_own_inbox_is_always_read_and_no_others(read: list[str] | None) -> None:
-    assert sees(ana(read=read), standing("@ana", "direct").topic, member=True)
-    assert not sees(ana(read=read), standing("@eva", "direct").topic, member=False)
-    assert UnknownTopic is outcome(visible, ana(read=read), standing("@eva", "direct"))
-    assert Past(5, 3) == past(ana(read=read), standing("@ana", "direct", "owner"))
+    assert sees(ana(read=read), view("@ana", "direct").topic, member=True)
+    assert not sees(ana(read=read), view("@eva", "direct").topic, member=False)
+    assert UnknownTopic is outcome(visible, ana(read=read), view("@eva", "direct"))
+    assert Past(5, 3) == past(ana(read=read), view("@ana", "direct", "owner"))
 
 
 # --- write ------------------------------------------------------------------------------------------------
@@ -99,15 +99,15 @@ def test_ones_own_inbox_is_always_read_and_no_others(read: list[str] | None) -> 
 @pytest.mark.parametrize("kind", ["public", "private"])
 @pytest.mark.parametrize("role", [None, "member"])
 def test_write_needs_no_membership(kind: Kind, role: Role | None) -> None:
-    found = standing(kind=kind, role=role)
+    found = view(kind=kind, role=role)
     assert Aim(found.topic, None, source=7) == aim(ana(write=["ne*"]), found)
     assert Aim(found.topic, None, source=7) == aim(ana(read=[], write=["news"]), found)
 
 
 def test_write_is_the_whole_truth_about_what_is_written() -> None:
     writer = ana(write=["m*"])
-    assert Forbidden is outcome(aim, writer, standing())
-    assert UnknownTopic is outcome(aim, writer, standing(kind="private"))  # which says nothing of what is hidden
+    assert Forbidden is outcome(aim, writer, view())
+    assert UnknownTopic is outcome(aim, writer, view(kind="private"))  # which says nothing of what is hidden
     assert Forbidden is outcome(writer.require_write, "@eva")
     assert None is outcome(ana(write=["@*"]).require_write, "@eva")
     assert None is outcome(ana().require_write, "@eva")
@@ -116,9 +116,9 @@ def test_write_is_the_whole_truth_about_what_is_written() -> None:
 
 @pytest.mark.parametrize(("write", "allowed"), [(None, True), (["news"], True), ([], False), (["@ana"], False)])
 def test_a_session_publishes_to_its_topics_as_its_token_says(write: list[str] | None, allowed: bool) -> None:
-    topic = standing().topic
+    topic = view().topic
     assert Aim(topic, 7, allowed, source=7) == aim_of_member(ana(write=write), topic)
-    assert None is aim_of_member(ana(write=write), standing("@ana", "direct").topic).member
+    assert None is aim_of_member(ana(write=write), view("@ana", "direct").topic).member
 
 
 NEWS = "updates.store.8f14e45f-ceea-467f-a8e0-9a1b2c3d4e5f"
@@ -141,16 +141,16 @@ SHOP = NEWS.removeprefix("updates.store.")
 )
 def test_names_for_news_and_of_bridges_are_made_by_a_backend_or_a_claim(name: str, bridged: bool) -> None:
     for caller in (BACKEND, ana(write=["*"]), ana(write=[name])):
-        assert None is outcome(partial(creating, bridged=bridged), caller, name, ANA)
+        assert None is outcome(partial(check_creation, bridged=bridged), caller, name, ANA)
     for caller in (ana(), ana(read=["*"]), ana(write=["news"])):
-        assert Forbidden is outcome(partial(creating, bridged=bridged), caller, name, ANA)
+        assert Forbidden is outcome(partial(check_creation, bridged=bridged), caller, name, ANA)
 
 
 # --- a name that is a topic's and a user's ----------------------------------------------------------------
 
 
 def doubted(kind: Kind = "public", role: Role | None = "member") -> TopicView:
-    found = standing("eva", kind, role)
+    found = view("eva", kind, role)
     return replace(found, topic=msgspec.structs.replace(found.topic, in_doubt=True))
 
 
@@ -159,7 +159,7 @@ def test_a_bare_name_in_doubt_means_nobody(caller: Caller) -> None:
     found = doubted()
     assert Conflict is outcome(aim_at, caller, found, "eva")
     assert found.topic == aim_at(caller, found, "#eva").topic
-    assert is_clear(found.topic, "#eva") and not is_clear(found.topic, "eva")
+    assert is_unambiguous(found.topic, "#eva") and not is_unambiguous(found.topic, "eva")
 
 
 def test_a_topic_that_is_not_seen_puts_no_name_in_doubt() -> None:

@@ -206,7 +206,7 @@ async def test_what_came_before_a_close_frame_counts_though_it_takes_turns(datab
             diego.write(*publishes, frame(8, (1000).to_bytes(2, "big")))
             await diego.until(lambda: diego.closed)
         await recado.node.settle()
-        topic = await recado.node.store.standing("plaza")
+        topic = await recado.node.store.topic_view("plaza")
         assert topic is not None and 2 * MAX_FRAMES == topic.head
 
 

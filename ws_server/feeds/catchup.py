@@ -20,7 +20,7 @@ from ws_server.feeds.hub import SessionFeed
 from ws_server.protocol import PIECE_BYTES, entry_frames, pieces
 from ws_server.session import Flow, Session
 
-WORKERS = 32  # chunks in the making at once; the pool bounds the statements
+CATCH_UP_TASKS = 32  # chunks in the making at once; the pool bounds the statements
 NODE_PAGE = 2 * PIECE_BYTES  # bytes
 LEAST_SHARE = 2048  # bytes of a chunk for one of many topics
 
@@ -74,7 +74,7 @@ class CatchUp:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            for number in range(WORKERS):
+            for number in range(CATCH_UP_TASKS):
                 tasks.create_task(self._work(), name=f"catch-up {number}")
 
     async def _work(self) -> None:

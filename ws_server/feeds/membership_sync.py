@@ -60,7 +60,7 @@ class MembershipSync:
         """Greet a session and put it where its device left off.
 
         Raises:
-            TokenRevoked, Forbidden (too many devices), Unavailable.
+            TokenRevoked, LimitReached (too many devices), Unavailable.
         """
         version = await self._memberships.open(session)
         if version is None:

@@ -11,7 +11,7 @@ from ws_server.session import Session
 
 TICK = 0.1  # seconds
 STUCK = 30.0  # seconds
-SLOTS = 200  # a quiet session is pinged every 200 ticks, 20 s: below every proxy's idle limit
+IDLE_TICKS = 200  # a quiet session is pinged every 200 ticks, 20 s: below every proxy's idle limit
 
 
 class Ticker:
@@ -23,21 +23,21 @@ class Ticker:
         self._stuck_after = stuck_after
         self._due: set[Session] = set()
         self._pinged: dict[Session, float] = {}  # who has a ping outstanding, since when; oldest first
-        self._slots: list[set[Session]] = [set() for _ in range(SLOTS)]
-        self._slot_of: dict[Session, int] = {}
+        self._wheel: list[set[Session]] = [set() for _ in range(IDLE_TICKS)]
+        self._wheel_place: dict[Session, int] = {}
         self._number = -1  # of the last tick
 
     def add(self, session: Session) -> None:
         """Ping this session now and then, from here on."""
-        slot = self._slot_of[session] = self._number % SLOTS  # it has just had its turn
-        self._slots[slot].add(session)
+        place = self._wheel_place[session] = self._number % IDLE_TICKS  # it has just had its turn
+        self._wheel[place].add(session)
 
     def remove(self, session: Session) -> None:
         self._due.discard(session)
         self._pinged.pop(session, None)
-        slot = self._slot_of.pop(session, None)
-        if slot is not None:
-            self._slots[slot].discard(session)
+        place = self._wheel_place.pop(session, None)
+        if place is not None:
+            self._wheel[place].discard(session)
 
     def ping_soon(self, session: Session) -> None:
         """Ping at once; behind a ping that is outstanding, as soon as its pong is here."""
@@ -66,7 +66,7 @@ class Ticker:
         self._note_moved()
         for session in [session for session in self._due if not session.ledger.outstanding]:
             self._ping(session)
-        for session in [session for session in self._slots[number % SLOTS] if not session.ledger.outstanding]:
+        for session in [session for session in self._wheel[number % IDLE_TICKS] if not session.ledger.outstanding]:
             self._ping(session)
         self._end_stuck(now)
 

@@ -1,4 +1,4 @@
-"""The WebSocket door as a process of its own: a node, a door, and their end in the right order."""
+"""The WebSocket door as a process of its own: a node, a server, and their end in the right order."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ async def serve(settings: Settings, stop: Stop, *, reuse_port: bool = False) -> 
         Tokens(settings.jwt_secret, settings.jwt_issuers) as tokens,
         running_node(settings, dsn, make_bus(settings.bus_url, dsn), keeps_house=True, settled=stop.settle) as node,
     ):
-        door = WebSocketServer(
+        server = WebSocketServer(
             settings, node.store, node.actions, tokens, node.cursors, node.bus, node.metrics, node.connections,
             reuse_port=reuse_port,
         )  # fmt: skip
-        node.start(door.run())
-        await door.listening()
+        node.start(server.run())
+        await server.listening()
         stop.ready()
         await stop.wait()
-        await door.drain()
+        await server.drain()

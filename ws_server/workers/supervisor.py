@@ -68,7 +68,7 @@ class Worker:
 
 
 class Workers:
-    """``count`` processes of `ws_server.workers.worker`; stands where a `Door` does."""
+    """WORKERS processes of `ws_server.workers.worker`, with what a start and a stop call of a `WebSocketServer`."""
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         """``environ``: what the workers get beside this process's own environment."""

@@ -83,10 +83,10 @@ async def get(request: Request[TopicQuery, None]) -> Answer:
     if query.topic_name is None and query.user is not None:
         return Answer(200, await topics_of(request, query.user))
     try:
-        standing = await request.actions.topic(request.caller, query.topic_name or "")
+        view = await request.actions.topic(request.caller, query.topic_name or "")
     except UnknownTopic as exc:
         return Answer(404, Problem(exc.code, "No topics found"))
-    return Answer(200, seed_topic(standing.topic, await member_names(request, standing.topic.name)))
+    return Answer(200, seed_topic(view.topic, await member_names(request, view.topic.name)))
 
 
 async def post(request: Request[None, NewTopic]) -> Answer:

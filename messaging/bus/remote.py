@@ -9,14 +9,14 @@ import msgspec
 
 from messaging.bus.contract import Receiver
 from messaging.bus.seal import SEAL_BYTES, Seal
-from messaging.bus.wire import Inbox, Outbox, unpacked
+from messaging.bus.wire import ReplayWindow, SendQueue, unpacked
 from messaging.model import Notice
 
 HEARTBEAT_SECONDS = 2.0
 SILENCE_SECONDS = 6.0
 
 
-class Exchange:
+class RemoteBus:
     """Tells and hears notices; a subclass keeps the line. See `messaging.bus.contract.Bus` for what is promised.
 
     Every parcel also comes back to its sender. A line on which none of our own has come back for six seconds is dead,
@@ -26,8 +26,8 @@ class Exchange:
     def __init__(self, *, heartbeat: float = HEARTBEAT_SECONDS, silence: float = SILENCE_SECONDS) -> None:
         self._heartbeat = heartbeat
         self._silence = silence
-        self._outbox = Outbox()
-        self._inbox = Inbox()
+        self._send_queue = SendQueue()
+        self._replay_window = ReplayWindow()
         self._receivers: list[Receiver] = []
         self._resyncs: list[Callable[[], None]] = []
         self._some = asyncio.Event()
@@ -43,12 +43,12 @@ class Exchange:
     def know(self, alive: frozenset[str]) -> None:
         everyone = alive | {self._seal.sender}
         self._seal.keep(everyone)
-        if self._inbox.know(everyone):
+        if self._replay_window.know(everyone):
             self._resync()
 
     def tell(self, notice: Notice) -> None:
         self._spread(notice)
-        self._outbox.put(notice)
+        self._send_queue.put(notice)
         self._some.set()
 
     def attach(self, receiver: Receiver, resync: Callable[[], None]) -> None:
@@ -73,10 +73,10 @@ class Exchange:
             self._refused()
             return
         sender, number, body = opened
-        missing = self._inbox.take(sender, number)
+        missing = self._replay_window.take(sender, number)
         if missing is None:
             self._refused()
-            if sender not in self._inbox:
+            if sender not in self._replay_window:
                 self._look()
             return
         if sender == self._seal.sender:  # its notices were received when they were told
@@ -112,12 +112,12 @@ class Exchange:
                 async with asyncio.timeout(self._heartbeat):
                     await self._some.wait()
             except TimeoutError:
-                yield seal.close(*self._outbox.heartbeat())
+                yield seal.close(*self._send_queue.heartbeat())
                 continue
             self._some.clear()
             await asyncio.sleep(gather)
             # All are numbered before the first leaves: those behind a failure are missed, and not only forgotten.
-            for numbered in list(self._outbox.parcels(limit() - SEAL_BYTES)):
+            for numbered in list(self._send_queue.parcels(limit() - SEAL_BYTES)):
                 yield seal.close(*numbered)
 
     def _spread(self, notice: Notice) -> None:
