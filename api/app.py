@@ -95,7 +95,9 @@ def guarding(
             credential = decide(rules, access, arrival, legacy=route is not None and route.legacy)
             again = partial(caller_of, credential, domain)
             caller = await again()
-            if is_strangers(rules, access, arrival) and not reads_proof:
+            if access == "anyone":  # a probe, which decides whether this process is let live
+                await limits.strangers.turn()
+            elif is_strangers(rules, access, arrival) and not reads_proof:
                 await limits.strangers.meet(address)
             is_counted = not reads_proof or caller.is_backend or credential.is_legacy
             limits.check_request(caller, asyncio.get_running_loop().time())

@@ -81,8 +81,7 @@ def decide(rules: Rules, access: Access, arrival: Arrival, *, legacy: bool = Fal
 
 def is_strangers(rules: Rules, access: Access, arrival: Arrival) -> bool:
     """Whether a request is answered, and shows nothing that says whose it is."""
-    shows_key = any(is_key(rules, line.removeprefix("Bearer ")) for line in arrival.credentials)
-    return not shows_key and (access == "anyone" or (access == "visitor" and not rules.is_open))
+    return access == "visitor" and not rules.is_open and not is_key(rules, bearer(arrival.credentials))
 
 
 def check_origin(rules: Rules, access: Access, headers: Headers) -> None:

@@ -18,10 +18,11 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from api.problems import of_aiohttp
 from api.slow_peers import SlowPeers
 from messaging.limits.connections import HEAD_TIME, MAX_HEAD, Accepted, Connections
+from messaging.limits.strangers import Strangers, TooManyStrangers
 
 IDLE_SECONDS = 75.0  # seconds from an answer to the next request
 STALLED_SECONDS = 30.0  # seconds without progress after which a client that does not take its answer is given up
-READ_AHEAD = 4  # requests behind the one that is being answered
+READ_AHEAD = 1  # requests behind the one that is being answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Bounds:
     """What the connections of one server share."""
 
     connections: Connections
+    strangers: Strangers
     refused: Callable[[str], None]  # is told the name of a limit each time that somebody meets it
     slow_peers: SlowPeers[Connection] = field(default_factory=SlowPeers)
     head_time: float = HEAD_TIME
@@ -133,7 +135,7 @@ class Connection(web.RequestHandler):
             request.content.on_eof(partial(self._is_whole, request))
 
     def _is_whole(self, request: web.BaseRequest) -> None:
-        if self._accepted is not None and self._current_request is request:
+        if self._accepted is not None and self._current_request is request and self._held is None:
             self._may_stay = True
             self._bounds.connections.work(self._accepted)
 
@@ -143,8 +145,19 @@ class Connection(web.RequestHandler):
             self._is_known = self._may_stay = True
             self._bounds.connections.work(self._accepted)
 
+    async def meet(self) -> None:
+        """Count who asks among the strangers. Raises TooManyStrangers, once it is time to say so."""
+        if self._accepted is not None:
+            try:
+                await self._bounds.strangers.meet(self._accepted.address)
+            except TooManyStrangers as exc:
+                await self.hold_back(exc.wait)
+                raise
+
     async def hold_back(self, seconds: float) -> None:
         """Answer nobody known no sooner than this; meanwhile it gives way for one that comes."""
+        if self.transport is None:
+            return  # it has gone already
         self._may_stay = False
         if self._accepted is not None:
             self._bounds.connections.wait(self._accepted)

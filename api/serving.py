@@ -11,7 +11,7 @@ from aiohttp import web
 
 from api.connection import Bounds, Connection, connection_of
 from api.problems import of_aiohttp, refusal
-from messaging.limits.connections import TooManyConnections
+from messaging.errors import RateLimited
 from messaging.node import Node
 from messaging.observability.sparse_log import Sparse
 from messaging.runtime.listening import named
@@ -28,13 +28,16 @@ Answering = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 def _answering_as_json(handle: Answering) -> Answering:
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        connection = connection_of(request)
         try:
-            connection_of(request).work(request)
-            return await handle(request)
-        except TooManyConnections as exc:
+            connection.work(request)
+            try:
+                return await handle(request)
+            except web.HTTPException as exc:  # of an Expect, which is looked at outside of all middlewares
+                await connection.meet()
+                return of_aiohttp(exc.status, exc.headers)
+        except RateLimited as exc:
             return refusal(exc)
-        except web.HTTPException as exc:  # of an Expect, which is looked at outside of all middlewares
-            return of_aiohttp(exc.status, exc.headers)
 
     return answer
 
@@ -79,7 +82,7 @@ async def serve(app: web.Application, node: Node, host: str, port: int, bounds: 
     log.filters = [Sparse(), hide_requests]
     for name in ("api.problems", "api.streaming"):
         logging.getLogger(name).filters = [Sparse()]
-    runner = Runner(app, bounds or Bounds(node.connections, node.metrics.reached))
+    runner = Runner(app, bounds or Bounds(node.connections, node.actions.limits.strangers, node.metrics.reached))
     await runner.setup()
     try:
         with named("API", host, port):

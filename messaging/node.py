@@ -83,6 +83,7 @@ class Node:
         """
         await migrate(self._dsn, unsafe=self._settings.unsafe_durability)
         await self.store.open()
+        await self.tickets.open()
         await self._open_bus()
         if self._settings.platforms_file is not None:
             await self.registry.load(self._settings.platforms_file)

@@ -83,7 +83,7 @@ class Admission:
             check_metrics(self._rules, arrival)
             return answer(200, self._metrics.text(), CONTENT_TYPE)
         if url.path in ("/healthz", "/readyz"):
-            await self._strangers.meet(address)
+            await self._strangers.turn()
             return await self._health(ready=url.path == "/readyz", shut=shut)
         if shut:
             raise Unavailable("The server takes no new connections now. Come back in a moment.")

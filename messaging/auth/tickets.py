@@ -25,6 +25,7 @@ class Tickets:
         self._store = store.tokens
         self._shared_value = store.shared_value
         self._key = b""
+        store.epochs.attach(self._forget_key)  # a database that was restored may have another
 
     async def issue(self, claims: Claims, user_id: int | None = None, most: int = 0) -> str:
         """A ticket that stands in, once and within a minute of its life, for the token with these claims.
@@ -53,6 +54,13 @@ class Tickets:
         if claims is None:
             raise Unauthorized("The ticket was used already, or is more than a minute old. Ask for a new one.")
         return msgspec.json.decode(claims, type=Claims)
+
+    async def open(self) -> None:
+        """Have the database keep the key of the seals before its first backup. Raises Unavailable."""
+        await self._seal("")
+
+    def _forget_key(self) -> None:
+        self._key = b""
 
     async def _seal(self, name: str) -> str:
         if not self._key:  # all processes have one, of their database

@@ -38,8 +38,12 @@ class Strangers:
 
     async def meet(self, address: str) -> None:
         """Count a request, and wait for its turn. Raises TooManyStrangers."""
+        self.check(address, asyncio.get_running_loop().time())
+        await self.turn()
+
+    async def turn(self) -> None:
+        """Wait for a turn, without being counted: a probe is not refused for others of its address."""
         loop = asyncio.get_running_loop()
-        self.check(address, loop.time())
         if not self._asked:
             loop.call_soon(self._next, loop)
         self._asked += 1

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+MAX_HOPS = 32  # of X-Forwarded-For that are looked at
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
 def client_address(peer: str, forwarded: Iterable[str], proxies: Sequence[Network]) -> str:
     """Who asks: the peer, or the nearest that the trusted proxies in front of us name in X-Forwarded-For."""
-    hops = [hop.strip() for line in forwarded for hop in line.split(",") if hop.strip()]
     address = peer
-    while hops and in_networks(address, proxies):
-        address = hops.pop()
+    if in_networks(peer, proxies):  # whoever else sends that header is not read
+        for hop in islice(_hops(forwarded), MAX_HOPS):
+            address = hop or address
+            if not in_networks(address, proxies):
+                break
     return address
+
+
+def _hops(forwarded: Iterable[str]) -> Iterator[str]:
+    """The nearest first; of a line as many as are looked at, for a line has no other bound than that of the headers."""
+    for line in reversed(tuple(forwarded)):
+        for hop in reversed(line.rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
+            yield hop.strip()
 
 
 def network_of(address: str) -> str:

@@ -5,6 +5,7 @@ Reads, and writes that are harmless to repeat, are tried again while a failure m
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class Store:
         self.leases = LeaseStore(dsn)
         self.tokens = TokenStore(dsn, self.pool)
         self.clock = ClockOffset()
+        self._ping: asyncio.Task[list[Any]] | None = None
 
     def log_writer(self, node: str, answer_time: float = ANSWER_TIME) -> LogWriter:
         """A writer of the process called ``node``, with a connection of its own. It is closed before the store is."""
@@ -70,8 +72,14 @@ class Store:
         await self.pool.close()
 
     async def ping(self) -> None:
-        """Raises Unavailable where the database does not answer, or its clock is another than ours."""
-        await self.pool.fetch("ping")
+        """Raises Unavailable where the database does not answer, or its clock is another than ours.
+
+        Single-flight: however many ask at once, the database is asked once.
+        """
+        if self._ping is None or self._ping.done():
+            self._ping = asyncio.create_task(self.pool.fetch("ping"))
+            self._ping.add_done_callback(lambda ping: ping.cancelled() or ping.exception())  # none may wait for it
+        await asyncio.shield(self._ping)
         if self.clock.trouble:
             raise Unavailable(self.clock.trouble)
 

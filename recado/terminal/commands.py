@@ -94,7 +94,11 @@ def _hushed() -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Run a subcommand, or the server; its exit code."""
-    options = make_parser().parse_args(arguments)
+    try:
+        options = make_parser().parse_args(arguments)
+    except Mistake as exc:  # a server that can't be loaded
+        print(f"recado: {exc}", file=sys.stderr)
+        return 1
     if options.command in (None, "up") and (server := find_server()) is not None:
         server.up()
         return 0

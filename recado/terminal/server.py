@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 GROUP = "recado.commands"
-MISSING = "The server is not installed here. Install it with: pip install recado-server"
+INSTALL = "pip install recado-server"
+MISSING = f"The server is not installed here. Install it with: {INSTALL}"
 
 Sign = Callable[[str, float], str]  # a user, and seconds: a token. Raises Mistake.
 
@@ -50,7 +52,10 @@ class Server(Protocol):
 def find_server() -> Server | None:
     """None where only the client is installed."""
     for entry in (*entry_points(group=GROUP), *_in_checkout()):
-        return cast(Server, entry.load())
+        try:
+            return cast(Server, entry.load())
+        except Exception as exc:  # whatever somebody's half of an installation raises
+            raise Mistake(f"The server here can't be loaded ({exc!r}). Install it anew: {INSTALL}") from exc
     return None
 
 
@@ -58,6 +63,8 @@ def _in_checkout() -> Iterator[EntryPoint]:
     """In a checkout nothing is installed; what the metadata would say stands in its pyproject.toml."""
     path = Path(__file__).resolve().parents[2] / "pyproject.toml"
     if path.exists():
-        project = tomllib.loads(path.read_text()).get("project", {})
-        for name, value in project.get("entry-points", {}).get(GROUP, {}).items():
-            yield EntryPoint(name, value, GROUP)
+        with suppress(tomllib.TOMLDecodeError, UnicodeDecodeError):
+            project = tomllib.loads(path.read_text()).get("project", {})
+            if project.get("name") == "recado-server":
+                for name, value in project.get("entry-points", {}).get(GROUP, {}).items():
+                    yield EntryPoint(name, value, GROUP)

@@ -23,6 +23,7 @@ from support.counted import reached
 from support.doors import KEY, Door, Opener
 from support.waiting import until
 
+NOWHERE = b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n"
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 STREAM = f"GET {NEWS}/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 HISTORY = f"GET {NEWS}/messages?after=0&limit=100 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
@@ -221,12 +222,17 @@ async def test_an_answer_that_nobody_takes_gives_way_to_who_comes(open_door: Ope
             await slow.ends()
 
 
-async def test_who_waits_to_be_refused_gives_way_to_who_comes(open_door: Opener) -> None:
+@pytest.mark.parametrize("body", [b"", b"."])
+async def test_who_waits_to_be_refused_gives_way_to_who_comes(open_door: Opener, body: bytes) -> None:
+    """The end of its body changes nothing."""
     door = await open_door(auth_mode="key", api_key=KEY, rate_strangers=0.05, max_connections_per_address=2)
     async with line(door) as first, line(door) as second:
-        await first.say(HEALTH * 3)
-        await first.hear(b"429")
-        await second.say(HEALTH)
+        await second.say(NOWHERE * 2)
+        await second.hear(b"429")
+        await first.say(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body))
+        await until(lambda: reached(door, "rate_strangers") == 2)
+        await first.say(body)
+        await second.say(NOWHERE)
         await until(lambda: reached(door, "rate_strangers") == 3)
         async with line(door) as third:
             await third.say(f"GET /metrics HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
@@ -240,7 +246,7 @@ async def test_a_stop_waits_for_nobody_who_waits_to_be_refused(
     monkeypatch.setattr(strangers, "REFUSED_WITHIN", 3600.0)
     door = await open_door(auth_mode="key", api_key=KEY, rate_strangers=0.05)
     async with line(door) as held:
-        await held.say(HEALTH * 3)
+        await held.say(NOWHERE * 3)
         await until(lambda: reached(door, "rate_strangers") == 2)
         [found] = [each for each in gc.get_objects() if isinstance(each, connection.Connection) and each._held]
         found.close()

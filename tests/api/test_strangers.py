@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from yarl import URL
 
 from messaging.limits import strangers
 from support.counted import reached
@@ -23,12 +25,13 @@ ABROAD, OURS = {"Origin": "https://evil.example"}, "https://shop.example"
 @pytest.mark.parametrize(
     ("method", "path", "status", "options"),
     [
-        ("GET", "/healthz", 200, {}), ("GET", "/readyz", 200, {}), ("GET", "/", 200, {}),
-        ("GET", f"{V1}/about", 200, {}), ("GET", "/nowhere", 404, {}), ("PATCH", "/healthz", 405, {}),
+        ("GET", "/", 200, {}), ("GET", f"{V1}/about", 200, {}), ("GET", "/nowhere", 404, {}),
+        ("PATCH", "/healthz", 405, {}),
         ("GET", f"{V1}/topics/a", 401, {}), ("GET", f"{V1}/topics/a", 401, {"token": "wrong"}),
         ("GET", f"{V1}/about", 403, {"headers": ABROAD}),
         ("GET", "/metrics", 401, {"token": "wrong"}), ("GET", "/users", 401, {"token": "wrong"}),
-        ("GET", "/ping?token=wrong", 401, {}), ("POST", f"{V1}/login", 401, {"json": {"ticket": "t.wrong"}}),
+        ("GET", f"{V1}/about", 417, {"headers": {"Expect": "more"}}), ("GET", "/ping?token=wrong", 401, {}),
+        ("POST", f"{V1}/login", 401, {"json": {"ticket": "t.wrong"}}),
         ("POST", f"{V1}/login", 400, {"json": {}}), ("POST", "/room", 400, {"json": {}}),
         ("OPTIONS", f"{V1}/about", 204, {"headers": {"Origin": OURS, "Access-Control-Request-Method": "GET"}}),
     ],
@@ -45,9 +48,17 @@ async def test_each_request_that_shows_nothing_valid_counts(
         assert "RATE_STRANGERS" in (await refused.json())["message"]
     assert 1 == reached(door, "rate_strangers")
     topic = f"{V1}/topics/general"
-    known = ((KEY, topic), (KEY, f"{V1}/about"), (ana, topic), (platform.token, "/users"))
+    known = (
+        (KEY, topic),
+        (KEY, f"{V1}/about"),
+        (ana, topic),
+        (platform.token, "/users"),
+        ("", "/healthz"),
+        ("", "/readyz"),
+    )
     for token, asked in known:
         await door.ask("GET", asked, token=token)
+    await door.ask("GET", f"{V1}/about", headers={"Authorization": f"bearer {KEY}"})
     await door.ask("POST", f"{V1}/login", json={"ticket": ticket})
     assert 1 == reached(door, "rate_strangers")
 
@@ -56,6 +67,20 @@ async def test_whoever_is_inside_in_open_mode_is_no_stranger(open_door: Opener) 
     door = await open_door(rate_strangers=0.05)
     for _ in range(5):
         await door.ask("GET", f"{V1}/about")
+
+
+async def test_of_who_went_before_it_was_refused_nothing_stays(
+    open_door: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strangers, "REFUSED_WITHIN", 3600.0)
+    door = await open_door(**ONE)
+    at_rest = len(asyncio.all_tasks())
+    for _ in range(10):  # this token is asked for in the database, and they do not wait for the answer
+        _, writer = await asyncio.open_connection("127.0.0.1", URL(door.url).port)
+        writer.write(b"GET /users HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer wrong\r\n\r\n")
+        writer.transport.abort()
+    await until(lambda: reached(door, "rate_strangers") >= 8)
+    await until(lambda: len(asyncio.all_tasks()) <= at_rest)
 
 
 async def test_so_do_handshakes(database: str) -> None:
@@ -67,6 +92,10 @@ async def test_so_do_handshakes(database: str) -> None:
             assert status == refused.value.response.status_code
         assert "1" == refused.value.response.headers["Retry-After"]
         assert 1 == reached(recado, "rate_strangers")
+        async with aiohttp.ClientSession() as http:  # a probe is not refused for them
+            for _ in range(3):
+                async with http.get(f"{recado.url.replace('ws', 'http', 1)}/healthz") as alive:
+                    assert 200 == alive.status
         for token in (recado.token("ana"), ticket):
             async with connect(f"{recado.url}/{token}", proxy=None):
                 pass

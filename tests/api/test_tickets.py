@@ -12,11 +12,15 @@ from websockets.exceptions import InvalidStatus
 
 from messaging.auth.tickets import PREFIX, Tickets
 from messaging.auth.tokens import Claims
+from messaging.bus.contract import LocalBus
 from messaging.errors import RateLimited, Unauthorized, Unavailable
+from messaging.node import Node
+from messaging.settings.settings import Settings
 from messaging.store.migrations import migrate
 from messaging.store.store import Store
 from support.counted import reached
 from support.doors import KEY, Door, Opener
+from support.log import run, value
 from support.ws import running
 
 
@@ -104,6 +108,21 @@ async def test_a_ticket_ends_with_its_token(locked: Door) -> None:
     await locked.node.actions.know("ana")
     ticket = await locked.node.tickets.issue(Claims("ana", "j", time.time() - 60, time.time() - 0.1))
     assert "unauthorized" == (await locked.ask("POST", "/api/v1/login", 401, json={"ticket": ticket}))["code"]
+
+
+async def test_the_key_of_the_seals_is_the_databases_whatever_becomes_of_it(open_door: Opener, database: str) -> None:
+    """It is there before the first backup, and one that was restored may bring another."""
+    door = await open_door()
+    assert await value(database, "SELECT value FROM recado.shared WHERE name = 'ticket_secret'")
+    await run(database, "UPDATE recado.shared SET value = 'of a backup' WHERE name = 'ticket_secret'")
+    node = Node(Settings(), database, LocalBus())
+    await node.open()
+    ticket = await node.tickets.issue(Claims("ana", "j", time.time(), time.time() + 60))
+    await node.close()
+    assert "unauthorized" == (await door.ask("POST", "/api/v1/login", 401, json={"ticket": ticket}))["code"]
+    await run(database, "UPDATE recado.shared SET value = '5' WHERE name = 'restored'")
+    await door.node.store.epochs.look()
+    await door.ask("POST", "/api/v1/login", json={"ticket": ticket})
 
 
 async def test_a_user_has_as_many_tickets_that_live_as_connections(open_door: Opener, database: str) -> None:

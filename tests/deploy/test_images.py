@@ -25,6 +25,7 @@ from support.places import free_port
 SECRET = "a-secret-that-is-only-for-these-tests-32+"
 KEY = "a-key-that-is-only-for-these-tests"
 TIME = 30  # seconds
+pytestmark = pytest.mark.limit(480)  # whoever comes first makes all images, which installs their packages
 DIGEST = r"(@sha256:[0-9a-f]{64})?"  # by which a bot pins it
 ROOMS = {"api", "bench", "bridges", "messaging", "recado", "scripts", "sql", "standalone", "tests", "ws_server"}
 OWN = {

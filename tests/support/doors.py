@@ -100,7 +100,7 @@ async def running(
     ):
         app, given = (
             make_app(node, tokens, settings, wrong=wrong),
-            Bounds(node.connections, node.metrics.reached, **bounds),
+            Bounds(node.connections, node.actions.limits.strangers, node.metrics.reached, **bounds),
         )
         runner = await serve(app, node, "127.0.0.1", settings.api_port, given)
         try:

@@ -4,14 +4,17 @@ import asyncio
 import json
 import signal
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
 from terminal_support import ROOT, Server, command, environment, soon
 
 from messaging.auth.tokens import Tokens
 from recado.client import Client
-from recado.terminal.commands import make_parser
+from recado.terminal import server
+from recado.terminal.commands import main, make_parser
 from recado.terminal.rest import Rest
+from recado.terminal.server import find_server
 from support.places import free_port
 from support.waiting import until
 
@@ -250,3 +253,12 @@ async def test_after_a_restore_the_operator_gives_every_topic_another_epoch(serv
     assert (code, error) == (0, "")
     assert "The counter was 0 and is " in out
     assert after != before
+
+
+def test_a_server_that_cannot_be_loaded_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find_server.cache_clear()
+    monkeypatch.setattr(server, "entry_points", lambda group: [EntryPoint("server", "half_removed.entry", group)])
+    assert 1 == main(["topics", "--help"])
+    assert "half_removed" in (said := capsys.readouterr().err) and 1 == said.count("\n") and server.INSTALL in said

@@ -1,7 +1,7 @@
 """Who may ask, from how its request came: decided without a socket."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from messaging.auth.access import (
     why_outside,
 )
 from messaging.errors import Misdirected, NoCredential, RateLimited, Unauthorized
-from messaging.settings.addresses import client_address, in_networks
+from messaging.settings.addresses import MAX_HOPS, client_address, in_networks
 from messaging.settings.settings import Settings
 
 HERE = "127.0.0.1"
@@ -161,3 +161,15 @@ def test_networks() -> None:
 )  # fmt: skip
 def test_who_asks_is_the_peer_or_whom_trusted_proxies_name(peer: str, forwarded: list[str], address: str) -> None:
     assert client_address(peer, forwarded, PROXIES) == address
+
+
+def test_only_what_a_trusted_proxy_says_of_others_is_read_and_only_so_much() -> None:
+    def unread() -> Iterator[str]:
+        raise AssertionError("X-Forwarded-For of a peer that is no proxy")
+        yield
+
+    proxies = (ipaddress.ip_network("10.0.0.0/8"),)
+    assert "192.0.2.1" == client_address("192.0.2.1", unread(), proxies)
+    assert "192.0.2.9" == client_address("10.0.0.1", ["198.51.100.7, 192.0.2.9, 10.0.0.2", "10.0.0.3"], proxies)
+    assert "10.0.0.1" == client_address("10.0.0.1", ["192.0.2.9" + "," * 10_000], proxies)
+    assert "10.0.0.5" == client_address("10.0.0.1", ["192.0.2.9, " + "10.0.0.5, " * MAX_HOPS], proxies)
