@@ -185,7 +185,7 @@ async def test_a_database_that_is_away(door: Door, monkeypatch: pytest.MonkeyPat
     async def away(*_: object) -> None:
         raise Unavailable
 
-    monkeypatch.setattr(door.node.store, "standing", away)
+    monkeypatch.setattr(door.node.store, "topic_view", away)
     async with door.send("GET", f"{V1}/topics/general") as response:
         assert (response.status, response.headers["Retry-After"]) == (503, "1")
 

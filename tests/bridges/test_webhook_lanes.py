@@ -255,10 +255,12 @@ async def test_what_no_platform_may_hear_is_buried_and_a_missing_database_is_wai
         taken.append(topic_id)
         raise refused
 
-    async def standing(name: str, _: None) -> Any:
+    async def topic_view(name: str, _: None) -> Any:
         return SimpleNamespace(topic=SimpleNamespace(id=5)) if name == "room" else None
 
-    node: Any = SimpleNamespace(store=SimpleNamespace(standing=standing), integrator=SimpleNamespace(take_own=take_own))
+    node: Any = SimpleNamespace(
+        store=SimpleNamespace(topic_view=topic_view), integrator=SimpleNamespace(take_own=take_own)
+    )
     rooms, message = RoomsOutlet(node), parcel().message
     with pytest.raises(Undeliverable, match="Not in this room"):
         await rooms.send(OutgoingMessage("5.1", "room", message))

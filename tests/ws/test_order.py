@@ -80,7 +80,7 @@ async def test_a_name_that_could_not_be_asked_for_is_refused_however_it_stands_l
                 async def standing(*_: object) -> NoReturn:
                     raise Unavailable
 
-                away.setattr(actions._store, "standing", standing)
+                away.setattr(actions._store, "topic_view", standing)
                 omar.write(publish(1), publish(2, "@eva"))
                 assert [await outcome(omar, n) for n in (1, 2)] == ["unavailable"] * 2
             await actions.subscribe(Caller(session.user, session.caller.grants), session.user, "noticias")
