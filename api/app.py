@@ -90,17 +90,17 @@ def guarding(
         access, arrival = route.access if route else "visitor", arrival_of(request)
         address = client_address(arrival.peer, arrival.forwarded, rules.proxies)
         reads_proof, is_counted = route is not None and route.reads_proof, False
+        loop = asyncio.get_running_loop()
         try:
+            await limits.strangers.turn()
             check_origin(rules, access, request.headers)
             credential = decide(rules, access, arrival, legacy=route is not None and route.legacy)
             again = partial(caller_of, credential, domain)
             caller = await again()
-            if access == "anyone":  # a probe, which decides whether this process is let live
-                await limits.strangers.turn()
-            elif is_strangers(rules, access, arrival) and not reads_proof:
-                await limits.strangers.meet(address)
+            if is_strangers(rules, access, arrival) and not reads_proof:
+                limits.strangers.check(address, loop.time())
             is_counted = not reads_proof or caller.is_backend or credential.is_legacy
-            limits.check_request(caller, asyncio.get_running_loop().time())
+            limits.check_request(caller, loop.time())
             if is_preflight(request):
                 return web.Response(status=204, headers=_PREFLIGHT)
             if access == "backend" and not caller.is_backend:
@@ -109,7 +109,7 @@ def guarding(
             return await handler(request)
         except (Unauthorized, Forbidden, Misdirected, BadRequest) as exc:
             if not is_counted:
-                await limits.strangers.meet(address)
+                limits.strangers.check(address, loop.time())
             raise wrong.answer_to(exc, address, time.monotonic()) from None
 
     @web.middleware

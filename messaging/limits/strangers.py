@@ -1,4 +1,4 @@
-"""How much those may ask who have shown nothing valid: of each address so much a second, of all a part of each turn."""
+"""How much those may ask who have shown nothing valid: of each address so much a second. And when requests begin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from messaging.settings.addresses import network_of
 BURST = 20  # seconds' worth of RATE_STRANGERS: a page is some thirty files, and an office has one address
 MAX_ADDRESSES = 10_000  # that are counted one by one
 REFUSED_WITHIN = 5.0  # seconds
-MAX_IN_TURN = 4  # requests in a turn of the loop
+MAX_IN_TURN = 4  # requests that begin in a turn of the loop
 
 
 class TooManyStrangers(RateLimited):
@@ -42,7 +42,7 @@ class Strangers:
         await self.turn()
 
     async def turn(self) -> None:
-        """Wait for a turn, without being counted: a probe is not refused for others of its address."""
+        """Wait for a turn, whoever asks: of all requests that come at once a few begin in each turn of the loop."""
         loop = asyncio.get_running_loop()
         if not self._asked:
             loop.call_soon(self._next, loop)
