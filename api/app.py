@@ -92,7 +92,7 @@ def guarding(
         reads_proof, is_counted = route is not None and route.reads_proof, False
         loop = asyncio.get_running_loop()
         try:
-            await limits.strangers.turn()
+            await limits.turns.begin()
             check_origin(rules, access, request.headers)
             credential = decide(rules, access, arrival, legacy=route is not None and route.legacy)
             again = partial(caller_of, credential, domain)

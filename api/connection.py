@@ -149,7 +149,7 @@ class Connection(web.RequestHandler):
         """Count who asks among the strangers. Raises TooManyStrangers, once it is time to say so."""
         if self._accepted is not None:
             try:
-                await self._bounds.strangers.meet(self._accepted.address)
+                self._bounds.strangers.check(self._accepted.address, self._loop.time())
             except TooManyStrangers as exc:
                 await self.hold_back(exc.wait)
                 raise

@@ -16,7 +16,8 @@ from messaging.auth.identity import identify
 from messaging.auth.tickets import PREFIX, Tickets
 from messaging.auth.tokens import Claims, Tokens
 from messaging.errors import BadRequest, Forbidden, RecadoError, Unauthorized, Unavailable
-from messaging.limits.strangers import Strangers, TooManyStrangers
+from messaging.limits.limits import Limits
+from messaging.limits.strangers import TooManyStrangers
 from messaging.model import User
 from messaging.observability.metrics import CONTENT_TYPE, Metrics
 from messaging.settings.addresses import client_address
@@ -39,16 +40,14 @@ class Admitted:
 class Admission:
     """Lets in, or says why not. It answers /healthz, /readyz and /metrics, too."""
 
-    def __init__(
-        self, settings: Settings, store: Store, tokens: Tokens, metrics: Metrics, strangers: Strangers
-    ) -> None:
+    def __init__(self, settings: Settings, store: Store, tokens: Tokens, metrics: Metrics, limits: Limits) -> None:
         self._rules = Rules.of(settings)
         self._wrong = WrongCredentials(metrics.reached)
         self._store = store
         self._tokens = tokens
         self._tickets = Tickets(store)
         self._metrics = metrics
-        self._strangers = strangers
+        self._limits = limits
 
     async def admit(
         self, peer: str, request: Request, hold_back: Callable[[float], Awaitable[None]], *, shut: bool
@@ -70,7 +69,8 @@ class Admission:
         try:
             return await self._decide(arrival, address, request, shut=shut)
         except (Unauthorized, Forbidden, BadRequest) as exc:
-            await self._strangers.meet(address)
+            await self._limits.turns.begin()
+            self._limits.strangers.check(address, asyncio.get_running_loop().time())
             raise self._wrong.answer_to(exc, address, time.monotonic()) from None
 
     async def _decide(self, arrival: Arrival, address: str, request: Request, *, shut: bool) -> Admitted | Response:
@@ -83,7 +83,7 @@ class Admission:
             check_metrics(self._rules, arrival)
             return answer(200, self._metrics.text(), CONTENT_TYPE)
         if url.path in ("/healthz", "/readyz"):
-            await self._strangers.turn()
+            await self._limits.turns.begin()
             return await self._health(ready=url.path == "/readyz", shut=shut)
         if shut:
             raise Unavailable("The server takes no new connections now. Come back in a moment.")

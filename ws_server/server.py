@@ -63,7 +63,7 @@ class WebSocketServer:
         self._reuse_port = reuse_port
         self._epochs = store.epochs
         self._actions = actions
-        self._admission = Admission(settings, store, tokens, metrics, actions.limits.strangers)
+        self._admission = Admission(settings, store, tokens, metrics, actions.limits)
         self._cursors = cursors
         self._metrics = metrics
         self._connections = connections

@@ -5,6 +5,7 @@ from __future__ import annotations
 from messaging.errors import RateLimited
 from messaging.limits.rate import Bucket, Buckets
 from messaging.limits.strangers import Strangers
+from messaging.limits.turns import RequestTurns
 from messaging.observability.metrics import Metrics
 from messaging.permissions import Caller
 from messaging.settings.settings import Settings
@@ -22,6 +23,7 @@ class Limits:
         self._bytes = Buckets(settings.rate_bytes, BURST_BYTES * settings.rate_bytes)
         self._metrics = metrics
         self.strangers = Strangers(settings.rate_strangers, self.reached)
+        self.turns = RequestTurns()
 
     def reached(self, limit: str) -> None:
         """Count that a limit refused something, or held it up."""

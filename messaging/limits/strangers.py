@@ -1,9 +1,7 @@
-"""How much those may ask who have shown nothing valid: of each address so much a second. And when requests begin."""
+"""How much those may ask who have shown nothing valid: of each address so much a second. Pure."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import Callable
 
 from messaging.errors import RateLimited
@@ -13,7 +11,6 @@ from messaging.settings.addresses import network_of
 BURST = 20  # seconds' worth of RATE_STRANGERS: a page is some thirty files, and an office has one address
 MAX_ADDRESSES = 10_000  # that are counted one by one
 REFUSED_WITHIN = 5.0  # seconds
-MAX_IN_TURN = 4  # requests that begin in a turn of the loop
 
 
 class TooManyStrangers(RateLimited):
@@ -33,23 +30,6 @@ class Strangers:
         self._answers = Buckets(rate, BURST * rate, MAX_ADDRESSES)
         self._refusals = Buckets(rate, 1, MAX_ADDRESSES)
         self._refused = refused
-        self._asked = 0  # in this turn, those included who waited for it
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    async def meet(self, address: str) -> None:
-        """Count a request, and wait for its turn. Raises TooManyStrangers."""
-        self.check(address, asyncio.get_running_loop().time())
-        await self.turn()
-
-    async def turn(self) -> None:
-        """Wait for a turn, whoever asks: of all requests that come at once a few begin in each turn of the loop."""
-        loop = asyncio.get_running_loop()
-        if not self._asked:
-            loop.call_soon(self._next, loop)
-        self._asked += 1
-        if self._asked > MAX_IN_TURN:
-            self._waiting.append(loop.create_future())
-            await self._waiting[-1]
 
     def check(self, address: str, now: float) -> None:
         """Count a request. Raises TooManyStrangers."""
@@ -62,12 +42,3 @@ class Strangers:
         if wait < REFUSED_WITHIN:  # else with those before it, of whom not all stay to hear it
             refusals.take(1, now)
         raise TooManyStrangers(min(wait, REFUSED_WITHIN))
-
-    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Another turn begins."""
-        self._asked = min(MAX_IN_TURN, len(self._waiting))
-        for _ in range(self._asked):
-            if not (turn := self._waiting.popleft()).done():  # else its request was cancelled
-                turn.set_result(None)
-        if self._asked:
-            loop.call_soon(self._next, loop)

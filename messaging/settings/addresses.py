@@ -8,6 +8,7 @@ from itertools import islice
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+CUSTOMER = "/64"  # of IPv6, which one customer has
 MAX_HOPS = 32  # of X-Forwarded-For that are looked at
 LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
@@ -32,9 +33,9 @@ def _hops(forwarded: Iterable[str]) -> Iterator[str]:
 
 def network_of(address: str) -> str:
     """Who counts as one: an IPv4 address, or the 64 bits of an IPv6 address that one customer has."""
-    found = _parsed(address)
+    found = _parsed(address.removesuffix(CUSTOMER))  # of whom it is said already, too
     if isinstance(found, ipaddress.IPv6Address):
-        return str(ipaddress.IPv6Network((found, 64), strict=False))
+        return str(ipaddress.IPv6Network(f"{found}{CUSTOMER}", strict=False))
     return "" if found is None else str(found)
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
+from yarl import URL
 
+from api import app, auth
+from messaging.limits.turns import MAX_IN_TURN
 from support.counted import reached
 from support.doors import KEY, Opener
 from support.ws import running
@@ -138,3 +142,33 @@ async def test_wrong_tokens_beyond_ten_a_second_are_counted_on_both_doors(open_d
                 assert response.status in (401, 426, 429)
         async with recado.client("ana"):
             pass  # a right one is never refused
+
+
+async def test_of_requests_that_come_at_once_a_few_begin_in_each_turn_of_the_loop(
+    open_door: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whosever they are: a backend's here."""
+    door, turn = await open_door(auth_mode="key", api_key=KEY), 0
+    begun: Counter[int] = Counter()
+
+    def next_turn() -> None:
+        nonlocal turn
+        turn += 1
+        ticking[0] = loop.call_soon(next_turn)
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        begun[turn] += 1
+        return decide(*arguments, **named)
+
+    decide, loop = auth.decide, asyncio.get_running_loop()
+    monkeypatch.setattr(app, "decide", counted)
+    ask = f"GET /api/v1/about HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode()
+    lines = [await asyncio.open_connection("127.0.0.1", URL(door.url).port) for _ in range(40)]
+    ticking = [loop.call_soon(next_turn)]
+    for _, writer in lines:
+        writer.write(ask)
+    for reader, writer in lines:
+        assert b"200" in await reader.readline()
+        writer.close()
+    ticking[0].cancel()
+    assert 40 == begun.total() and max(begun.values()) <= MAX_IN_TURN

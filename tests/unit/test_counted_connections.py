@@ -158,7 +158,7 @@ def test_only_a_trusted_proxy_names_anybody() -> None:
     ],
 )
 def test_who_counts_as_one(address: str, counted: str) -> None:
-    assert counted == network_of(address)
+    assert counted == network_of(address) == network_of(counted)
 
 
 @pytest.mark.parametrize(
